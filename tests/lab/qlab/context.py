@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a scenario is handed: the Lab.
+
+Theory of operation
+===================
+
+A scenario's run(lab, ...) asks the Lab for guests, writes to its log, leaves
+figures, and says fail or skip.  Whatever is started registers its own end
+with `defer`; clean_up() runs those in reverse order whether the scenario
+passed or not, so no guest outlives its scenario.
+
+*Limits*: one Lab per process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Failed(Exception):
+    """The scenario found what it looks for: a failure, with the reason."""
+
+
+class Skipped(Exception):
+    """The scenario cannot be run here, with the reason."""
+
+
+class Lab:
+    """One scenario's view of L1."""
+
+    def __init__(self, request: dict[str, Any], out: Path, log: TextIO) -> None:
+        self.request = request
+        self.out = out
+        self.figures: dict[str, Any] = {}
+        self.qemu = Path(request["qemu"])
+        self.stock = Path(request["stock"])
+        self.fault = Path(request["fault"])
+        self.guest_dir = Path(request["guest"])
+        self.vmlinuz = Path(request["vmlinuz"])
+        self.kernel: str = request["kernel"]
+        self.mode: str = request["mode"]
+        self.count: int | None = request.get("count")
+        self.tmp = Path(request.get("tmp", "/dev/shm"))
+        self._log = log
+        self._start = time.monotonic()
+        self._deferred: list[Callable[[], None]] = []
+        self._serial = 0
+
+    def log(self, text: str) -> None:
+        """A line in scenario.log."""
+        self._log.write(f"[{time.monotonic() - self._start:8.3f}] {text}\n")
+
+    def fail(self, reason: str) -> None:
+        """End the scenario as failed."""
+        raise Failed(reason)
+
+    def skip(self, reason: str) -> None:
+        """End the scenario as skipped."""
+        raise Skipped(reason)
+
+    def check(self, condition: bool, reason: str) -> None:
+        """Fail with REASON unless CONDITION holds."""
+        if not condition:
+            raise Failed(reason)
+
+    def defer(self, action: Callable[[], None]) -> None:
+        """Run ACTION when the scenario is over."""
+        self._deferred.append(action)
+
+    def clean_up(self) -> None:
+        """Undo what was deferred, last first; raise the first error."""
+        first: BaseException | None = None
+        while self._deferred:
+            try:
+                self._deferred.pop()()
+            except BaseException as err:  # pylint: disable=broad-except
+                first = first or err
+        if first:
+            raise first
+
+    def next_name(self, kind: str) -> str:
+        """A name nothing else in this run has."""
+        self._serial += 1
+        return f"{kind}-{self._serial}"

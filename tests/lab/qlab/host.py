@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lab's command line: list, run, shell.
+
+Theory of operation
+===================
+
+`lab run` turns names or a suite into cases, checks what each needs before a
+machine is started (a skip says what is missing), runs them one after another
+through machine.py, prints one line a case and appends one JSON line a case to
+build/results/lab.jsonl.  The exit status is 1 if anything failed; skips are
+counted and printed, never hidden in a green line.  A lock in the build
+directory keeps two L1s from sharing the machine's CPUs.
+
+*Limits*: cases run one at a time; L1 is started anew for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import hostkvm, initramfs, machine, modes, scenario
+
+LAB = Path(__file__).resolve().parent.parent
+TOP = LAB.parent.parent
+KERNELS = ("6.1", "6.12")
+
+
+def parse_args(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="lab", description="Run scenarios in the nested machine.")
+    parser.add_argument("--build", type=Path, default=TOP / "build",
+                        help="build directory (default: build)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list scenarios and modes")
+    runner = commands.add_parser("run", help="run scenarios")
+    runner.add_argument("names", nargs="*", help="scenario, scenario/variant or pattern")
+    runner.add_argument("--suite", choices=scenario.SUITES)
+    runner.add_argument("--count", type=int, help="repetitions, where a scenario counts")
+    runner.add_argument("--host-kvm", action="store_true",
+                        help="run on this machine's /dev/kvm, if it is fit")
+    runner.add_argument("--keep", action="store_true",
+                        help="keep the artefacts of scenarios that passed, too, "
+                        "under a name that later runs do not overwrite")
+    runner.add_argument("--param", action="append", default=[], metavar="K=JSON",
+                        help="override a parameter of the scenario")
+    runner.add_argument("--time-factor", type=float, default=1.0,
+                        help="multiply every time limit")
+    shell = commands.add_parser("shell", help="a prompt inside L1")
+    for sub in (runner, shell):
+        sub.add_argument("--stock", action="store_true",
+                         help="use the ungrafted QEMU in L1")
+        sub.add_argument("--qemu", type=Path, help="use this QEMU in L1")
+        sub.add_argument("--outer", type=Path, help="outer emulator")
+        sub.add_argument("--kernel", choices=KERNELS, default="6.1")
+        sub.add_argument("--mode", action="append", choices=list(modes.MODES),
+                         help="L1 settings; may be repeated")
+        sub.add_argument("--cpu", help="outer CPU model instead of the mode's")
+    return parser.parse_args(argv)
+
+
+class Host:
+    """Paths and choices of one invocation."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.build: Path = args.build.resolve()
+
+    def binary(self, directory: str) -> Path:
+        """The emulator of a build directory."""
+        return self.build / directory / "qemu-system-x86_64"
+
+    def inner(self) -> Path:
+        """The QEMU under test."""
+        if self.args.qemu:
+            return Path(self.args.qemu).resolve()
+        return self.binary("stock" if self.args.stock else "qemu")
+
+    def outer(self) -> Path:
+        """The emulator that is L1's machine."""
+        if self.args.outer:
+            return Path(self.args.outer).resolve()
+        ours = self.binary("qemu")
+        return ours if ours.exists() else self.binary("stock")
+
+    def kernel_dir(self) -> Path:
+        """L1's kernel, fetched if need be."""
+        path = self.build / "kernels" / self.args.kernel
+        if not (path / "release").exists():
+            subprocess.run([str(TOP / "scripts" / "fetch-kernel"), "--build",
+                            str(self.build), self.args.kernel], check=True)
+        return path
+
+    def missing(self, case: scenario.Case, mode: str) -> str:
+        """Why CASE cannot be run in MODE; empty if it can."""
+        guest = self.build / "guest"
+        there = {
+            "kvm": True,
+            "guest-linux": (guest / "init.cpio.gz").exists(),
+            "guest-payload32": (guest / "payload32.rom").exists(),
+            "ours": self.binary("qemu").exists(),
+            "stock": self.binary("stock").exists(),
+            "fault": self.binary("qemu-fault").exists(),
+        }
+        for need in case.scenario.needs:
+            if not there[need]:
+                return f"missing: {scenario.NEEDS[need]}"
+            excluded = modes.MODES[mode].excluded.get(need.removeprefix("guest-"))
+            if need.startswith("guest-") and excluded:
+                return f"excluded in mode {mode}: {excluded}"
+        if not case.scenario.own_binaries and not self.inner().exists():
+            return f"missing: {self.inner()}"
+        return (case.scenario.not_on.get(self.args.kernel, "")
+                or case.scenario.not_in.get(mode, ""))
+
+    def label(self, case: scenario.Case, mode: str) -> str:
+        """Name of a run's directory."""
+        extras = [mode] if mode != modes.DEFAULT_MODE else []
+        extras += ["stock"] if self.args.stock else []
+        extras += [self.args.kernel] if self.args.kernel != KERNELS[0] else []
+        name = case.name.replace("/", ".")
+        if getattr(self.args, "keep", False):
+            extras.append(time.strftime("%m%d-%H%M%S"))
+        return "@".join([name, ",".join(extras)]) if extras else name
+
+    def request(self, case: scenario.Case | None, mode: str) -> dict[str, Any]:
+        """What inside.py is told."""
+        settings = modes.MODES[mode]
+        params = dict(pair.split("=", 1) for pair in getattr(self.args, "param", []))
+        return {
+            "scenario": case.scenario_name if case else "",
+            "variant": case.variant if case else "",
+            "params": {key: json.loads(value) for key, value in params.items()},
+            "mode": mode, "kvm": settings.kvm, "kvm_amd": settings.kvm_amd,
+            "kernel": self.args.kernel, "count": getattr(self.args, "count", None),
+            "qemu": str(self.inner()), "stock": str(self.binary("stock")),
+            "fault": str(self.binary("qemu-fault")),
+            "guest": str(self.build / "guest"),
+            "vmlinuz": str(self.build / "kernels" / self.args.kernel / "vmlinuz"),
+            "shell": case is None,
+        }
+
+    def settings(self, case: scenario.Case | None, mode: str) -> machine.Settings:
+        """L1 for CASE, or for a shell."""
+        name = self.label(case, mode) if case else "shell"
+        declared = case.scenario if case else scenario.Scenario("", 0)
+        return machine.Settings(
+            outer=self.outer(), kernel_dir=self.kernel_dir(),
+            mode=modes.MODES[mode], out=self.build / "lab" / name,
+            inside=LAB / "qlab" / "inside.py",
+            request=self.request(case, mode), memory=declared.l1_mem,
+            cpus=declared.l1_cpus, cpu=self.args.cpu,
+            time_limit=declared.time_limit * getattr(self.args, "time_factor", 1),
+            interactive=case is None)
+
+
+def record(host: Host, case: scenario.Case, mode: str,
+           outcome: machine.Outcome) -> None:
+    """One line for people, one for programs."""
+    shown = f"{outcome.status.upper():8}{case.name} [{mode}] {outcome.seconds:.1f} s"
+    print(shown + (f": {outcome.reason}" if outcome.reason else ""), flush=True)
+    for key, value in outcome.figures.items():
+        print(f"          {key}: {value}", flush=True)
+    results = host.build / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / "lab.jsonl").open("a", encoding="utf-8") as out:
+        out.write(json.dumps({
+            "name": case.name, "status": outcome.status,
+            "seconds": round(outcome.seconds, 2), "reason": outcome.reason,
+            "mode": mode, "kernel": host.args.kernel, "qemu": str(host.inner().parent.name),
+            "up_seconds": outcome.up_seconds and round(outcome.up_seconds, 2),
+            "figures": outcome.figures}) + "\n")
+
+
+@contextmanager
+def one_at_a_time(build: Path) -> Iterator[None]:
+    """Hold the machine's one L1 place."""
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "lab.lock").open("w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("lab: waiting for another run", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run_case(host: Host, case: scenario.Case, mode: str) -> machine.Outcome:
+    """One case in one mode."""
+    missing = host.missing(case, mode)
+    if missing:
+        return machine.Outcome("skipped", missing, 0.0)
+    if host.args.host_kvm:
+        return hostkvm.run(host.settings(case, mode), case)
+    if not host.outer().exists():
+        return machine.Outcome("failed", f"no outer emulator: {host.outer()}", 0.0)
+    with one_at_a_time(host.build):
+        return machine.run(host.settings(case, mode))
+
+
+def run(host: Host) -> int:
+    """`lab run`."""
+    cases = scenario.load_all()
+    chosen = scenario.select(cases, host.args.names)
+    if host.args.suite:
+        chosen += [case for case in cases
+                   if case.in_suite(host.args.suite) and case not in chosen]
+    if not chosen:
+        print("lab: nothing to run: name a scenario or a suite", file=sys.stderr)
+        return 2
+    tally = {"passed": 0, "failed": 0, "skipped": 0}
+    for case in chosen:
+        for mode in host.args.mode or case.scenario.modes:
+            outcome = run_case(host, case, mode)
+            record(host, case, mode, outcome)
+            tally[outcome.status] += 1
+    print(f"lab: {tally['passed']} passed, {tally['failed']} failed, "
+          f"{tally['skipped']} skipped")
+    return 1 if tally["failed"] else 0
+
+
+def show_list() -> int:
+    """`lab list`."""
+    for case in scenario.load_all():
+        suites = [suite for suite in scenario.SUITES if case.in_suite(suite)]
+        print(f"{case.name:36} {','.join(suites):20} {case.scenario.about}")
+    print("\nmodes:")
+    for name, mode in modes.MODES.items():
+        print(f"{name:10} -cpu {mode.cpu:8} {mode.kvm} {mode.kvm_amd}: {mode.about}")
+        for kind, reason in mode.excluded.items():
+            print(f"{'':10} not with {kind}: {reason}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry."""
+    args = parse_args(sys.argv[1:] if argv is None else argv)
+    host = Host(args)
+    try:
+        if args.command == "list":
+            return show_list()
+        if args.command == "shell":
+            mode = (args.mode or [modes.DEFAULT_MODE])[0]
+            return machine.interact(host.settings(None, mode))
+        return run(host)
+    except (LookupError, initramfs.InitramfsError, subprocess.CalledProcessError) as err:
+        print(f"lab: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

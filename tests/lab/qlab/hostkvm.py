@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The --host-kvm leg: scenarios on the machine's own /dev/kvm.
+
+Theory of operation
+===================
+
+A machine's /dev/kvm may be a software-only KVM whose dirty ring loses entries,
+so it is probed first (kvmprobe.py, in a process of its own with a time limit):
+a small unpaged guest dirties pages under a ring of 4,096 entries; a harvest
+must never find the ring filled beyond its soft limit, no page that was written
+may be missing from what was harvested, and no ring-full exit may come with
+nothing to harvest.  Only after that the scenario runs, by the same inside.py,
+as an ordinary program.
+
+*Limits*: only scenarios that say `host_kvm` and use the 32-bit payload.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import machine, scenario
+
+
+def probe() -> str:
+    """Why this machine's /dev/kvm is unfit; empty if it is fit."""
+    program = Path(__file__).with_name("kvmprobe.py")
+    try:
+        done = subprocess.run([sys.executable, str(program)], text=True,
+                              capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return "the dirty-ring probe did not end in 60 s"
+    if done.returncode == 0:
+        return ""
+    lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"the probe ended with {done.returncode}"
+
+
+def run(cfg: machine.Settings, case: scenario.Case) -> machine.Outcome:
+    """One case on the host's own KVM."""
+    start = time.monotonic()
+    if not case.scenario.host_kvm:
+        return machine.Outcome("skipped", "not declared for --host-kvm", 0.0)
+    unfit = probe()
+    if unfit:
+        return machine.Outcome("skipped", f"/dev/kvm is unfit: {unfit}",
+                               time.monotonic() - start)
+    machine.prepare(cfg)
+    try:
+        subprocess.run([sys.executable, str(cfg.inside), "--host", str(cfg.out)],
+                       timeout=cfg.time_limit, check=False)
+        outcome = json.loads((cfg.out / "outcome.json").read_text("utf-8"))
+    except subprocess.TimeoutExpired:
+        outcome = {"status": "failed", "reason": f"time limit of {cfg.time_limit:.0f} s"}
+    except (OSError, ValueError) as err:
+        outcome = {"status": "failed", "reason": f"no outcome: {err}"}
+    return machine.Outcome(outcome["status"], outcome["reason"],
+                           time.monotonic() - start, 0.0,
+                           outcome.get("figures", {}))

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which lines of L1's kernel log mean that the run is worth nothing.
+
+Theory of operation
+===================
+
+L1's console carries the whole kernel log.  Any report of the kernel about
+itself (WARNING, BUG, Oops, lockdep, KASAN, stalls, hung tasks) fails the
+scenario whatever its verdict says: an oracle is worth what the machine under
+it is worth.  Lines that only look like a report are listed in HARMLESS, each
+because Debian's kernel prints it on this machine in a healthy boot.
+
+*Limits*: looks at text; a kernel that dies without a word is found by the
+time limit instead.
+"""
+
+from __future__ import annotations
+
+import re
+
+TROUBLE = re.compile(
+    r"(?<!\w)("
+    r"WARNING: |BUG: |Oops|Kernel panic|KASAN|KCSAN|UBSAN|"
+    r"general protection fault|unable to handle|stack guard page|"
+    r"double fault|invalid opcode: |divide error|"
+    r"possible circular locking|possible recursive locking|"
+    r"inconsistent lock state|suspicious RCU usage|"
+    r"detected stalls|self-detected stall|rcu_\w+ kthread starved|"
+    r"soft lockup|hard LOCKUP|blocked for more than|"
+    r"csd: Detected non-responsive|"
+    r"Bad page state|Bad rss-counter|bad pmd|bad pte|list_(add|del) corruption|"
+    r"refcount_t: |corrupted stack end|segfault at|traps: .*trap )")
+
+HARMLESS = re.compile(
+    r"RETBleed: WARNING: |Spectre V2 : WARNING: |"
+    r"WARNING: Spectre v2 mitigation|"
+    r"SRSO: WARNING|MDS CPU bug|Transient Scheduler Attacks")
+
+
+def trouble_in(text: str) -> list[str]:
+    """The lines of a kernel log that condemn the run, in order."""
+    return [line.strip() for line in text.splitlines()
+            if TROUBLE.search(line) and not HARMLESS.search(line)]
