@@ -5,7 +5,8 @@
  * Used besides the base's own scripts/cocci-macro-file.h.  These bodies are never compiled: each
  * only has to be C of the same shape as what stands in the source, a statement head for a guard
  * that opens a block, a declaration for one that opens none.  Add one here when graft says that
- * lines of a file did not parse; `spatch --parse-c FILE` shows which.
+ * lines of a file did not parse; `spatch --parse-c FILE` shows which.  A head that is an `if` must
+ * not use its argument: spatch 1.1.1 does not parse the block after `if (x)`, it does after `if (1)`.
  *
  * Limits: spatch knows macros by name only, so a name has one meaning for the whole tree.
  */

@@ -214,13 +214,14 @@ class Spatch:
         return edited
 
     def _apply(self, folder: Path, name: str, text: bytes, patch: str) -> Edited:
-        (folder / "in").mkdir()
-        (folder / "in" / name).write_bytes(text)
+        work = folder / "work" / name
+        work.parent.mkdir()
+        work.write_bytes(text)
         (folder / "patch.cocci").write_text(instrumented(patch))
         notes = folder / "matches"
         status, said = self._run(
-            ["--no-includes", "--no-show-diff", "--sp-file", "patch.cocci",
-             "-o", "out", f"in/{name}"], folder, GRAFT_MATCHES=str(notes))
+            ["--no-includes", "--no-show-diff", "--in-place", "--sp-file", "patch.cocci",
+             str(work)], folder, GRAFT_MATCHES=str(notes))
         if status or COMPLAINT.search(said):
             raise SpatchError(f"spatch failed: {_gist(said)}")
         lines = notes.read_text().splitlines() if notes.exists() else []
@@ -231,8 +232,7 @@ class Spatch:
         matches = {rule.name: 0 for rule in rules_of(patch)}
         for place in places:
             matches[place[0]] += 1
-        out = folder / "out"
-        return Edited(out.read_bytes() if out.exists() else text, matches)
+        return Edited(work.read_bytes(), matches)
 
 
 def edit(entry: Entry, target: str, text: bytes, patch: str, spatch: Spatch,
