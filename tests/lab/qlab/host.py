@@ -64,6 +64,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         sub.add_argument("--kernel", choices=KERNELS, default="6.1")
         sub.add_argument("--mode", action="append", choices=list(modes.MODES),
                          help="L1 settings; may be repeated")
+        sub.add_argument("--guest", type=Path, help="directory of the guest payloads")
         sub.add_argument("--cpu", help="outer CPU model instead of the mode's")
     return parser.parse_args(argv)
 
@@ -92,6 +93,10 @@ class Host:
         ours = self.binary("qemu")
         return ours if ours.exists() else self.binary("stock")
 
+    def guest_dir(self) -> Path:
+        """Where the guest payloads are."""
+        return Path(self.args.guest or self.build / "guest").resolve()
+
     def kernel_dir(self) -> Path:
         """L1's kernel, fetched if need be."""
         path = self.build / "kernels" / self.args.kernel
@@ -102,7 +107,7 @@ class Host:
 
     def missing(self, case: scenario.Case, mode: str) -> str:
         """Why CASE cannot be run in MODE; empty if it can."""
-        guest = self.build / "guest"
+        guest = self.guest_dir()
         there = {
             "kvm": True,
             "guest-linux": (guest / "init.cpio.gz").exists(),
@@ -144,7 +149,7 @@ class Host:
             "kernel": self.args.kernel, "count": getattr(self.args, "count", None),
             "qemu": str(self.inner()), "stock": str(self.binary("stock")),
             "fault": str(self.binary("qemu-fault")),
-            "guest": str(self.build / "guest"),
+            "guest": str(self.guest_dir()),
             "vmlinuz": str(self.build / "kernels" / self.args.kernel / "vmlinuz"),
             "shell": case is None,
         }
