@@ -39,7 +39,7 @@ class Lab:
         self.stock = Path(request["stock"])
         self.fault = Path(request["fault"])
         self.guest_dir = Path(request["guest"])
-        self.vmlinuz = Path(request["vmlinuz"])
+        self.vmlinux = Path(request["vmlinux"])
         self.kernel: str = request["kernel"]
         self.mode: str = request["mode"]
         self.count: int | None = request.get("count")

@@ -40,6 +40,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         prog="lab", description="Run scenarios in the nested machine.")
     parser.add_argument("--build", type=Path, default=TOP / "build",
                         help="build directory (default: build)")
+    parser.add_argument("--scenarios", type=Path, default=scenario.SCENARIO_DIR,
+                        help="directory of scenarios (default: the lab's own)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list scenarios and modes")
     runner = commands.add_parser("run", help="run scenarios")
@@ -100,7 +102,7 @@ class Host:
     def kernel_dir(self) -> Path:
         """L1's kernel, fetched if need be."""
         path = self.build / "kernels" / self.args.kernel
-        if not (path / "release").exists():
+        if not (path / "vmlinux").exists():
             subprocess.run([str(TOP / "scripts" / "fetch-kernel"), "--build",
                             str(self.build), self.args.kernel], check=True)
         return path
@@ -143,6 +145,7 @@ class Host:
         params = dict(pair.split("=", 1) for pair in getattr(self.args, "param", []))
         return {
             "scenario": case.scenario_name if case else "",
+            "scenarios": str(self.args.scenarios.resolve()),
             "variant": case.variant if case else "",
             "params": {key: json.loads(value) for key, value in params.items()},
             "mode": mode, "kvm": settings.kvm, "kvm_amd": settings.kvm_amd,
@@ -150,7 +153,7 @@ class Host:
             "qemu": str(self.inner()), "stock": str(self.binary("stock")),
             "fault": str(self.binary("qemu-fault")),
             "guest": str(self.guest_dir()),
-            "vmlinuz": str(self.build / "kernels" / self.args.kernel / "vmlinuz"),
+            "vmlinux": str(self.build / "kernels" / self.args.kernel / "vmlinux"),
             "shell": case is None,
         }
 
@@ -214,7 +217,7 @@ def run_case(host: Host, case: scenario.Case, mode: str) -> machine.Outcome:
 
 def run(host: Host) -> int:
     """`lab run`."""
-    cases = scenario.load_all()
+    cases = scenario.load_all(host.args.scenarios)
     chosen = scenario.select(cases, host.args.names)
     if host.args.suite:
         chosen += [case for case in cases
@@ -233,9 +236,9 @@ def run(host: Host) -> int:
     return 1 if tally["failed"] else 0
 
 
-def show_list() -> int:
+def show_list(directory: Path) -> int:
     """`lab list`."""
-    for case in scenario.load_all():
+    for case in scenario.load_all(directory):
         suites = [suite for suite in scenario.SUITES if case.in_suite(suite)]
         print(f"{case.name:36} {','.join(suites):20} {case.scenario.about}")
     print("\nmodes:")
@@ -252,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
     host = Host(args)
     try:
         if args.command == "list":
-            return show_list()
+            return show_list(args.scenarios)
         if args.command == "shell":
             mode = (args.mode or [modes.DEFAULT_MODE])[0]
             return machine.interact(host.settings(None, mode))

@@ -69,8 +69,8 @@ def scenario_child(request: dict[str, Any], out: Path) -> int:
     lab = Lab(request, out, log)
     outcome: dict[str, Any]
     try:
-        name = request["scenario"]
-        cases = scenarios.load_file(scenarios.SCENARIO_DIR / f"{name}.py")
+        directory = Path(request["scenarios"])
+        cases = scenarios.load_file(directory / f"{request['scenario']}.py")
         case = next(c for c in cases if c.variant == request["variant"])
         case.run(lab, **{**case.params, **request.get("params", {})})
         outcome = {"status": "passed", "reason": ""}

@@ -159,7 +159,7 @@ def payload_words(lab: Lab, spec: GuestSpec) -> list[str]:
     if spec.kind == "payload32":
         return ["-bios", str(lab.guest_dir / "payload32.rom")]
     append = LINUX_APPEND + (f" load.mb={spec.load_mb}" if spec.load_mb else "")
-    return ["-kernel", str(lab.vmlinuz), "-initrd",
+    return ["-kernel", str(lab.vmlinux), "-initrd",
             str(lab.guest_dir / "init.cpio.gz"),
             "-append", f"{append} {spec.append}".strip()]
 

@@ -77,7 +77,6 @@ class Outcome:
 
 def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
-    release = (cfg.kernel_dir / "release").read_text("ascii").strip()
     append = (f"{APPEND} lab.modules={cfg.kernel_dir / 'lib/modules'} "
               f"lab.inside={cfg.inside}")
     console = (["-serial", "mon:stdio"] if cfg.interactive else
@@ -90,7 +89,7 @@ def command(cfg: Settings) -> list[str]:
         "-cpu", cfg.cpu or cfg.mode.cpu, "-smp", str(cfg.cpus),
         "-m", str(cfg.memory),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-kernel", str(cfg.kernel_dir / "boot" / f"vmlinuz-{release}"),
+        "-kernel", str(cfg.kernel_dir / "vmlinux"),
         "-initrd", str(initramfs.build(cfg.kernel_dir)), "-append", append,
         *console, "-serial", f"file:{cfg.out / 'verdict.jsonl'}",
         "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,"
