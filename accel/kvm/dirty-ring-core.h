@@ -1,0 +1,220 @@
+/*
+ * KVM dirty ring: the ring state machine, free of QEMU and of KVM
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Life cycle
+ *
+ *   dirty_ring_set_init() -> dirty_ring_add() per vCPU -> reap, any number of
+ *   threads, any number of times -> dirty_ring_set_destroy() when no thread
+ *   uses the set any more (QEMU never does; tests do).
+ *
+ * Thread model
+ *
+ *   Every function may be called from any thread unless its comment says
+ *   otherwise.  Rings are added, never removed: a ring outlives its vCPU's
+ *   thread because KVM keeps the ring, and its position in it, for as long as
+ *   the vCPU file descriptor is open.
+ *
+ * The theory of operation is at the top of dirty-ring-core.c.
+ */
+#ifndef ACCEL_KVM_DIRTY_RING_CORE_H
+#define ACCEL_KVM_DIRTY_RING_CORE_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct DirtyRing DirtyRing;
+typedef struct DirtyRingSet DirtyRingSet;
+
+/*
+ * What a ring set needs of its surroundings.  QEMU implements it over the
+ * KVM file descriptors and the RAM dirty bitmaps, the unit tests over a fake
+ * kernel.
+ */
+typedef struct DirtyRingOps {
+    /*
+     * One KVM_RESET_DIRTY_RINGS.  Called with the reset lock held and no
+     * other.  Returns the number of entries that the kernel has reset, which
+     * may be any number and may include entries of other threads' batches, or
+     * -errno.
+     */
+    int (*reset)(void *opaque);
+
+    /*
+     * Translates @n entries {slot, offset} of one ring, in place and in
+     * order, to page numbers in the publisher's own address space.  Entries
+     * that name no known page are to be left out.  Returns how many remain.
+     * Called with one ring lock held; must not take the BQL, another lock of
+     * the set, or block.
+     *
+     * @slots: the slot word of each entry, as the kernel wrote it: untrusted
+     * @pages: in: the offset word, in host pages; out: page numbers
+     */
+    size_t (*translate)(void *opaque, const uint32_t *slots, uint64_t *pages,
+                        size_t n);
+
+    /*
+     * Makes @n pages visible as dirty.  Called with no lock of the set held,
+     * possibly from several threads at once.  @pages stays the caller's.
+     */
+    void (*publish)(void *opaque, const uint64_t *pages, size_t n);
+
+    /*
+     * Optional.  True if dirty_ring_reap_idle() has to leave the ring that is
+     * bound to @owner to its own vCPU.  Called with that ring's lock held, so
+     * that @owner stays bound; takes no lock.
+     */
+    bool (*leave_alone)(void *opaque, void *owner);
+} DirtyRingOps;
+
+/*
+ * Counters of a ring set.  All of them only grow; each is read and written
+ * atomically, without any order between them.
+ */
+typedef struct DirtyRingStats {
+    uint64_t harvested;        /* entries taken from rings */
+    uint64_t published;        /* pages handed to publish() */
+    uint64_t unknown;          /* entries that translate() left out */
+    uint64_t resets;           /* KVM_RESET_DIRTY_RINGS issued */
+    uint64_t resets_spared;    /* batches another thread's ioctl had armed */
+    uint64_t resets_partial;   /* ioctls after which a batch was not armed */
+    uint64_t resets_failed;    /* ioctls that returned an error */
+    uint64_t full_exits;       /* ring-full handled */
+    uint64_t full_empty;       /* ... with nothing left to harvest */
+    uint64_t overflows;        /* times a ring was seen to have lost entries */
+} DirtyRingStats;
+
+/*
+ * One vCPU's ring.
+ *
+ * Positions count entries since the ring was created and never wrap; an
+ * entry's index is its position modulo the ring size.
+ */
+struct DirtyRing {
+    DirtyRing *next;                /* set before the ring is published */
+    DirtyRingSet *set;
+    struct kvm_dirty_gfn *entries;  /* shared with the kernel */
+    unsigned long id;               /* vCPU id, as KVM_CREATE_VCPU took it */
+
+    pthread_mutex_t lock;           /* the ring lock */
+    uint64_t fetch;                 /* next to harvest: protected by lock */
+    uint64_t armed;                 /* all before are reset: by lock */
+    uint64_t *page_counter;         /* may be NULL: protected by lock */
+    void *owner;                    /* may be NULL: protected by lock */
+
+    uint64_t uptake_seen;           /* the reaper's own */
+    uint64_t full_exits;            /* atomic */
+    uint64_t full_at;               /* fetch at the last full exit: by lock */
+    unsigned full_repeats;          /* full exits since fetch moved: by lock */
+    bool overflowed;                /* atomic; once true, stays true */
+};
+
+/* The rings of one virtual machine. */
+struct DirtyRingSet {
+    const DirtyRingOps *ops;
+    void *opaque;
+    uint32_t size;                  /* entries per ring, a power of two */
+    uint64_t patience_ns;           /* for resets without any progress */
+
+    DirtyRing *rings;               /* store-release under add_lock */
+    pthread_mutex_t add_lock;
+    pthread_mutex_t reset_lock;     /* the reset ioctl and its retries */
+
+    pthread_mutex_t flight_lock;
+    pthread_cond_t flight_landed;
+    struct DirtyBatch *flights;     /* oldest first: protected by flight_lock */
+    struct DirtyBatch *flights_tail;
+    struct DirtyBatch *spares;      /* landed, for reuse: by flight_lock */
+    uint64_t next_ticket;           /* protected by flight_lock */
+
+    DirtyRingStats stats;           /* atomic */
+    bool broken;                    /* atomic: pages may be lost, see below */
+    uint64_t fault_clock;           /* atomic: for the planted fault only */
+};
+
+/*
+ * Initialises @set for rings of @size entries (a power of two, at least 2).
+ * @ops and @opaque must outlive the set.
+ */
+void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
+                         const DirtyRingOps *ops, void *opaque);
+
+/* Frees what @set owns, rings included, but not their entries. */
+void dirty_ring_set_destroy(DirtyRingSet *set);
+
+/*
+ * Adds the ring of vCPU @id, whose @entries (set->size of them, shared with
+ * the kernel) stay the caller's and must outlive the set.  The kernel's and
+ * the new ring's position must both be 0.
+ */
+DirtyRing *dirty_ring_add(DirtyRingSet *set, unsigned long id,
+                          struct kvm_dirty_gfn *entries);
+
+/* The ring of vCPU @id, or NULL. */
+DirtyRing *dirty_ring_find(DirtyRingSet *set, unsigned long id);
+
+/*
+ * Binds @ring to what owns it now: @owner is for the users of the set,
+ * @page_counter (may be NULL) is incremented atomically by each harvest.
+ * After the call returns, the counter bound before is no longer touched.
+ */
+void dirty_ring_bind(DirtyRing *ring, void *owner, uint64_t *page_counter);
+
+/* The owner that was bound last; whoever dereferences it keeps it alive. */
+void *dirty_ring_owner(const DirtyRing *ring);
+
+/*
+ * Harvests @ring, re-protects what it held, publishes it.  Returns the number
+ * of entries harvested.  When it returns, pages that *this call* harvested
+ * are published; those that other threads harvested before may not be: see
+ * dirty_ring_settle().
+ */
+uint64_t dirty_ring_reap(DirtyRing *ring);
+
+/* The same for all rings with one pass of KVM_RESET_DIRTY_RINGS. */
+uint64_t dirty_ring_reap_all(DirtyRingSet *set);
+
+/*
+ * The same for the rings that ops->leave_alone() does not exempt.  Sets
+ * *@fastest to the largest number of entries that one of them has yielded
+ * since the previous call, whoever harvested them.  For one thread, the
+ * reaper.
+ */
+uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
+
+/*
+ * Returns once every page that was harvested before the call, by whichever
+ * thread, has been published.  Needs the progress of the other threads: the
+ * caller must hold no lock that their ops take.
+ */
+void dirty_ring_settle(DirtyRingSet *set);
+
+/*
+ * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.  Returns
+ * false if the exit makes no sense: the ring is empty, all its entries are
+ * reset, and the kernel has repeated the exit regardless.  The caller must
+ * then slow down, and not rely on the ring any more.
+ */
+bool dirty_ring_full(DirtyRing *ring);
+
+/*
+ * True once pages may have been lost: a ring overflowed, or the kernel
+ * refused to reset the rings.  Never goes back to false.
+ */
+bool dirty_ring_broken(const DirtyRingSet *set);
+
+/* Copies the counters. */
+void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);
+
+/* Entries harvested from @ring since it was added. */
+uint64_t dirty_ring_harvested(DirtyRing *ring);
+
+/* Iterates over the rings of a set, newest first; needs no lock. */
+DirtyRing *dirty_ring_first(DirtyRingSet *set);
+DirtyRing *dirty_ring_next(DirtyRing *ring);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * KVM dirty ring: query-kvm-dirty-ring and "info dirty_ring"
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Reads counters only; the BQL, which monitor commands hold, keeps the vCPUs
+ * that rings are bound to from going away.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-migration.h"
+#include "qobject/qdict.h"
+#include "hw/core/cpu.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qemu/module.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "dirty-ring-state.h"
+
+static KvmDirtyRingVcpu *query_vcpu(DirtyRing *ring)
+{
+    KvmDirtyRingVcpu *vcpu = g_new0(KvmDirtyRingVcpu, 1);
+    CPUState *cpu = dirty_ring_owner(ring);
+
+    vcpu->vcpu_id = ring->id;
+    vcpu->has_cpu_index = cpu;
+    vcpu->cpu_index = cpu ? cpu->cpu_index : 0;
+    vcpu->harvested = dirty_ring_harvested(ring);
+    vcpu->full_exits = qatomic_read(&ring->full_exits);
+    vcpu->overflowed = qatomic_read(&ring->overflowed);
+    return vcpu;
+}
+
+static void query_counters(KvmDirtyRingInfo *info)
+{
+    DirtyRingStats stats;
+
+    dirty_ring_stats(&kvm_dirty_rings.set, &stats);
+    info->harvested = stats.harvested;
+    info->published = stats.published;
+    info->unknown = stats.unknown;
+    info->resets = stats.resets;
+    info->resets_spared = stats.resets_spared;
+    info->resets_partial = stats.resets_partial;
+    info->resets_failed = stats.resets_failed;
+    info->full_exits = stats.full_exits;
+    info->full_empty = stats.full_empty;
+    info->overflows = stats.overflows;
+    info->syncs = qatomic_read(&kvm_dirty_rings.syncs);
+    info->reaper_wakeups = dirty_reaper_wakeups(&kvm_dirty_rings.reaper);
+    info->reaper_interval =
+        dirty_reaper_interval_ns(&kvm_dirty_rings.reaper) / SCALE_US;
+}
+
+KvmDirtyRingInfo *qmp_query_kvm_dirty_ring(Error **errp)
+{
+    KvmDirtyRingInfo *info;
+    DirtyRing *ring;
+
+    if (!kvm_enabled() || !kvm_dirty_ring_enabled()) {
+        error_setg(errp, "the accelerator has no dirty rings "
+                   "(-accel kvm,dirty-ring-size=N)");
+        return NULL;
+    }
+    info = g_new0(KvmDirtyRingInfo, 1);
+    info->size = kvm_dirty_rings.set.size;
+    info->backup_bitmap = kvm_state->kvm_dirty_ring_with_bitmap;
+    info->broken = dirty_ring_broken(&kvm_dirty_rings.set);
+    query_counters(info);
+    ring = dirty_ring_first(&kvm_dirty_rings.set);
+    for (; ring; ring = dirty_ring_next(ring)) {
+        QAPI_LIST_PREPEND(info->vcpus, query_vcpu(ring));
+    }
+    return info;
+}
+
+static void print_vcpu(Monitor *mon, const KvmDirtyRingVcpu *vcpu)
+{
+    monitor_printf(mon, "vcpu %" PRIu64 "%s: harvested %" PRIu64
+                   ", full exits %" PRIu64 "%s\n", vcpu->vcpu_id,
+                   vcpu->has_cpu_index ? "" : " (unplugged)",
+                   vcpu->harvested, vcpu->full_exits,
+                   vcpu->overflowed ? ", overflowed" : "");
+}
+
+static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    g_autoptr(KvmDirtyRingInfo) info = qmp_query_kvm_dirty_ring(&err);
+
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    monitor_printf(mon, "entries per ring: %" PRIu32 "%s%s\n", info->size,
+                   info->backup_bitmap ? ", backup bitmap" : "",
+                   info->broken ? ", broken: dirty pages were lost" : "");
+    monitor_printf(mon, "pages: harvested %" PRIu64 ", published %" PRIu64
+                   ", unknown %" PRIu64 "\n",
+                   info->harvested, info->published, info->unknown);
+    monitor_printf(mon, "resets: %" PRIu64 ", spared %" PRIu64
+                   ", partial %" PRIu64 ", failed %" PRIu64 "\n",
+                   info->resets, info->resets_spared,
+                   info->resets_partial, info->resets_failed);
+    monitor_printf(mon, "full exits: %" PRIu64 ", empty %" PRIu64
+                   ", overflows %" PRIu64 "\n",
+                   info->full_exits, info->full_empty, info->overflows);
+    monitor_printf(mon, "syncs: %" PRIu64 "\n", info->syncs);
+    monitor_printf(mon, "reaper: %" PRIu64 " wake-ups, pause %" PRIu64
+                   " us\n", info->reaper_wakeups, info->reaper_interval);
+    for (KvmDirtyRingVcpuList *v = info->vcpus; v; v = v->next) {
+        print_vcpu(mon, v->value);
+    }
+}
+
+static void dirty_ring_register_hmp(void)
+{
+    monitor_register_hmp("dirty_ring", true, hmp_info_dirty_ring);
+}
+
+type_init(dirty_ring_register_hmp);
