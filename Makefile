@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A thin front.  What is built and tested, and how, is known to meson.build, scripts/build-qemu
+# and scripts/check; here stand the names to type.  Nothing is kept here that they could not be
+# asked for without make.  A tree that is not configured is configured with the defaults first.
+
+.DEFAULT_GOAL := all
+.PHONY: all build demo check bench stock fault graft install clean distclean help
+MAKEFLAGS += --no-print-directory
+
+CONFIGURED := build/meson/build.ninja
+NINJA := ninja -C build/meson
+DEPS := scripts/deps
+
+SUITES := unit graft lint lab lab-soundness peer avocado
+CHECKS := $(SUITES:%=check-%)
+.PHONY: $(CHECKS)
+
+$(CONFIGURED):
+	./configure
+
+all build: $(CONFIGURED)
+	@$(DEPS) build
+	$(NINJA) all qemu
+
+demo: $(CONFIGURED)
+	@$(DEPS) build lab
+	$(NINJA) qemu
+	tests/lab/demo $(DEMO_ARGS)
+
+check: $(CONFIGURED)
+	@scripts/check
+
+$(CHECKS): check-%: $(CONFIGURED)
+	@scripts/check $*
+
+bench: $(CONFIGURED)
+	@$(DEPS) build lab
+	$(NINJA) qemu stock
+	tests/bench/bench $(BENCH_ARGS)
+
+stock fault graft: $(CONFIGURED)
+	@$(DEPS) build
+	$(NINJA) $@
+
+install: all
+	ninja -C build/qemu install
+	@. build/config.sh && scripts/firmware-links "$(DESTDIR)$$prefix/share/qemu"
+
+clean:
+	@for dir in build/qemu build/qemu-fault build/stock build/meson; do \
+	    if [ -f $$dir/build.ninja ]; then ninja -C $$dir -t clean; fi; \
+	done
+	rm -rf build/results build/lab build/bench
+
+distclean:
+	rm -rf build
+
+help:
+	@sed -n 's/^# help: \{0,1\}//p' $(MAKEFILE_LIST)
+
+# help: make                      build: core, unit tests and QEMU (build/qemu/qemu-system-x86_64)
+# help: make demo                 migrate a busy nested guest and show it; DEMO_ARGS="..."
+# help: make check                all that CI runs; the last line is the count
+# help:   make check-unit           the core under sanitizers, without QEMU and KVM
+# help:   make check-graft          graft's own tests
+# help:   make check-lint           manifest, shell, Python, copied lines
+# help:   make check-lab            scenarios in the nested machine, short set
+# help:   make check-avocado        migration tests for avocado-framework
+# help: make check-peer           the base's own migration-test, ours against stock
+# help: make check-lab-soundness  200 nested boots a mode
+# help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
+# help: make stock                build the ungrafted base (build/stock)
+# help: make fault                build the QEMU that loses ring entries on purpose (build/qemu-fault)
+# help: make graft                bring build/src up to date, build nothing
+# help: make install              into --prefix of configure; DESTDIR=... before it
+# help: make clean                what was compiled; make distclean: all of build/
+# help:
+# help: Whatever the machine lacks is installed first, as root or by sudo; otherwise the one
+# help: command that installs it is printed.  Options are configure's: ./configure --help

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the suites leave behind: build/results/SUITE.jsonl, one JSON object a case.
+
+Theory of operation
+-------------------
+A line has at least ``name``, ``status`` (passed, failed or skipped), ``seconds`` and ``reason``
+(empty when passed).  A suite appends each line as soon as the case is over, so a suite that dies
+leaves what it had.  scripts/check empties the file before a suite, notes an abnormal end as one
+more failed case, and scripts/summary adds up.
+
+Limits: one writer a suite; readers take a line that is no such object for a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+TOP = Path(__file__).resolve().parent.parent
+STATUSES = ("passed", "failed", "skipped")
+
+
+def results_file(suite: str, build: Path = TOP / "build") -> Path:
+    return build / "results" / f"{suite}.jsonl"
+
+
+class Recorder:
+    """Writes one suite's results and counts them."""
+
+    def __init__(self, suite: str, path: Path | None = None) -> None:
+        self.path = path or results_file(suite)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.counts = dict.fromkeys(STATUSES, 0)
+        self._since = time.monotonic()
+
+    def add(self, name: str, status: str, reason: str = "", seconds: float | None = None) -> None:
+        """Note one case; without seconds, the time since the one before."""
+        if status not in STATUSES:
+            raise ValueError(f"{status} is not one of {STATUSES}")
+        now = time.monotonic()
+        row = {"name": name, "status": status, "reason": " ".join(reason.split()),
+               "seconds": round(now - self._since if seconds is None else seconds, 3)}
+        self._since = now
+        self.counts[status] += 1
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+
+    def exit_status(self) -> int:
+        """Failure also when nothing ran: silence is no success."""
+        return 1 if self.counts["failed"] or not sum(self.counts.values()) else 0
+
+
+def read(suite: str, build: Path = TOP / "build") -> list[dict[str, Any]]:
+    """A suite's cases.  No file, an empty one or a line that is none is a failed case."""
+    path = results_file(suite, build)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return [_failure(suite, f"left no {path.name}")]
+    return [_row(suite, line) for line in lines] or [_failure(suite, f"{path.name} is empty")]
+
+
+def _row(suite: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if isinstance(row, dict) and row.get("status") in STATUSES and row.get("name"):
+        return row
+    return _failure(suite, f"not a result: {line[:80]}")
+
+
+def _failure(name: str, reason: str) -> dict[str, Any]:
+    return {"name": name, "status": "failed", "seconds": 0.0, "reason": reason}
