@@ -192,9 +192,9 @@ static int rings_enable(KVMState *s, uint32_t size)
 {
     uint64_t bytes = (uint64_t)size * sizeof(struct kvm_dirty_gfn);
     int max_bytes, ret;
-    unsigned int cap = rings_capability(s, &max_bytes);
+    unsigned int capability = rings_capability(s, &max_bytes);
 
-    if (!cap) {
+    if (!capability) {
         warn_report("KVM dirty ring: not offered by this kernel, "
                     "using the dirty bitmap");
         return 0;
@@ -205,7 +205,7 @@ static int rings_enable(KVMState *s, uint32_t size)
                      size, max_bytes / sizeof(struct kvm_dirty_gfn));
         return -EINVAL;
     }
-    ret = kvm_vm_enable_cap(s, cap, 0, bytes);
+    ret = kvm_vm_enable_cap(s, capability, 0, bytes);
     if (ret < 0) {
         error_report("KVM dirty ring: the kernel refuses dirty-ring-size=%"
                      PRIu32 ": %s; try a larger one, such as 4096",
