@@ -109,6 +109,8 @@ def load(path: Path, problems: Problems) -> Manifest:
     except tomllib.TOMLDecodeError as error:
         problems.add(path.name, f"is not valid TOML: {error}")
         data = {}
+    if not data.get("house") and not problems:
+        problems.add(path.name, "names no house directories, so everything would be mirrored")
     for key in data.keys() - {"house", "tree", "files"}:
         problems.add(path.name, f"unknown key {key!r}")
     trees = {name: TreeOptions() for name in TREES}

@@ -150,7 +150,13 @@ class Refusals(GraftCase):
 
     def test_manifest_that_is_not_toml(self) -> None:
         self.head = "house = [\n"
+        self.ours("accel/new.c", "int x;\n", "new")
         self.refuse("graft.toml", "TOML")
+        self.assertEqual(len(self.graft().stderr.splitlines()), 1)
+
+    def test_manifest_without_house(self) -> None:
+        self.head = ""
+        self.refuse("graft.toml", "no house")
 
     def test_unknown_table(self) -> None:
         self.head += "[trees.qemu]\n"
