@@ -25,7 +25,7 @@ all build: $(CONFIGURED)
 
 demo: $(CONFIGURED)
 	@$(DEPS) build lab
-	$(NINJA) qemu
+	$(NINJA) qemu guest
 	tests/lab/demo $(DEMO_ARGS)
 
 check: $(CONFIGURED)
@@ -36,7 +36,7 @@ $(CHECKS): check-%: $(CONFIGURED)
 
 bench: $(CONFIGURED)
 	@$(DEPS) build lab
-	$(NINJA) qemu stock
+	$(NINJA) qemu stock guest
 	tests/bench/bench $(BENCH_ARGS)
 
 stock fault graft: $(CONFIGURED)
