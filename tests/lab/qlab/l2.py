@@ -148,9 +148,9 @@ def command(lab: Lab, spec: GuestSpec, name: str, ram_file: Path | None) -> list
         "-serial", "chardev:ctl",
         "-qmp", f"unix:{lab.tmp / name}.qmp,server=on,wait=off",
     ]
-    words += payload_words(lab, spec)
+    words += [*payload_words(lab, spec), "-S"]
     if spec.wait is not None:
-        words += ["-incoming", spec.wait, "-S"]
+        words += ["-incoming", spec.wait]
     return words + list(spec.extra)
 
 
@@ -165,7 +165,12 @@ def payload_words(lab: Lab, spec: GuestSpec) -> list[str]:
 
 
 def start(lab: Lab, spec: GuestSpec, name: str | None = None) -> Guest:
-    """Start a guest; returns once its monitor answers."""
+    """Start a guest; returns once its monitor answers.
+
+    A guest runs then; a destination waits, and stays paused after migration.
+    Both start stopped: what a guest says on a port that nobody listens to yet
+    is lost.
+    """
     name = name or lab.next_name("l2")
     ram_file = lab.tmp / f"{name}.ram" if spec.ram == "file" else None
     words = command(lab, spec, name, ram_file)
@@ -180,6 +185,8 @@ def start(lab: Lab, spec: GuestSpec, name: str | None = None) -> Guest:
         said = (lab.out / f"{name}.log").read_text("utf-8", "replace").strip()
         raise QmpGone(f"{name} did not start: {err}; {said[-300:]}") from err
     payload = Payload(lab.tmp / f"{name}.ctl")
+    if spec.wait is None:
+        qmp.cmd("cont")
     return Guest(lab, spec, name, process, qmp, payload, ram_file)
 
 

@@ -22,9 +22,11 @@ not here.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -37,6 +39,8 @@ from . import initramfs, klog, modes, verdict
 UP_LIMIT = 40.0
 #: Seconds between a verdict and the emulator's end.
 END_LIMIT = 10.0
+
+PR_SET_PDEATHSIG = 1
 
 FIRMWARE = ("/usr/share/seabios", "/usr/share/qemu", "/usr/lib/ipxe/qemu")
 
@@ -154,14 +158,19 @@ def watch(cfg: Settings, process: subprocess.Popen[bytes]) -> tuple[str, float |
         time.sleep(0.1)
 
 
+def before_exec() -> None:
+    """In the emulator's process: low priority, and no life after the lab's."""
+    os.nice(5)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def run(cfg: Settings) -> Outcome:
     """One L1 from power-on to judgement."""
     prepare(cfg)
     start = time.monotonic()
     with (cfg.out / "emulator.log").open("wb") as log:
         with subprocess.Popen(command(cfg), stdin=subprocess.DEVNULL, stdout=log,
-                              stderr=log,
-                              preexec_fn=lambda: os.nice(5)) as process:
+                              stderr=log, preexec_fn=before_exec) as process:
             try:
                 ended, up_at = watch(cfg, process)
             finally:

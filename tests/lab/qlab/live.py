@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One measured live migration of a loaded guest, looked at from close by.
+
+Theory of operation
+===================
+
+    boot (or revive) the source -> start the load -> start the destination
+      -> migrate, sampling -> both paused: compare RAM byte for byte
+      -> let the destination run -> stop the load -> verify every stamp
+
+Everything is in one thread.  While the migration runs, each sample asks the
+source's monitor for query-migrate and, where the binary has it,
+query-kvm-dirty-ring; now and then it asks the payload how much it has written,
+which is the guest's own throughput under migration.
+
+A load that is faster than the channel never converges within a short downtime.
+`Plan.downtime_ms` is what is tried first; if the migration is still under way
+after `Plan.patience` seconds, the limit is raised to `Plan.last_downtime_ms`,
+which is to be enough for all of RAM.  Whether that was needed is a figure.
+
+`Report.reason` is empty when the migration completed and both oracles found
+nothing; otherwise it says which of them is to blame.  An error of QEMU's or of
+the payload's is an exception, as everywhere in the lab.
+
+*Limits*: guest RAM must lie in files (GuestSpec.ram); Unix sockets only; times
+are those of L1, an emulated machine on shared cores: compare, do not quote.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import l2
+from .context import Lab
+from .payload import Verified
+from .qmp import QmpError
+
+PAGE = 4096
+#: Compared at a time; a differing chunk is then looked at page by page.
+CHUNK = 1 << 20
+
+Put = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the payload does during the migration."""
+
+    mode: str = "random"
+    rate: int = 0  # pages a second over all workers; 0 is flat out
+    settle: float = 1.0  # seconds of load before the migration starts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the migration is to be done."""
+
+    bandwidth: int = 0  # bytes a second; 0 is no limit
+    downtime_ms: int = 300
+    auto_converge: bool = False
+    patience: float = 30.0
+    last_downtime_ms: int = 20000
+    limit: float = 90.0  # seconds after which it is given up
+    sample_every: float = 0.25
+    writes_every: float = 1.0
+
+
+@dataclass
+class Report:
+    """What came of it; `asdict` is fit for JSON."""
+
+    reason: str = ""
+    status: str = "none"
+    migrate: dict[str, Any] = field(default_factory=dict)
+    ring: dict[str, Any] | None = None
+    writes_before: float = 0.0  # pages a second, no migration
+    writes_during: float | None = None  # ... while it ran
+    relaxed: bool = False
+    pages_compared: int = 0
+    pages_different: int = 0
+    first_different: int | None = None
+    pages_verified: int = 0
+    pages_bad: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a stream."""
+        return asdict(self)
+
+
+def compare(ours: Path, theirs: Path) -> tuple[int, list[int]]:
+    """Pages compared, and the numbers of those that differ."""
+    with ours.open("rb") as a, theirs.open("rb") as b:
+        with (mmap.mmap(a.fileno(), 0, prot=mmap.PROT_READ) as left,
+              mmap.mmap(b.fileno(), 0, prot=mmap.PROT_READ) as right):
+            if len(left) != len(right):
+                raise ValueError(f"{len(left)} bytes of RAM against {len(right)}")
+            different: list[int] = []
+            for at in range(0, len(left), CHUNK):
+                end = min(at + CHUNK, len(left))
+                if left[at:end] != right[at:end]:
+                    different += [page // PAGE for page in range(at, end, PAGE)
+                                  if left[page:page + PAGE] != right[page:page + PAGE]]
+            return len(left) // PAGE, different
+
+
+def ring_counters(guest: l2.Guest) -> dict[str, Any] | None:
+    """query-kvm-dirty-ring; None where there is no such thing."""
+    try:
+        counters: dict[str, Any] = guest.qmp.cmd("query-kvm-dirty-ring")
+        return counters
+    except QmpError as err:
+        if err.error.get("class") == "CommandNotFound" or not guest.spec.ring:
+            return None
+        raise
+
+
+class Throughput:
+    """How fast the payload writes, between the first and the last look."""
+
+    def __init__(self, guest: l2.Guest, every: float) -> None:
+        self._guest = guest
+        self._every = every
+        self._looks: list[tuple[float, int]] = []
+
+    def look(self) -> None:
+        """Ask the payload, if the last time is long enough ago."""
+        now = time.monotonic()
+        if not self._looks or now >= self._looks[-1][0] + self._every:
+            writes = self._guest.payload.writes()
+            # half-way between question and answer
+            self._looks.append(((now + time.monotonic()) / 2, writes))
+
+    @property
+    def rate(self) -> float | None:
+        """Pages a second; None if it was asked once only."""
+        if len(self._looks) < 2:
+            return None
+        (start, before), (end, after) = self._looks[0], self._looks[-1]
+        return (after - before) / (end - start)
+
+
+def prepare(source: l2.Guest, destination: l2.Guest, plan: Plan) -> None:
+    """Capabilities and limits, on both sides where both must know."""
+    capabilities = [{"capability": "auto-converge", "state": plan.auto_converge}]
+    for guest in (source, destination):
+        guest.qmp.cmd("migrate-set-capabilities", {"capabilities": capabilities})
+    source.qmp.cmd("migrate-set-parameters", {
+        "max-bandwidth": plan.bandwidth, "downtime-limit": plan.downtime_ms})
+
+
+def sample(source: l2.Guest, put: Put) -> dict[str, Any]:
+    """One look at a migration; what query-migrate said."""
+    info: dict[str, Any] = source.qmp.cmd("query-migrate")
+    if "ram" in info:
+        put("sample", migrate=info, ring=ring_counters(source))
+    return info
+
+
+def follow(source: l2.Guest, plan: Plan, put: Put, report: Report) -> None:
+    """Watch a migration to its end, whichever that is."""
+    start = time.monotonic()
+    throughput = Throughput(source, plan.writes_every)
+    while True:
+        report.migrate = sample(source, put)
+        report.status = str(report.migrate.get("status", "none"))
+        if report.status in ("completed", "failed", "cancelled"):
+            break
+        spent = time.monotonic() - start
+        if spent > plan.limit:
+            source.qmp.cmd("migrate_cancel")
+            report.status = f"not over after {plan.limit:.0f} s"
+            break
+        if spent > plan.patience and not report.relaxed:
+            report.relaxed = True
+            put("relax", downtime_ms=plan.last_downtime_ms)
+            source.qmp.cmd("migrate-set-parameters",
+                           {"downtime-limit": plan.last_downtime_ms})
+        if report.status == "active" and source.status() == "running":
+            throughput.look()
+        time.sleep(plan.sample_every)
+    report.writes_during = throughput.rate
+
+
+def wait_arrival(destination: l2.Guest, timeout: float = 30.0) -> None:
+    """Wait until the destination has everything; it stays paused."""
+    deadline = time.monotonic() + timeout
+    while destination.status() == "inmigrate":
+        if time.monotonic() > deadline:
+            raise TimeoutError("the destination does not leave inmigrate")
+        time.sleep(0.05)
+
+
+def check_memory(source: l2.Guest, destination: l2.Guest, report: Report) -> None:
+    """Second oracle: byte for byte, both sides standing still."""
+    assert source.ram_file and destination.ram_file
+    for guest in (source, destination):
+        if guest.status() == "running":
+            raise RuntimeError(f"{guest.name} runs while its RAM is compared")
+    report.pages_compared, different = compare(source.ram_file, destination.ram_file)
+    report.pages_different = len(different)
+    report.first_different = different[0] if different else None
+
+
+def check_stamps(destination: l2.Guest, report: Report) -> None:
+    """First oracle: the payload, on the destination, checks every stamp."""
+    destination.qmp.cmd("cont")
+    destination.payload.ping()
+    destination.payload.stop()
+    found: Verified = destination.payload.verify()
+    report.pages_verified, report.pages_bad = found.pages, found.bad
+
+
+def judge(report: Report) -> str:
+    """Why the migration is worth nothing; empty if it is worth something."""
+    if report.status != "completed":
+        why = report.migrate.get("error-desc", "")
+        return f"migration: {report.status}" + (f": {why}" if why else "")
+    if report.ring and report.ring.get("broken"):
+        return "the dirty ring lost pages, says QEMU"
+    if not report.pages_compared or report.pages_different:
+        return (f"{report.pages_different} of {report.pages_compared} pages differ "
+                f"between source and destination, first {report.first_different}")
+    if not report.pages_verified or report.pages_bad:
+        return (f"{report.pages_bad} of {report.pages_verified} pages are wrong, "
+                "says the payload on the destination")
+    return ""
+
+
+def migrate(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, load: Load, plan: Plan,
+            put: Put) -> Report:
+    """The whole story above, from the load on; ends both guests."""
+    report = Report()
+    source.payload.start(mode=load.mode, rate=load.rate)
+    before = Throughput(source, 0.0)
+    before.look()
+    put("phase", name="destination")
+    destination = l2.start(lab, spec.incoming())
+    uri = f"unix:{lab.tmp / destination.name}.mig"
+    destination.qmp.cmd("migrate-incoming", {"uri": uri})
+    time.sleep(load.settle)
+    before.look()
+    report.writes_before = before.rate or 0.0
+    prepare(source, destination, plan)
+    put("phase", name="migrate", writes_before=report.writes_before)
+    source.qmp.cmd("migrate", {"uri": uri})
+    follow(source, plan, put, report)
+    report.ring = ring_counters(source)
+    if report.status == "completed":
+        wait_arrival(destination)
+        put("phase", name="compare")
+        check_memory(source, destination, report)
+        put("phase", name="verify")
+        check_stamps(destination, report)
+    report.reason = judge(report)
+    for guest in (source, destination):
+        guest.kill()
+    return report
+
+
+def boot(lab: Lab, spec: l2.GuestSpec, timeout: float = 90.0) -> l2.Guest:
+    """A guest with its payload ready."""
+    guest = l2.start(lab, spec)
+    guest.wait_ready(timeout)
+    guest.payload.ping()
+    return guest
+
+
+def freeze(guest: l2.Guest, image: Path) -> None:
+    """Save a guest whose payload is idle to a file, and end it."""
+    guest.qmp.cmd("migrate-set-parameters", {"max-bandwidth": 0})
+    guest.qmp.cmd("stop")
+    guest.qmp.cmd("migrate", {"uri": f"file:{image}"})
+    report = Report()
+    follow(guest, Plan(), lambda *_, **__: None, report)
+    if report.status != "completed":
+        raise RuntimeError(f"cannot save the guest: {report.status}")
+    guest.kill()
+
+
+def thaw(lab: Lab, spec: l2.GuestSpec, image: Path) -> l2.Guest:
+    """A guest from freeze()'s file: the same state for every binary."""
+    guest = l2.start(lab, replace(spec, wait="defer"))
+    guest.qmp.cmd("migrate-incoming", {"uri": f"file:{image}"})
+    wait_arrival(guest)
+    guest.qmp.cmd("cont")
+    guest.payload.ping()
+    return guest
