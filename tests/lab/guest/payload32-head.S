@@ -22,6 +22,9 @@
  * Interrupts are never enabled and there is no IDT: an exception is a triple
  * fault, which ends a QEMU that was started with -no-reboot.
  *
+ * The descriptors have their accessed bit set: a CPU would otherwise write it,
+ * and one of the GDTs is in ROM.
+ *
  * Limits: ROM and copy are both below 4 GiB and nothing is paged.
  */
 #define ROM_BASE        0xffff0000
@@ -72,8 +75,8 @@ rom_gdt_pointer:
     .balign 8
 rom_gdt:
     .quad   0
-    .quad   0x00cf9a000000ffff
-    .quad   0x00cf92000000ffff
+    .quad   0x00cf9b000000ffff
+    .quad   0x00cf93000000ffff
 
     .section .text.image32, "ax"
 image32:
@@ -126,8 +129,8 @@ ap_end:
     .balign 8
 gdt:
     .quad   0
-    .quad   0x00cf9a000000ffff
-    .quad   0x00cf92000000ffff
+    .quad   0x00cf9b000000ffff
+    .quad   0x00cf93000000ffff
 gdt_pointer:
     .word   3 * 8 - 1
     .long   gdt
