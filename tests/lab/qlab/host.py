@@ -137,7 +137,7 @@ class Host:
         name = case.name.replace("/", ".")
         if getattr(self.args, "keep", False):
             extras.append(time.strftime("%m%d-%H%M%S"))
-        return "@".join([name, ",".join(extras)]) if extras else name
+        return "@".join([name, "+".join(extras)]) if extras else name
 
     def request(self, case: scenario.Case | None, mode: str) -> dict[str, Any]:
         """What inside.py is told."""

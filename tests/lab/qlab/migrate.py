@@ -1,129 +1,173 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Migrations: start one, wait for its end, make it converge.
+"""Migrations in L1: run one, wait for it, judge it with both oracles.
 
 Theory of operation
 ===================
 
-A guest that writes as fast as it can never fits into a short downtime, so a
-migration is first held open with a downtime limit of nothing, for as many
-dirty syncs as the scenario wants to see, and then let go with a limit that
-anything fits into.  All waiting is polling of query-migrate with a deadline.
+A guest whose load dirties memory flat out never converges by itself, so a
+migration here is steered, in two phases.  First the bandwidth is limited and
+next to no downtime is allowed, until RAM has been synced `syncs` times with the
+load running: every page that changes meanwhile goes through dirty tracking.
+Then both limits are lifted and the migration completes.
 
-*Limits*: precopy; one migration of a guest at a time.
+Afterwards the source is in postmigrate and the destination paused: RAM is
+compared (oracle.py), the destination is let go, and the payload verifies its
+stamps there.  `hop()` is all of that.
+
+*Limits*: precopy over Unix sockets and TCP on the loop-back device.
 """
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .l2 import Guest
+from . import l2, oracle
+from .context import Lab
+from .payload import Verified
 from .qmp import QmpTimeout
 
-ENDED = ("completed", "failed", "cancelled")
-
-#: Milliseconds; nothing fits, and everything does.  0 would not do: QEMU then never
-#: asks what is dirty anew, and completes when it has sent what it knew of.
-DOWNTIME_HOLD = 1
-DOWNTIME_ANY = 60_000
+SLOW = 48 << 20  # bytes a second while dirty pages are collected
+FAST = 1 << 40
+DONE = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Migrated:
-    """How a migration ended, in query-migrate's words and units."""
+class Hop:
+    """One migration and what the oracles say of it."""
 
-    status: str
     info: dict[str, Any]
+    compared: oracle.Compared
+    verified: Verified
 
     @property
-    def completed(self) -> bool:
-        """Whether it got there."""
-        return self.status == "completed"
+    def clean(self) -> bool:
+        """Whether both oracles are content."""
+        return self.compared.same and self.verified.clean
 
     def figures(self) -> dict[str, Any]:
-        """What a report wants to know."""
+        """The numbers worth keeping."""
         ram = self.info.get("ram", {})
-        return {
-            "total_ms": self.info.get("total-time"),
-            "downtime_ms": self.info.get("downtime"),
-            "setup_ms": self.info.get("setup-time"),
-            "syncs": ram.get("dirty-sync-count"),
-            "pages": ram.get("normal"),
-            "transferred": ram.get("transferred"),
-        }
+        return {"total_ms": self.info.get("total-time"),
+                "downtime_ms": self.info.get("downtime"),
+                "setup_ms": self.info.get("setup-time"),
+                "syncs": ram.get("dirty-sync-count"),
+                "pages": ram.get("normal"),
+                "ram_differs": len(self.compared.pages),
+                "bad_stamps": self.verified.bad}
+
+    def __str__(self) -> str:
+        return f"RAM: {self.compared}; stamps: {self.verified}"
 
 
-def unix_uri(guest: Guest) -> str:
-    """An address for a destination."""
-    return f"unix:{guest.lab.tmp / guest.name}.mig"
+def address(lab: Lab, transport: str) -> dict[str, Any]:
+    """A place to migrate to, as a QAPI socket address."""
+    if transport == "unix":
+        return {"transport": "socket", "type": "unix",
+                "path": str(lab.tmp / f"{lab.next_name('mig')}.sock")}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {"transport": "socket", "type": "inet", "host": "127.0.0.1",
+            "port": str(port)}
 
 
-def listen(destination: Guest, uri: str) -> str:
-    """Make a destination that was started with `defer` listen; its address."""
-    destination.qmp.cmd("migrate-incoming", {"uri": uri})
-    if not uri.startswith("tcp:"):
-        return uri
-    info = destination.qmp.cmd("query-migrate")
-    address = info["socket-address"][0]
-    return f"tcp:{address['host']}:{address['port']}"
+def channel(where: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `migrate` and `migrate-incoming` for an address."""
+    return {"channels": [{"channel-type": "main", "addr": where}]}
 
 
-def begin(source: Guest, uri: str) -> None:
-    """Start a migration that is held open; see release()."""
-    source.qmp.cmd("migrate-set-parameters", {
-        "downtime-limit": DOWNTIME_HOLD, "max-bandwidth": 0})
-    source.qmp.cmd("migrate", {"uri": uri})
+def limits(guest: l2.Guest, bandwidth: int, downtime_ms: int) -> None:
+    """Set how fast and how abrupt a migration may be."""
+    guest.qmp.cmd("migrate-set-parameters",
+                  {"max-bandwidth": bandwidth, "downtime-limit": downtime_ms})
 
 
-def release(source: Guest) -> None:
-    """Let a migration complete whatever is left to send."""
-    source.qmp.cmd("migrate-set-parameters", {"downtime-limit": DOWNTIME_ANY})
+def begin(lab: Lab, source: l2.Guest, destination: l2.Guest, transport: str,
+          bandwidth: int = SLOW) -> None:
+    """Start a migration that does not complete while the load runs."""
+    where = address(lab, transport)
+    destination.qmp.cmd("migrate-incoming", channel(where))
+    limits(source, bandwidth, 1)
+    source.qmp.cmd("migrate", channel(where))
 
 
-def query(source: Guest) -> dict[str, Any]:
+def query(guest: l2.Guest) -> dict[str, Any]:
     """query-migrate."""
-    info: dict[str, Any] = source.qmp.cmd("query-migrate")
-    return info
+    answer: dict[str, Any] = guest.qmp.cmd("query-migrate")
+    return answer
 
 
-def wait_until(source: Guest, done: Callable[[dict[str, Any]], bool],
-               timeout: float, what: str) -> dict[str, Any]:
-    """Poll until DONE likes query-migrate's answer or the migration is over."""
+def wait_syncs(source: l2.Guest, syncs: int, timeout: float) -> bool:
+    """Wait for RAM to have been synced so often; False if it ended before."""
     deadline = time.monotonic() + timeout
     while True:
         info = query(source)
-        if done(info) or info.get("status") in ENDED:
-            return info
+        if info.get("status") in DONE:
+            return False
+        if info.get("ram", {}).get("dirty-sync-count", 0) >= syncs:
+            return True
         if time.monotonic() > deadline:
-            raise QmpTimeout(f"{what}: still {info.get('status')} after "
-                             f"{timeout:.0f} s: {info.get('ram')}")
+            raise QmpTimeout(f"{syncs} syncs took longer than {timeout:.0f} s: {info}")
         time.sleep(0.05)
 
 
-def wait_syncs(source: Guest, syncs: int, timeout: float = 60.0) -> dict[str, Any]:
-    """Wait for the migration's dirty sync number SYNCS."""
-    return wait_until(
-        source, lambda info: info.get("ram", {}).get("dirty-sync-count", 0) >= syncs,
-        timeout, f"dirty sync {syncs}")
+def wait_end(guest: l2.Guest, timeout: float) -> dict[str, Any]:
+    """Wait for a migration to end in any way; its last query-migrate."""
+    deadline = time.monotonic() + timeout
+    while True:
+        info = query(guest)
+        if info.get("status") in DONE:
+            return info
+        if time.monotonic() > deadline:
+            raise QmpTimeout(f"the migration did not end in {timeout:.0f} s: {info}")
+        time.sleep(0.05)
 
 
-def wait_end(source: Guest, timeout: float = 120.0) -> Migrated:
-    """Wait for the end of a migration, whichever."""
-    info = wait_until(source, lambda info: False, timeout, "the migration's end")
-    return Migrated(str(info["status"]), info)
+def finish(source: l2.Guest, timeout: float = 90.0) -> dict[str, Any]:
+    """Lift the limits and wait for the end."""
+    limits(source, FAST, 60000)
+    return wait_end(source, timeout)
 
 
-def cancel(source: Guest, timeout: float = 30.0) -> Migrated:
-    """Cancel, and wait until that is done."""
+def cancel(source: l2.Guest, timeout: float = 30.0) -> dict[str, Any]:
+    """Cancel and wait until that is through."""
     source.qmp.cmd("migrate_cancel")
     return wait_end(source, timeout)
 
 
-def precopy(source: Guest, destination: Guest, uri: str, syncs: int = 4) -> Migrated:
-    """A whole live migration with at least SYNCS dirty syncs under load."""
-    begin(source, listen(destination, uri))
-    wait_syncs(source, syncs)
-    release(source)
-    return wait_end(source)
+def settled(destination: l2.Guest, timeout: float = 20.0) -> None:
+    """Wait until the destination has loaded everything."""
+    deadline = time.monotonic() + timeout
+    while destination.status() == "inmigrate":
+        if time.monotonic() > deadline:
+            raise QmpTimeout(f"{destination.name} stays in inmigrate")
+        time.sleep(0.02)
+
+
+def judge(lab: Lab, source: l2.Guest, destination: l2.Guest,
+          info: dict[str, Any]) -> Hop:
+    """Both oracles on a completed migration; the destination runs afterwards."""
+    lab.check(info.get("status") == "completed", f"migration: {info}")
+    settled(destination)
+    compared = oracle.compare(source, destination)
+    destination.qmp.cmd("cont")
+    destination.payload.ping()
+    destination.payload.stop()
+    hop = Hop(info, compared, destination.payload.verify())
+    lab.log(f"{source.name} -> {destination.name}: {hop.figures()}")
+    return hop
+
+
+def hop(lab: Lab, source: l2.Guest, to: l2.GuestSpec, transport: str = "unix",
+        syncs: int = 3, load: dict[str, Any] | None = None) -> tuple[l2.Guest, Hop]:
+    """Start a destination, migrate under load, judge, end the source."""
+    destination = l2.start(lab, to.incoming())
+    source.payload.start(**({"mode": "random"} if load is None else load))
+    begin(lab, source, destination, transport)
+    wait_syncs(source, syncs, 90)
+    result = judge(lab, source, destination, finish(source))
+    source.quit()
+    return destination, result

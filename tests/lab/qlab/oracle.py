@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The second oracle: the memory of source and destination, byte by byte.
+"""The second oracle: guest RAM of source and destination, byte for byte.
 
 Theory of operation
 ===================
 
-After a migration the source is stopped for good and a destination that was
-started with -S has not run yet, so the guest RAM of both must be the same to
-the last byte.  Both keep it in a file on tmpfs, mapped shared; the files are
-compared here without asking either QEMU.
+After a migration the source is stopped in postmigrate and the destination,
+started with -S, has not run yet: their RAM must be the same.  With shared RAM
+files both are mapped and compared directly; otherwise each QEMU writes its RAM
+out with pmemsave.  Every byte is compared and nothing is left out: device state
+is not RAM, and no device of the lab's guests writes RAM while it is loaded.
 
-The first oracle, the payload's own `verify`, knows what was written; this one
-knows nothing and therefore misses nothing, not even a page that the payload
-does not use.
+The first oracle is the guest's own: the payload verifies its stamps.
 
-*Limits*: guests with file-backed RAM; device state is not compared.
+*Limits*: RAM below the hole only (guests are smaller than 3 GiB), so guest
+physical address and file offset are the same; firmware and ROMs are not compared.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,49 +32,66 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Compared:
-    """Result of a comparison."""
+    """What a comparison found."""
 
-    pages: int
-    different: tuple[int, ...]
+    bytes: int
+    pages: tuple[int, ...]  # page frame numbers that differ
 
     @property
-    def clean(self) -> bool:
-        """Whether something was compared and nothing differs."""
-        return self.pages > 0 and not self.different
+    def same(self) -> bool:
+        """Whether something was compared and all of it is the same."""
+        return self.bytes > 0 and not self.pages
 
     def __str__(self) -> str:
-        if not self.different:
-            return f"{self.pages} pages, the same"
-        first = ", ".join(f"{page:#x}" for page in self.different[:8])
-        return f"{len(self.different)} of {self.pages} pages differ: {first}"
+        shown = ", ".join(f"{page:#x}" for page in self.pages[:8])
+        more = ", ..." if len(self.pages) > 8 else ""
+        return (f"{len(self.pages)} of {self.bytes // PAGE} pages differ"
+                + (f": {shown}{more}" if self.pages else ""))
 
 
-def differing_pages(one: bytes, two: bytes, first_page: int) -> list[int]:
-    """Numbers of the pages in which two chunks differ."""
-    return [first_page + at // PAGE for at in range(0, len(one), PAGE)
-            if one[at:at + PAGE] != two[at:at + PAGE]]
+def differing_pages(one: bytes, two: bytes, first_page: int) -> Iterator[int]:
+    """Page numbers at which two equally long chunks differ."""
+    for offset in range(0, len(one), PAGE):
+        if one[offset:offset + PAGE] != two[offset:offset + PAGE]:
+            yield first_page + offset // PAGE
 
 
 def compare_files(one: Path, two: Path) -> Compared:
-    """Compare two RAM files; a difference in size is every page's."""
+    """Compare two RAM images."""
     size = one.stat().st_size
-    if size == 0 or size != two.stat().st_size:
-        raise ValueError(f"{one} and {two} are not the RAM of one guest")
-    different: list[int] = []
-    with one.open("rb") as a, two.open("rb") as b, \
-            mmap.mmap(a.fileno(), 0, prot=mmap.PROT_READ) as left, \
-            mmap.mmap(b.fileno(), 0, prot=mmap.PROT_READ) as right:
-        for at in range(0, size, CHUNK):
-            chunk, other = left[at:at + CHUNK], right[at:at + CHUNK]
-            if chunk != other:
-                different += differing_pages(chunk, other, at // PAGE)
-    return Compared(size // PAGE, tuple(different))
+    if size != two.stat().st_size or size % PAGE:
+        raise ValueError(f"{one.name} has {size} bytes, {two.name} has "
+                         f"{two.stat().st_size}")
+    pages: list[int] = []
+    with one.open("rb") as first, two.open("rb") as second, \
+            mmap.mmap(first.fileno(), 0, prot=mmap.PROT_READ) as a, \
+            mmap.mmap(second.fileno(), 0, prot=mmap.PROT_READ) as b:
+        for start in range(0, size, CHUNK):
+            left, right = a[start:start + CHUNK], b[start:start + CHUNK]
+            if left != right:
+                pages += differing_pages(left, right, start // PAGE)
+    return Compared(size, tuple(pages))
+
+
+@contextmanager
+def image(guest: Guest) -> Iterator[Path]:
+    """A file with the guest's RAM in it."""
+    if guest.ram_file:
+        yield guest.ram_file
+        return
+    path = guest.lab.tmp / f"{guest.name}.pmem"
+    try:
+        guest.qmp.cmd("pmemsave", {"val": 0, "size": guest.spec.mem << 20,
+                                   "filename": str(path)}, timeout=120)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def compare(source: Guest, destination: Guest) -> Compared:
-    """Compare the RAM of two guests, neither of which may run."""
+    """Compare two guests' RAM; neither may be running."""
     for guest in (source, destination):
         if guest.status() == "running":
-            raise ValueError(f"{guest.name} runs; its memory cannot be compared")
-    assert source.ram_file and destination.ram_file, "needs file-backed RAM"
-    return compare_files(source.ram_file, destination.ram_file)
+            raise ValueError(f"{guest.name} is running: nothing to compare")
+    with image(source) as one, image(destination) as two:
+        return compare_files(one, two)

@@ -94,6 +94,29 @@ class Payload:
             if answer and not answer.startswith("ready"):
                 raise PayloadError(f"{line}: {answer}")
 
+    def tell(self, line: str) -> None:
+        """Send a line and do not wait; the answer comes out of heard()."""
+        self._socket.sendall(line.encode("ascii") + b"\n")
+
+    def heard(self) -> list[str]:
+        """The whole lines that are here by now."""
+        self._socket.settimeout(0)
+        try:
+            while data := self._socket.recv(4096):
+                self._buffer += data
+        except BlockingIOError:
+            pass
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return [line.decode("ascii", "replace").strip() for line in lines]
+
+    def catch_up(self, timeout: float = 20.0) -> None:
+        """Like ping, after a migration: the guest may first end a line that it
+        had begun on the other side."""
+        self.tell("ping")
+        deadline = time.monotonic() + timeout
+        while not self._line(deadline).endswith("pong"):
+            pass
+
     def ping(self, timeout: float = 20.0) -> None:
         """Prove that the guest runs."""
         self.ask("ping", "pong", timeout)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Proof that the oracles bite: a ring that drops entries must be found out.
+
+Run with a build that drops one harvested entry in 100,000.  The load is stopped
+by then only after it has gone over all of memory once more in order, more than
+100,000 different pages since the bulk of RAM was sent: at least one of the
+dropped pages is not written again, so the destination must miss it.  The
+scenario passes when both oracles say so, and fails when either is content.
+
+*Limits*: says nothing about how small a loss would be found.
+"""
+
+import time
+
+from qlab import l2, migrate, oracle
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="a build that drops entries: both oracles must fail",
+    time_limit=300,
+    needs=("kvm", "guest-linux", "fault"),
+    suites=("short", "full"),
+    own_binaries=True,
+    l1_mem=4096,
+)
+
+MEM = 640
+PERIOD = 100_000
+
+
+def write_once_over(guest: l2.Guest, pages: int, timeout: float) -> int:
+    """Let the load go over all pages in order, then stop it."""
+    guest.payload.start(mode="seq")
+    deadline = time.monotonic() + timeout
+    before = guest.payload.writes()
+    while guest.payload.writes() - before < pages * 11 // 10:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the load did not get round in {timeout:.0f} s")
+        time.sleep(0.1)
+    guest.payload.stop()
+    return guest.payload.writes() - before
+
+
+def run(lab: Lab) -> None:
+    """Migrate with the faulty build; both oracles must notice."""
+    spec = l2.GuestSpec(lab.fault, mem=MEM, ring=4096)
+    guest = l2.start(lab, spec)
+    guest.wait_ready()
+    pages = guest.payload.verify().pages
+    lab.check(pages > PERIOD * 11 // 10,
+              f"{pages} pages are too few for one drop in {PERIOD}")
+    guest.payload.start(mode="random", rate=500)
+    destination = l2.start(lab, spec.incoming())
+    migrate.begin(lab, guest, destination, "unix", bandwidth=migrate.FAST)
+    lab.check(migrate.wait_syncs(guest, 3, 90), "the migration ended too early")
+    migrate.limits(guest, 1 << 20, 1)
+    guest.payload.stop()
+    lab.figures["written"] = write_once_over(guest, pages, 120)
+    info = migrate.finish(guest)
+    lab.check(info["status"] == "completed", f"migration: {info}")
+    migrate.settled(destination)
+    compared = oracle.compare(guest, destination)
+    destination.qmp.cmd("cont")
+    verified = destination.payload.verify()
+    lab.figures.update(ram_differs=len(compared.pages), bad_stamps=verified.bad)
+    lab.check(not compared.same, "RAM of source and destination is the same: "
+              "the comparison does not bite")
+    lab.check(verified.bad > 0, "all stamps are right: the payload does not bite")

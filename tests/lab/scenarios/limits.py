@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ring together with its other users: calc-dirty-rate, vcpu-dirty-limit.
+
+`rate` measures the dirty rate in ring mode while a migration runs, and after
+it; `limit` throttles the vCPUs with vcpu-dirty-limit, sees that the load really
+slows down, and migrates while the limit is in service.
+
+*Limits*: the throttle's precision is not judged, only that it bites.
+"""
+
+import time
+
+from qlab import l2, migrate
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="ring with calc-dirty-rate and with vcpu-dirty-limit",
+    time_limit=240,
+    needs=("kvm", "guest-linux"),
+    suites=("full",),
+    variants={"rate": {"what": "rate"}, "limit": {"what": "limit"}},
+    short=("limit",),
+)
+
+
+def measured_rate(guest: l2.Guest) -> int:
+    """calc-dirty-rate in ring mode over one second, in MB/s."""
+    guest.qmp.cmd("calc-dirty-rate", {"calc-time": 1, "mode": "dirty-ring"})
+    for _ in range(200):
+        answer = guest.qmp.cmd("query-dirty-rate")
+        if answer["status"] == "measured":
+            return int(answer["dirty-rate"])
+        time.sleep(0.1)
+    raise TimeoutError("calc-dirty-rate did not end in 20 s")
+
+
+def writes_per_second(guest: l2.Guest, seconds: float = 2.0) -> float:
+    """What the load gets done."""
+    before, start = guest.payload.writes(), time.monotonic()
+    time.sleep(seconds)
+    return (guest.payload.writes() - before) / (time.monotonic() - start)
+
+
+def with_rate(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
+    """Measure before, during and after a migration."""
+    guest.payload.start()
+    lab.figures["rate_before_mbs"] = measured_rate(guest)
+    lab.check(lab.figures["rate_before_mbs"] > 0, "no dirty rate measured")
+    destination = l2.start(lab, spec.incoming())
+    migrate.begin(lab, guest, destination, "unix")
+    lab.figures["rate_during_mbs"] = measured_rate(guest)
+    migrate.wait_syncs(guest, 3, 90)
+    result = migrate.judge(lab, guest, destination, migrate.finish(guest))
+    lab.figures["hop"] = result.figures()
+    lab.check(result.clean, f"{result}")
+    guest.quit()
+    destination.payload.start()
+    lab.figures["rate_after_mbs"] = measured_rate(destination)
+    destination.payload.stop()
+    return destination
+
+
+def with_limit(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
+    """Throttle, see it bite, migrate, see it gone."""
+    guest.payload.start()
+    guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": 1000000})
+    free = writes_per_second(guest)
+    guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": 4})
+    time.sleep(6)
+    held = writes_per_second(guest, 4)
+    lab.figures.update(free_writes_s=round(free), held_writes_s=round(held))
+    lab.check(held < free / 2, f"the limit does not bite: {free:.0f} to {held:.0f}")
+    guest.payload.stop()
+    guest, result = migrate.hop(lab, guest, spec, syncs=2)
+    lab.figures["hop"] = result.figures()
+    lab.check(result.clean, f"{result}")
+    return guest
+
+
+def run(lab: Lab, what: str) -> None:
+    """One of the two."""
+    spec = l2.GuestSpec(lab.qemu, mem=160, cpus=2, ring=1024)
+    guest = l2.start(lab, spec)
+    guest.wait_ready()
+    guest = (with_rate if what == "rate" else with_limit)(lab, guest, spec)
+    found = guest.payload.verify()
+    lab.check(found.clean, f"at the end: {found}")
