@@ -32,6 +32,12 @@ from .qmp import Qmp, QmpGone, QmpTimeout
 
 FIRMWARE = ("/usr/share/seabios", "/usr/share/qemu", "/usr/lib/ipxe/qemu")
 
+#: Without the paravirtual features through which KVM itself writes guest RAM
+#: when a vCPU's thread goes to sleep (steal time's `preempted` byte) or after
+#: an exit: such a write comes after the last sync of a stopped guest, so the
+#: source's RAM would differ from what was, rightly, migrated.
+CPU = "host,kvm-steal-time=off,kvm-pv-eoi=off,kvm-asyncpf=off,kvm-asyncpf-int=off"
+
 LINUX_APPEND = ("console=ttyS0 quiet panic=-1 oops=panic tsc=reliable "
                 "no_timer_check mitigations=off nokaslr random.trust_cpu=on "
                 "cryptomgr.notests rcupdate.rcu_expedited=1 audit=0")
@@ -140,7 +146,7 @@ def command(lab: Lab, spec: GuestSpec, name: str, ram_file: Path | None) -> list
         machine += ",memory-backend=ram"
     words += [
         "-name", f"{name},debug-threads=on", "-machine", machine,
-        "-accel", accel, "-cpu", "host", "-smp", str(spec.cpus),
+        "-accel", accel, "-cpu", CPU, "-smp", str(spec.cpus),
         "-m", str(spec.mem), "-nodefaults", "-no-user-config",
         "-display", "none", "-no-reboot",
         "-serial", f"file:{lab.out / name}.console",

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Self-check of the lab's own tools; needs no machine and takes no second.
+
+*Limits*: what talks to a QEMU is checked by the scenarios themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from qlab import (  # noqa: E402
+    initramfs, klog, machine, modes, oracle, payload, scenario, verdict)
+
+
+class KernelLog(unittest.TestCase):
+    """Which lines condemn a run."""
+
+    def test_trouble_is_found(self) -> None:
+        """Each kind of report is recognised."""
+        for line in (
+                "[    5.1] WARNING: CPU: 1 PID: 22 at kernel/smp.c:1 f+0x1/0x2",
+                "[    5.1] BUG: unable to handle page fault for address: 12",
+                "[    5.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
+                "[    5.1] INFO: task qemu:12 blocked for more than 60 seconds.",
+                "[    5.1] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                "[    5.1] Oops: 0000 [#1] PREEMPT SMP",
+                "[    5.1] Kernel panic - not syncing: corrupted stack end",
+                "[    5.1] BUG: KASAN: slab-out-of-bounds in f",
+                "[    5.1] WARNING: possible circular locking dependency detected",
+                "[    5.1] general protection fault, probably for non-canonical"):
+            self.assertEqual(klog.trouble_in("fine\n" + line + "\n"), [line])
+
+    def test_healthy_lines_are_not(self) -> None:
+        """What a healthy boot prints does not fail it."""
+        for line in (
+                "[    0.1] RETBleed: WARNING: Spectre v2 mitigation leaves CPU",
+                "[    0.1] debugfs: no debugging of kernel bugs here",
+                "[    0.1] DEBUG: all good",
+                "[    0.1] kvm: Nested Virtualization enabled"):
+            self.assertEqual(klog.trouble_in(line + "\n"), [])
+
+
+class VerdictChannel(unittest.TestCase):
+    """What a run's second serial port says."""
+
+    def test_round_trip(self) -> None:
+        """Events come back as they were written."""
+        text = (verdict.line("up") + verdict.line("figures", boots=3)
+                + verdict.line("verdict", status="passed", reason=""))
+        got = verdict.parse(text)
+        self.assertTrue(got.up and got.complete)
+        self.assertEqual((got.status, got.figures), ("passed", {"boots": 3}))
+
+    def test_torn_line_is_no_verdict(self) -> None:
+        """L1 died while it wrote."""
+        whole = verdict.line("verdict", status="passed", reason="")
+        for cut in range(1, len(whole)):
+            self.assertFalse(verdict.parse(whole[:-cut]).complete)
+
+    def test_two_verdicts_fail(self) -> None:
+        """A second verdict means that something ran twice."""
+        one = verdict.line("verdict", status="passed", reason="")
+        self.assertEqual(verdict.parse(one + one).status, "failed")
+
+    def test_nonsense_fails_or_is_ignored(self) -> None:
+        """Noise on the port cannot make a pass."""
+        self.assertFalse(verdict.parse("passed\n{}\n[1]\n\n").complete)
+        bad = verdict.line("verdict", status="splendid")
+        self.assertEqual(verdict.parse(bad).status, "failed")
+
+
+class Judgement(unittest.TestCase):
+    """Verdict, kernel log and the emulator's end, put together."""
+
+    def judge(self, text: str, log: str = "") -> tuple[str, str]:
+        """machine.judge on a channel's text."""
+        return machine.judge(verdict.parse(text), log, "time limit of 9 s")
+
+    def test_pass_needs_everything(self) -> None:
+        """Up, a verdict, and a clean kernel log."""
+        up, passed = verdict.line("up"), verdict.line("verdict", status="passed")
+        self.assertEqual(self.judge(up + passed)[0], "passed")
+        self.assertEqual(self.judge(up), ("failed", "no verdict: time limit of 9 s"))
+        self.assertEqual(self.judge("")[0], "failed")
+        self.assertEqual(self.judge(up + passed, "[1] WARNING: CPU: 0 at x\n")[0],
+                         "failed")
+
+
+class Initramfs(unittest.TestCase):
+    """The archive writer and module order."""
+
+    def test_entry_is_aligned(self) -> None:
+        """newc wants names and data on four bytes."""
+        for size in range(6):
+            got = initramfs.entry("n" * (size + 1), 0o100644, b"x" * size)
+            self.assertEqual(len(got) % 4, 0)
+            self.assertEqual(got[:6], b"070701")
+
+    def test_order_puts_dependencies_first(self) -> None:
+        """Also when two modules name each other."""
+        dep = "a/x.ko: a/y.ko a/z.ko\na/y.ko: a/z.ko\na/z.ko: a/y.ko\n"
+        order = initramfs.module_order(dep, ("x", "absent"))
+        self.assertEqual(order[-1], "a/x.ko")
+        self.assertEqual(sorted(order), ["a/x.ko", "a/y.ko", "a/z.ko"])
+
+
+class Oracle(unittest.TestCase):
+    """The byte-for-byte comparison."""
+
+    def test_one_flipped_byte_is_found(self) -> None:
+        """Wherever it is, and only its page is named."""
+        with tempfile.TemporaryDirectory() as name:
+            one, two = Path(name, "one"), Path(name, "two")
+            data = bytearray(b"\x5a" * (3 * oracle.CHUNK))
+            one.write_bytes(data)
+            for at in (0, 4095, 4096, len(data) - 1):
+                data[at] ^= 1
+                two.write_bytes(data)
+                data[at] ^= 1
+                got = oracle.compare_files(one, two)
+                self.assertEqual(got.pages, (at // 4096,))
+                self.assertFalse(got.same)
+            two.write_bytes(data)
+            self.assertTrue(oracle.compare_files(one, two).same)
+
+    def test_different_sizes_are_an_error(self) -> None:
+        """Never a comparison of a part."""
+        with tempfile.TemporaryDirectory() as name:
+            one, two = Path(name, "one"), Path(name, "two")
+            one.write_bytes(bytes(8192))
+            two.write_bytes(bytes(4096))
+            with self.assertRaises(ValueError):
+                oracle.compare_files(one, two)
+
+    def test_nothing_looked_at_is_not_clean(self) -> None:
+        """Zero pages are no success."""
+        self.assertFalse(payload.Verified(0, 0, "-").clean)
+        self.assertFalse(oracle.Compared(0, ()).same)
+
+
+class Scenarios(unittest.TestCase):
+    """All declarations can be read."""
+
+    def test_all_load(self) -> None:
+        """Every file declares a SCENARIO with sound data."""
+        cases = scenario.load_all()
+        self.assertGreater(len(cases), 10)
+        self.assertEqual(len({case.name for case in cases}), len(cases))
+        for case in cases:
+            self.assertTrue(set(case.scenario.modes) <= set(modes.MODES), case.name)
+            self.assertGreater(case.scenario.time_limit, 0)
+
+    def test_unknown_name_is_an_error(self) -> None:
+        """A misspelt scenario must not pass as nothing to do."""
+        with self.assertRaises(LookupError):
+            scenario.select(scenario.load_all(), ["no-such-scenario"])
+
+
+if __name__ == "__main__":
+    unittest.main()
