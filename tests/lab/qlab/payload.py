@@ -110,9 +110,9 @@ class Payload:
         return [line.decode("ascii", "replace").strip() for line in lines]
 
     def catch_up(self, timeout: float = 20.0) -> None:
-        """Like ping, after a migration: the guest may first end a line that it
-        had begun on the other side."""
-        self.tell("ping")
+        """Like ping, after a migration, which may cut lines in both directions:
+        ours ended on the source with half a command, the guest's begins here."""
+        self.tell("\nping")
         deadline = time.monotonic() + timeout
         while not self._line(deadline).endswith("pong"):
             pass

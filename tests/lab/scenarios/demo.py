@@ -43,8 +43,6 @@ def run(lab: Lab, kind: str, ring: int = 4096, memory: int = 192, vcpus: int = 1
     report = live.migrate(lab, source, spec, live.Load(**(load or {})),
                           live.Plan(**(plan or {})), stream.put)
     stream.put("report", **report.as_dict())
-    for text in report.differences:
-        lab.log(text)
     lab.figures.update(
         status=report.status, total_ms=report.migrate.get("total-time"),
         downtime_ms=report.migrate.get("downtime"),
