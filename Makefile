@@ -26,7 +26,7 @@ all build: $(CONFIGURED)
 demo: $(CONFIGURED)
 	@$(DEPS) build lab
 	$(NINJA) qemu guest
-	tests/lab/demo $(DEMO_ARGS)
+	scripts/demo $(DEMO_ARGS)
 
 check: $(CONFIGURED)
 	@scripts/check
