@@ -15,3 +15,4 @@
 #define RCU_READ_LOCK_GUARD() int graft_rcu_guard
 #define QEMU_LOCK_GUARD(lock) int graft_lock_guard
 #define BQL_LOCK_GUARD() int graft_bql_guard
+#define g_autoptr(type) int *
