@@ -269,12 +269,15 @@ static Verdict judge_tables(const Oracle *o, uint32_t page, uint32_t a)
     return (Verdict) { ORACLE_TABLE, &o->a[page] };
 }
 
-/* @a is A's entry without its busy bit if that is the caller's own. */
+/*
+ * @a is A's entry, without its busy bit if that is the caller's own; anybody
+ * else's is a table that does not agree with B.
+ */
 static Verdict judge(const Oracle *o, uint32_t page, uint32_t a)
 {
     const OracleEntry *e = entry_at(o, page);
 
-    if (a & BUSY || !entry_valid(e, page) || e->inverse != ~a) {
+    if (!entry_valid(e, page) || e->inverse != ~a) {
         return judge_tables(o, page, a);
     }
     if (!page_whole(o, page, page, a, tag_writer(e->tag))) {
