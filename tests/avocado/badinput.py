@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What QEMU says to a ring that it cannot have.
+
+Theory of operation
+===================
+
+Every bad input ends QEMU before a guest is made: with a status that is neither
+success nor a signal, and with exactly one line on stderr, which the case
+describes.  A kernel that has no rings is no bad input: QEMU warns, in one
+line, and runs without.  That kernel is a fake (no-ring.c), since the kernels
+that are tested all have rings; migration on it is a case of precopy.py.
+
+*Limits*: dirty-ring-size of a running QEMU cannot be set from outside (the
+accelerator has no path in the object tree), so that refusal has no case here.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from avocado import Test
+from guest import has_query, kvm_usable, machine, preload, qemu_binary
+from qemu.qmp import ExecuteError
+
+MACHINE = ("-machine", "none", "-nodefaults", "-no-user-config", "-S")
+#: Seconds for a QEMU that has only to refuse.
+PATIENCE = 30
+
+
+class _OnAccel(Test):
+    """A case that is one -accel argument."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        """Say why this case does not run here."""
+        self.binary = qemu_binary(self.params.get("qemu_binary"))
+        self.accel = self.params.get("accel", default="kvm,dirty-ring-size=1000")
+        self.says = self.params.get("says", default="power of two")
+        if not self.binary.exists():
+            self.cancel(f"missing: {self.binary}")
+        if not has_query(self.binary):
+            self.cancel(f"{self.binary} is not qemu-live's")
+        if self.params.get("needs", default="") == "kvm" and kvm_usable():
+            self.cancel(kvm_usable())
+
+    def one_line(self, said: str) -> str:
+        """SAID, which must be one line, and the one that is expected."""
+        lines = said.splitlines()
+        self.assertEqual(len(lines), 1, f"not one line: {said!r}")
+        self.assertTrue(re.search(self.says, lines[0]),
+                        f"{lines[0]!r} does not match {self.says!r}")
+        return lines[0]
+
+
+class BadInput(_OnAccel):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def test(self) -> None:
+        """Start QEMU with it."""
+        done = subprocess.run(
+            [str(self.binary), *MACHINE, "-display", "none", "-accel", self.accel],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=PATIENCE, check=False)
+        self.log.info("status %d, stderr: %s", done.returncode, done.stderr)
+        self.assertGreater(done.returncode, 0, "neither success nor a signal")
+        self.assertEqual(done.stdout, "")
+        self.one_line(done.stderr)
+
+
+class KernelWithoutRing(_OnAccel):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def test(self) -> None:
+        """Start QEMU on it, and see that it runs without rings."""
+        folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        vm = machine(self.binary, folder, "qemu", [*MACHINE, "-accel", self.accel],
+                     preload(folder, "no-ring"))
+        self.addCleanup(vm.kill)
+        vm.launch()
+        with self.assertRaises(ExecuteError) as refused:
+            vm.cmd("query-kvm-dirty-ring")
+        self.assertIn("no dirty rings", str(refused.exception))
+        answer = vm.cmd("query-kvm")
+        assert isinstance(answer, dict)
+        self.assertTrue(answer["enabled"], "not even KVM is left")
+        vm.shutdown(timeout=PATIENCE)
+        self.assertEqual(vm.exitcode(), 0)
+        self.one_line(vm.get_log() or "")

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the avocado tests are run with: one dictionary a case.
+
+Theory of operation
+===================
+
+Avocado hands a test one dictionary at a time as its parameters.  Each list
+here belongs to one test; `name` is the case's name in every report.  What a
+case needs is data too (`ring`, `needs`), so that the test can say why it does
+not run here.
+
+*Limits*: names are unique within a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Case = dict[str, Any]
+
+#: precopy.py.  ring: dirty-ring-size, 0 is the bitmap.  kernel: what of
+#: /dev/kvm is hidden from QEMU (no-ring.c), empty for nothing.
+PRECOPY: list[Case] = [
+    {"name": "unix", "transport": "unix", "ring": 0, "kernel": ""},
+    {"name": "unix-ring", "transport": "unix", "ring": 4096, "kernel": ""},
+    {"name": "tcp", "transport": "tcp", "ring": 0, "kernel": ""},
+    {"name": "tcp-ring", "transport": "tcp", "ring": 4096, "kernel": ""},
+    {"name": "unix-no-kernel-ring", "transport": "unix", "ring": 4096,
+     "kernel": "no-ring"},
+]
+
+#: badinput.py, BadInput.  accel: the argument of -accel.  says: a regular
+#: expression for the one line on stderr.  needs: "kvm" where the kernel is
+#: the one to refuse (any /dev/kvm will do, nothing runs on it).
+BAD_INPUT: list[Case] = [
+    {"name": "not-a-power-of-two", "needs": "",
+     "accel": "kvm,dirty-ring-size=1000",
+     "says": r"dirty-ring-size must be a power of two, not 1000"},
+    {"name": "not-a-number", "needs": "",
+     "accel": "kvm,dirty-ring-size=many",
+     "says": r"dirty-ring-size"},
+    {"name": "negative", "needs": "",
+     "accel": "kvm,dirty-ring-size=-4096",
+     "says": r"dirty-ring-size"},
+    {"name": "too-large", "needs": "kvm",
+     "accel": "kvm,dirty-ring-size=16777216",
+     "says": r"dirty-ring-size=16777216 is too large.* at most [0-9]+ entries"},
+    {"name": "too-small", "needs": "kvm",
+     "accel": "kvm,dirty-ring-size=2",
+     "says": r"refuses dirty-ring-size=2: .*larger"},
+    {"name": "no-kvm-device", "needs": "",
+     "accel": "kvm,device=/nonexistent,dirty-ring-size=4096",
+     "says": r"(?i)kvm.*No such file or directory"},
+    {"name": "device-is-not-kvm", "needs": "",
+     "accel": "kvm,device=/dev/null,dirty-ring-size=4096",
+     "says": r"(?i)kvm"},
+    {"name": "tcg-has-no-ring", "needs": "",
+     "accel": "tcg,dirty-ring-size=4096",
+     "says": r"dirty-ring-size.* not found"},
+]
+
+#: badinput.py, KernelWithoutRing.
+WITHOUT_RING: list[Case] = [
+    {"name": "warns-and-runs", "needs": "kvm",
+     "accel": "kvm,dirty-ring-size=4096",
+     "says": r"warning: .*dirty ring.* not offered .*bitmap"},
+]

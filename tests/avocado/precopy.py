@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that writes memory without a pause is migrated, and loses nothing.
+
+Theory of operation
+===================
+
+Two QEMUs of one kind.  The guest in the first writes stamped pages as fast as
+it can.  Migration starts with too little bandwidth, and too short a permitted
+downtime, to ever end; so it goes round memory again and again, each round
+sending what the guest wrote during the one before.  After a few rounds, in
+which the guest is seen to write, bandwidth and downtime are raised and it must
+complete.  Then the guest at the destination goes on, is told to stop writing,
+and checks every page it ever wrote.
+
+A guest that was set back in time would find its memory in order.  So the
+destination must also know of as many writes as the source was last seen to
+have made.
+
+*Limits*: see guest.py.  Without KVM there is no ring, and no case with one.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from avocado import Test
+from guest import (PATIENCE, Guest, accelerator, has_query, payload_rom, preload,
+                   qemu_binary, wait_until)
+from qemu.qmp import ExecuteError
+
+#: Rounds over memory before migration may complete.
+ROUNDS = 3
+#: MiB a second while it must not complete, and while it must.
+SLOW, FAST = 24, 4096
+
+
+class Precopy(Test):
+    """:avocado: tags=migration,arch:x86_64"""
+
+    timeout = 240
+
+    def setUp(self) -> None:
+        """Say why this case does not run here, or prepare for it."""
+        self.guests: list[Guest] = []
+        self.binary = qemu_binary(self.params.get("qemu_binary"))
+        self.ring = int(self.params.get("ring", default=0))
+        self.transport = self.params.get("transport", default="unix")
+        self.kernel = self.params.get("kernel", default="")
+        for needed in (self.binary, payload_rom()):
+            if not needed.exists():
+                self.cancel(f"missing: {needed}")
+        self.accel, why = accelerator()
+        if self.ring and self.accel != "kvm":
+            self.cancel(f"dirty-ring-size needs KVM: {why or 'told to use ' + self.accel}")
+        self.log.info("on %s %s", self.accel, why)
+        self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.addCleanup(self.keep_logs)
+        self.prefix = preload(self.folder, self.kernel)
+
+    def keep_logs(self) -> None:
+        """What the QEMUs said belongs to the test's results."""
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, self.outputdir)
+
+    def guest(self, name: str, incoming: bool = False) -> Guest:
+        """A QEMU that ends with the test."""
+        guest = Guest(self.binary, self.folder, name, self.accel, self.ring,
+                      incoming, self.prefix)
+        self.guests.append(guest)
+        self.addCleanup(guest.kill)
+        return guest
+
+    def tearDown(self) -> None:
+        """What the guests are doing, if the test did not end well."""
+        if self.status not in ("PASS", "CANCEL"):
+            for guest in self.guests:
+                self.log.info("%s", guest.report())
+
+    def rings(self, guest: Guest) -> dict[str, Any] | None:
+        """The counters of GUEST's rings; None where there are no rings."""
+        try:
+            answer = guest.cmd("query-kvm-dirty-ring")
+        except ExecuteError as err:
+            self.log.info("%s: %s", guest.name, err)
+            return None
+        assert isinstance(answer, dict)
+        return answer
+
+    def begin(self, source: Guest, destination: Guest) -> int:
+        """Bring migration to where it goes round; writes seen by then."""
+        source.tune(SLOW, 1)
+        uri = destination.listen(self.transport, self.folder)
+        before = source.writes()
+        source.cmd("migrate", uri=uri)
+
+        def went_round() -> bool:
+            state = source.migration()
+            self.assertIn(state["status"], ("setup", "active"), state)
+            return state.get("ram", {}).get("dirty-sync-count", 0) >= ROUNDS
+
+        wait_until(f"{ROUNDS} rounds", went_round)
+        writes = source.writes()
+        self.assertGreater(writes, before, "the guest did not write during migration")
+        self.assertEqual(source.status(), "running")
+        return writes
+
+    def complete(self, source: Guest, destination: Guest) -> None:
+        """Let migration complete, and wait for both sides."""
+        source.tune(FAST, 10_000)
+
+        def completed() -> bool:
+            state = source.migration()
+            self.assertNotIn(state["status"], ("failed", "cancelled"), state)
+            return bool(state["status"] == "completed")
+
+        wait_until("migration completed", completed)
+        self.log.info("source: %s", source.migration())
+        self.assertEqual(source.status(), "postmigrate")
+        wait_until("the destination runs", lambda: destination.status() == "running")
+
+    def check_rings(self, source: Guest) -> None:
+        """The source used the rings it was told to use, and only then."""
+        if not has_query(self.binary):
+            self.log.info("not our QEMU: it does not tell about its rings")
+            return
+        counters = self.rings(source)
+        if not self.ring or self.kernel:
+            self.assertIsNone(counters, "rings, although there should be none")
+            return
+        self.log.info("rings: %s", counters)
+        self.assertIsNotNone(counters, "no rings, although they were asked for")
+        assert counters
+        self.assertEqual(counters["size"], self.ring)
+        self.assertFalse(counters["broken"])
+        self.assertEqual(counters["overflows"], 0)
+        self.assertGreater(counters["harvested"], 0)
+        self.assertEqual(counters["published"] + counters["unknown"],
+                         counters["harvested"])
+
+    def test(self) -> None:
+        """Migrate under load and verify."""
+        source = self.guest("source")
+        destination = self.guest("destination", incoming=True)
+        source.cmd("cont")
+        pages = source.payload.wait_ready(PATIENCE)
+        source.payload.ask("start mode=random", "ok", PATIENCE)
+        writes = self.begin(source, destination)
+        self.complete(source, destination)
+        self.check_rings(source)
+        destination.payload.catch_up(PATIENCE)
+        after = destination.writes()
+        destination.payload.ask("stop", "ok", PATIENCE)
+        found = destination.payload.verify(PATIENCE)
+        self.log.info("%d writes at the source, %d at the destination, %s",
+                      writes, after, found)
+        self.assertTrue(found.clean, f"the oracle found {found}")
+        self.assertEqual(found.pages, pages)
+        self.assertGreaterEqual(after, writes, "the guest was set back in time")
+        for guest in (destination, source):
+            self.assertEqual(guest.end(), 0, f"{guest.name} ended badly")
