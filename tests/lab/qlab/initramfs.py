@@ -49,7 +49,7 @@ $b mount -t sysfs sys /new/sys
 $b mount -t devtmpfs dev /new/dev
 $b mkdir -p /new/dev/pts /new/dev/shm
 $b mount -t devpts pts /new/dev/pts
-$b mount -t tmpfs -o mode=1777 shm /new/dev/shm
+$b mount -t tmpfs -o mode=1777,huge=always shm /new/dev/shm
 $b mkdir -p /new/run/lab
 $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 out /new/run/lab ||
     die "artefacts"

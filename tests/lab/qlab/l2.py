@@ -142,7 +142,7 @@ def command(lab: Lab, spec: GuestSpec, name: str, ram_file: Path | None) -> list
     machine = "pc,hpet=off,usb=off,vmport=off"
     if ram_file:
         words += ["-object", f"memory-backend-file,id=ram,size={spec.mem}M,"
-                  f"mem-path={ram_file},share=on"]
+                  f"mem-path={ram_file},share=on,align=2M"]
         machine += ",memory-backend=ram"
     words += [
         "-name", f"{name},debug-threads=on", "-machine", machine,
