@@ -12,7 +12,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts lint lab lab-soundness peer avocado
+SUITES := unit graft scripts bench lint lab lab-soundness peer avocado
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -65,6 +65,7 @@ help:
 # help:   make check-unit           the core under sanitizers, without QEMU and KVM
 # help:   make check-graft          graft's own tests
 # help:   make check-scripts        configure, fetching and counting
+# help:   make check-bench          the benchmarks' and the demo's own code
 # help:   make check-lint           manifest, shell, Python, copied lines
 # help:   make check-lab            scenarios in the nested machine, short set
 # help:   make check-avocado        migration tests for avocado-framework

@@ -221,29 +221,38 @@ def judge(report: Report) -> str:
 
 def migrate(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, load: Load, plan: Plan,
             put: Put) -> Report:
-    """The whole story above, from the load on; ends both guests."""
+    """The whole story above, from the load on; ends both guests, come what may."""
     report = Report()
-    source.payload.start(mode=load.mode, rate=load.rate)
-    put("phase", name="destination")
-    destination = l2.start(lab, spec.incoming())
-    uri = f"unix:{lab.tmp / destination.name}.mig"
-    destination.qmp.cmd("migrate-incoming", {"uri": uri})
-    report.writes_before = rate_of(source.payload, load.settle)
-    prepare(source, destination, plan)
-    put("phase", name="migrate", writes_before=report.writes_before)
-    source.qmp.cmd("migrate", {"uri": uri})
-    follow(source, plan, put, report)
-    report.ring = ring_counters(source)
-    if report.status == "completed":
-        settled(destination)
-        put("phase", name="compare")
-        check_memory(source, destination, report)
-        put("phase", name="verify")
-        check_stamps(destination, report)
+    guests = [source]
+    try:
+        source.payload.start(mode=load.mode, rate=load.rate)
+        put("phase", name="destination")
+        destination = l2.start(lab, spec.incoming())
+        guests.append(destination)
+        uri = f"unix:{lab.tmp / destination.name}.mig"
+        destination.qmp.cmd("migrate-incoming", {"uri": uri})
+        report.writes_before = rate_of(source.payload, load.settle)
+        prepare(source, destination, plan)
+        put("phase", name="migrate", writes_before=report.writes_before)
+        source.qmp.cmd("migrate", {"uri": uri})
+        follow(source, plan, put, report)
+        report.ring = ring_counters(source)
+        if report.status == "completed":
+            examine(source, destination, put, report)
+    finally:
+        for guest in guests:
+            guest.kill()
     report.reason = judge(report)
-    for guest in (source, destination):
-        guest.kill()
     return report
+
+
+def examine(source: l2.Guest, destination: l2.Guest, put: Put, report: Report) -> None:
+    """Both oracles, in the only order there is: the second needs a guest that runs."""
+    settled(destination)
+    put("phase", name="compare")
+    check_memory(source, destination, report)
+    put("phase", name="verify")
+    check_stamps(destination, report)
 
 
 def boot(lab: Lab, spec: l2.GuestSpec, timeout: float = 90.0) -> l2.Guest:
@@ -268,8 +277,12 @@ def freeze(guest: l2.Guest, image: Path) -> None:
 def thaw(lab: Lab, spec: l2.GuestSpec, image: Path) -> l2.Guest:
     """A guest from freeze()'s file: the same state for every binary."""
     guest = l2.start(lab, replace(spec, wait="defer"))
-    guest.qmp.cmd("migrate-incoming", {"uri": f"file:{image}"})
-    settled(guest)
-    guest.qmp.cmd("cont")
-    guest.payload.ping()
+    try:
+        guest.qmp.cmd("migrate-incoming", {"uri": f"file:{image}"})
+        settled(guest, 60)
+        guest.qmp.cmd("cont")
+        guest.payload.ping()
+    except BaseException:
+        guest.kill()
+        raise
     return guest

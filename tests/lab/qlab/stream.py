@@ -40,6 +40,10 @@ class Stream:
         t = round(time.monotonic() - self._start, 3)
         self._file.write(json.dumps({"event": event, "t": t, **fields}) + "\n")
 
+    def close(self) -> None:
+        """No more news."""
+        self._file.close()
+
 
 class Follower:
     """The host's end; the file need not be there yet."""

@@ -36,6 +36,7 @@ def run(lab: Lab, kind: str, ring: int = 4096, memory: int = 192, vcpus: int = 1
         plan: dict[str, Any] | None = None) -> None:
     """See above; `load` and `plan` are the fields of live.Load and live.Plan."""
     stream = Stream(lab.out)
+    lab.defer(stream.close)
     spec = l2.GuestSpec(lab.qemu, kind=kind, mem=memory, cpus=vcpus, ring=ring)
     stream.put("phase", name="boot")
     source = live.boot(lab, spec)
