@@ -55,7 +55,8 @@ def plot(runs: list[stats.Run], metric: str) -> str:
     rounds = sorted({run["round"] for run in runs})
     chart = pygal.Line(js=[], disable_xml_declaration=True, height=320, width=860,
                        style=style(COLOURS.values()), stroke=False, dots_size=5,
-                       show_minor_x_labels=True, legend_at_bottom=True, include_x_axis=True,
+                       show_minor_x_labels=True, legend_at_bottom=True,
+                       legend_at_bottom_columns=3, include_x_axis=True,
                        title=f"{about.about} ({about.unit}, {about.better} is better)",
                        x_title="round")
     chart.x_labels = [str(number + 1) for number in rounds]

@@ -128,6 +128,24 @@ class Oracle(unittest.TestCase):
             two.write_bytes(data)
             self.assertTrue(oracle.compare_files(one, two).same)
 
+    def test_wall_clock_is_told_from_a_lost_page(self) -> None:
+        """KVM's own twelve bytes, after exactly one update, on one page."""
+        def page(version: int, rest: bytes = b"") -> bytes:
+            return (version.to_bytes(4, "little") + bytes([version]) * 8
+                    + rest).ljust(oracle.PAGE, b"\0")
+        cases = (
+            ("one update", (page(2), page(9)), (page(4), page(9)), ()),
+            ("two updates", (page(2),), (page(6),), (0,)),
+            ("an update that is under way", (page(3),), (page(5),), (0,)),
+            ("a byte behind it", (page(2),), (page(4, b"x"),), (0,)),
+            ("two pages", (page(2), page(2)), (page(4), page(4)), (1,)))
+        with tempfile.TemporaryDirectory() as name:
+            one, two = Path(name, "one"), Path(name, "two")
+            for what, before, after, wrong in cases:
+                one.write_bytes(b"".join(before))
+                two.write_bytes(b"".join(after))
+                self.assertEqual(oracle.compare_files(one, two).pages, wrong, what)
+
     def test_different_sizes_are_an_error(self) -> None:
         """Never a comparison of a part."""
         with tempfile.TemporaryDirectory() as name:
