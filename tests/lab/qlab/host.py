@@ -230,11 +230,18 @@ def run(host: Host) -> int:
         print("lab: nothing to run: name a scenario or a suite", file=sys.stderr)
         return 2
     tally = {"passed": 0, "failed": 0, "skipped": 0}
+    boots: dict[str, list[int]] = {}
     for case in chosen:
         for mode in host.args.mode or case.scenario.modes:
             outcome = run_case(host, case, mode)
             record(host, case, mode, outcome)
             tally[outcome.status] += 1
+            if "boots" in outcome.figures:
+                sums = boots.setdefault(mode, [0, 0])
+                sums[0] += outcome.figures["boots"]
+                sums[1] += outcome.figures["failures"]
+    for mode, (number, failures) in boots.items():
+        print(f"lab: mode {mode}: {failures} failures in {number} nested boots")
     print(f"lab: {tally['passed']} passed, {tally['failed']} failed, "
           f"{tally['skipped']} skipped")
     return 1 if tally["failed"] else 0

@@ -10,7 +10,10 @@ written.  A kernel report or a hang of L1 fails the run as a whole.
 The QEMU inside is the ungrafted one, so that a failure here is the outer
 emulator's (or KVM's) and not that of the code under test.
 
-*Limits*: `count` boots; the default is what the short suite can afford.
+The defaults add up to 200 boots a mode; `lab run --suite soundness` prints the
+sums.
+
+*Limits*: a fault rarer than one in some hundred boots is not seen.
 """
 
 from __future__ import annotations
@@ -26,21 +29,21 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="nested boots, load, verify, kill: the lab's own flake rate",
-    time_limit=5400,
+    time_limit=7200,
     needs=("kvm", "guest-linux", "guest-payload32", "stock"),
     suites=("soundness",),
     modes=("tdp", "shadow", "nonpt"),
     own_binaries=True,
     variants={
-        "boot32": {"kind": "payload32", "mem": 64, "default": 20},
-        "boot32-logging": {"kind": "payload32", "mem": 64, "default": 10,
+        "boot32": {"kind": "payload32", "mem": 64, "default": 80},
+        "boot32-logging": {"kind": "payload32", "mem": 64, "default": 40,
                            "ring": 4096, "log_cycles": 3},
-        "linux": {"kind": "linux", "mem": 160, "default": 4},
-        "linux-smp": {"kind": "linux", "mem": 160, "cpus": 2, "default": 4},
-        "linux-logging": {"kind": "linux", "mem": 160, "cpus": 2, "default": 3,
+        "linux": {"kind": "linux", "mem": 160, "default": 20},
+        "linux-smp": {"kind": "linux", "mem": 160, "cpus": 2, "default": 20},
+        "linux-logging": {"kind": "linux", "mem": 160, "cpus": 2, "default": 20,
                           "ring": 4096, "log_cycles": 3},
         "linux-bitmap-logging": {"kind": "linux", "mem": 160, "cpus": 2,
-                                 "default": 3, "log_cycles": 3},
+                                 "default": 20, "log_cycles": 3},
     },
 )
 
