@@ -129,13 +129,15 @@ class Oracle(unittest.TestCase):
             self.assertTrue(oracle.compare_files(one, two).same)
 
     def test_wall_clock_is_told_from_a_lost_page(self) -> None:
-        """KVM's own twelve bytes, after exactly one update, on one page."""
+        """KVM's own twelve bytes, after a few updates, on one page."""
         def page(version: int, rest: bytes = b"") -> bytes:
             return (version.to_bytes(4, "little") + bytes([version]) * 8
                     + rest).ljust(oracle.PAGE, b"\0")
         cases = (
             ("one update", (page(2), page(9)), (page(4), page(9)), ()),
-            ("two updates", (page(2),), (page(6),), (0,)),
+            ("two updates", (page(2),), (page(6),), ()),
+            ("an update backwards", (page(4),), (page(2),), (0,)),
+            ("too many updates", (page(2),), (page(20),), (0,)),
             ("an update that is under way", (page(3),), (page(5),), (0,)),
             ("a byte behind it", (page(2),), (page(4, b"x"),), (0,)),
             ("two pages", (page(2), page(2)), (page(4), page(4)), (1,)))

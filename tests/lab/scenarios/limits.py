@@ -24,6 +24,9 @@ SCENARIO = Scenario(
 )
 
 
+LIMIT_MBS = 4  # a vCPU
+
+
 def measured_rate(guest: l2.Guest) -> int:
     """calc-dirty-rate in ring mode over one second, in MB/s."""
     guest.qmp.cmd("calc-dirty-rate", {"calc-time": 1, "mode": "dirty-ring"})
@@ -64,13 +67,17 @@ def with_rate(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
 def with_limit(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
     """Throttle, see it bite, migrate, see it gone."""
     guest.payload.start()
-    guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": 1000000})
     free = writes_per_second(guest)
-    guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": 4})
+    guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": LIMIT_MBS})
     time.sleep(6)
     held = writes_per_second(guest, 4)
-    lab.figures.update(free_writes_s=round(free), held_writes_s=round(held))
-    lab.check(held < free / 2, f"the limit does not bite: {free:.0f} to {held:.0f}")
+    allowed = LIMIT_MBS * 256 * guest.spec.cpus
+    lab.figures.update(free_writes_s=round(free), held_writes_s=round(held),
+                       allowed_writes_s=allowed)
+    lab.check(free > 4 * allowed, f"{free:.0f} writes a second need no limit")
+    lab.check(held < 2 * allowed, f"the limit does not bite: {held:.0f} writes a "
+              f"second, {allowed} allowed")
+    lab.check(held > 0, "a throttled guest must go on")
     guest.payload.stop()
     guest, result = migrate.hop(lab, guest, spec, syncs=2)
     lab.figures["hop"] = result.figures()
