@@ -247,7 +247,7 @@ static Verdict judge_content(const Oracle *o, uint32_t page, uint32_t seq)
             v.reason = ORACLE_FOREIGN;
         } else if (claim > seq) {
             v = (Verdict) { ORACLE_TABLE, &o->a[page] };
-        } else {
+        } else if (claim < seq) {
             v.reason = ORACLE_STALE;
         }
     }

@@ -226,6 +226,7 @@ uint32_t fw_cfg_cpus(void)
 #define APIC_ENABLE         0x1ff
 #define APIC_OTHERS_INIT    0x000c4500
 #define APIC_OTHERS_SIPI    0x000c4600
+#define INIT_TICKS          10000000    /* some milliseconds */
 
 static void apic_write(uintptr_t reg, uint32_t value)
 {
@@ -241,11 +242,15 @@ static void wait_ticks(uint64_t ticks)
     }
 }
 
-void apic_start_others(uint32_t page)
+void apic_init_others(void)
 {
     apic_write(APIC_SPURIOUS, APIC_ENABLE);
     apic_write(APIC_COMMAND, APIC_OTHERS_INIT);
-    wait_ticks(10000000);
+    wait_ticks(INIT_TICKS);
+}
+
+void apic_start_others(uint32_t page)
+{
     apic_write(APIC_COMMAND, APIC_OTHERS_SIPI | page >> 12);
 }
 

@@ -31,6 +31,7 @@
 #define AP_PAGE         0x8000u
 #define BEATS_PER_S     1000u
 #define READY_PER_S     2u
+#define ARRIVAL_S       10u
 
 extern const uint8_t ap_start[], ap_end[];
 
@@ -113,7 +114,7 @@ static const ControlOps payload32_ops = {
 void payload_ap_main(uint32_t number)
 {
     __atomic_add_fetch(&arrived, 1, __ATOMIC_RELAXED);
-    /* Pairs with the release in crew_assemble(): the crew is complete. */
+    /* Pairs with the release in payload_main(): the crew is complete. */
     while (!__atomic_load_n(&crew_ready, __ATOMIC_ACQUIRE)) {
         relax();
     }
@@ -124,27 +125,39 @@ void payload_ap_main(uint32_t number)
     }
 }
 
-/* Starts the other CPUs and waits for them, a second at most. */
-static void crew_assemble(uint64_t ticks_per_s)
+/* Where the other CPUs start. Volatile: nobody here reads it. */
+static void ap_page_write(void)
 {
-    uint32_t cpus = fw_cfg_cpus(), here;
-    uint8_t *code = (uint8_t *)AP_PAGE;
-    uint64_t begin = tsc_read();
+    volatile uint8_t *to = (volatile uint8_t *)AP_PAGE;
+
+    for (const uint8_t *from = ap_start; from < ap_end; from++) {
+        *to++ = *from;
+    }
+}
+
+/*
+ * Starts the other CPUs and waits for them, but not for ever: `stat` says how
+ * many came. A CPU that is late by a SIPI gets another one.
+ */
+static uint32_t cpus_start(uint64_t ticks_per_s)
+{
+    uint32_t cpus = fw_cfg_cpus(), here = 1;
+    uint64_t begin = tsc_read(), next = begin;
 
     cpus = cpus < ORACLE_WORKERS ? cpus : ORACLE_WORKERS;
     if (cpus > 1) {
-        /* Volatile: this is code that others are about to run. */
-        for (uint32_t i = 0; i < (uint32_t)(ap_end - ap_start); i++) {
-            ((volatile uint8_t *)code)[i] = ap_start[i];
-        }
-        apic_start_others(AP_PAGE);
+        ap_page_write();
+        apic_init_others();
     }
-    do {
+    while (here < cpus && tsc_read() - begin < ARRIVAL_S * ticks_per_s) {
+        if (tsc_read() >= next) {
+            apic_start_others(AP_PAGE);
+            next = tsc_read() + ticks_per_s;
+        }
         relax();
         here = __atomic_load_n(&arrived, __ATOMIC_RELAXED);
-    } while (here < cpus && tsc_read() - begin < ticks_per_s);
-    crew_init(&crew, &oracle, here, ticks_per_s);
-    __atomic_store_n(&crew_ready, 1, __ATOMIC_RELEASE);
+    }
+    return here;
 }
 
 static void oracle_place(void)
@@ -218,7 +231,8 @@ void payload_main(void)
     ticks_per_s = tsc_measure();
     ticks_per_beat = crew_divide(ticks_per_s, BEATS_PER_S, NULL);
     oracle_place();
-    crew_assemble(ticks_per_s);
+    crew_init(&crew, &oracle, cpus_start(ticks_per_s), ticks_per_s);
+    __atomic_store_n(&crew_ready, 1, __ATOMIC_RELEASE);
     control_init(&control, &payload32_ops, &crew);
     crew_order(&crew, JOB_FILL);
     wait();

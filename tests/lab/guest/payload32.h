@@ -43,7 +43,11 @@ uint32_t ram_end(void);
 uint32_t fw_cfg_number(const char *name);
 uint32_t fw_cfg_cpus(void);
 
-/* INIT, then SIPI, to all other CPUs: they start at @page, below 1 MiB. */
+/*
+ * INIT for all other CPUs, then SIPI: they start at @page, below 1 MiB. A CPU
+ * that runs already ignores a SIPI.
+ */
+void apic_init_others(void);
 void apic_start_others(uint32_t page);
 
 void __attribute__((noreturn)) machine_off(void);
