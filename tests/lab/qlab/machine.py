@@ -36,7 +36,7 @@ from typing import Any
 from . import initramfs, klog, modes, verdict
 
 #: Seconds that L1 may take from power-on to the scenario's first line.
-UP_LIMIT = 40.0
+UP_LIMIT = 90.0
 #: Seconds between a verdict and the emulator's end.
 END_LIMIT = 10.0
 

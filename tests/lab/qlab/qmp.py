@@ -40,13 +40,14 @@ class QmpGone(Exception):
 class Qmp:
     """One monitor connection."""
 
-    def __init__(self, path: Path, timeout: float = 20.0) -> None:
+    def __init__(self, path: Path, timeout: float = 20.0,
+                 start_limit: float = 60.0) -> None:
         self.path = path
         self.timeout = timeout
         self.events: list[dict[str, Any]] = []
         self._buffer = b""
-        self._socket = self._connect(time.monotonic() + timeout)
-        self._next(time.monotonic() + timeout)  # the greeting
+        self._socket = self._connect(time.monotonic() + start_limit)
+        self._next(time.monotonic() + start_limit)  # the greeting
         self.cmd("qmp_capabilities")
 
     def _connect(self, deadline: float) -> socket.socket:
