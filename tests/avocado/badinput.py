@@ -21,18 +21,16 @@ import tempfile
 from pathlib import Path
 
 from avocado import Test
-from guest import has_query, kvm_usable, machine, preload, qemu_binary
+from guest import PATIENCE, has_query, kvm_usable, machine, preload, qemu_binary
 from qemu.qmp import ExecuteError
 
 MACHINE = ("-machine", "none", "-nodefaults", "-no-user-config", "-S")
-#: Seconds for a QEMU that has only to refuse.
-PATIENCE = 30
 
 
 class _OnAccel(Test):
     """A case that is one -accel argument."""
 
-    timeout = 120
+    timeout = 240
 
     def setUp(self) -> None:
         """Say why this case does not run here."""
@@ -87,6 +85,6 @@ class KernelWithoutRing(_OnAccel):
         answer = vm.cmd("query-kvm")
         assert isinstance(answer, dict)
         self.assertTrue(answer["enabled"], "not even KVM is left")
-        vm.shutdown(timeout=PATIENCE)
+        vm.shutdown(timeout=int(PATIENCE))
         self.assertEqual(vm.exitcode(), 0)
         self.one_line(vm.get_log() or "")

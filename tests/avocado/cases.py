@@ -18,8 +18,9 @@ from typing import Any
 
 Case = dict[str, Any]
 
-#: precopy.py.  ring: dirty-ring-size, 0 is the bitmap.  kernel: what of
-#: /dev/kvm is hidden from QEMU (no-ring.c), empty for nothing.
+#: precopy.py.  ring: dirty-ring-size, 0 is the bitmap.  kernel: the fake that
+#: stands before KVM (no-ring.c, lossy.c), empty for none; with a fake, KVM is
+#: needed.  lossy: the oracle must find pages missing.
 PRECOPY: list[Case] = [
     {"name": "unix", "transport": "unix", "ring": 0, "kernel": ""},
     {"name": "unix-ring", "transport": "unix", "ring": 4096, "kernel": ""},
@@ -27,6 +28,8 @@ PRECOPY: list[Case] = [
     {"name": "tcp-ring", "transport": "tcp", "ring": 4096, "kernel": ""},
     {"name": "unix-no-kernel-ring", "transport": "unix", "ring": 4096,
      "kernel": "no-ring"},
+    {"name": "unix-lossy-kernel", "transport": "unix", "ring": 0,
+     "kernel": "lossy"},
 ]
 
 #: badinput.py, BadInput.  accel: the argument of -accel.  says: a regular

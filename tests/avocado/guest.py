@@ -12,10 +12,11 @@ port.  The payload's protocol and the probe that judges /dev/kvm are the lab's
 What is run and on what comes from the environment, which tests/avocado/run
 sets after it has looked once; a test started by avocado alone looks itself:
 
-    QEMU_BINARY         the QEMU under test
-    QEMU_LIVE_ACCEL     "kvm" or "tcg"
-    QEMU_LIVE_ACCEL_WHY why it is not kvm
-    QEMU_LIVE_GUEST     directory of payload32.rom
+    QEMU_BINARY            the QEMU under test
+    QEMU_LIVE_ACCEL        "kvm" or "tcg"
+    QEMU_LIVE_ACCEL_WHY    why it is not kvm
+    QEMU_LIVE_GUEST        directory of payload32.rom
+    QEMU_LIVE_TIME_FACTOR  how much slower than usual this machine is
 
 A QEMU dies with the test that started it (setpriv --pdeathsig), so a test
 that avocado ends at its time limit leaves nothing behind.
@@ -49,8 +50,8 @@ from qlab.payload import Payload, fields  # noqa: E402
 
 KVM = Path("/dev/kvm")
 MEMORY_MIB = 24
-#: Seconds for any one thing that a test waits for, on a busy emulated machine.
-PATIENCE = 60.0
+#: Seconds for any one thing that a test waits for.
+PATIENCE = 60.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
 
 def qemu_binary(chosen: str | None = None) -> Path:
@@ -93,7 +94,7 @@ def has_query(binary: Path) -> bool:
     done = subprocess.run(
         [str(binary), "-machine", "none", "-accel", "tcg", "-nodefaults",
          "-display", "none", "-qmp", "stdio"], input=commands, text=True,
-        capture_output=True, timeout=60, check=True)
+        capture_output=True, timeout=PATIENCE, check=True)
     return '"query-kvm-dirty-ring"' in done.stdout
 
 
@@ -103,7 +104,7 @@ def preload(folder: Path, kernel: str) -> list[str]:
         return []
     library = folder / f"{kernel}.so"
     subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o",
-                    str(library), str(HERE / f"{kernel}.c")], check=True, timeout=60)
+                    str(library), str(HERE / f"{kernel}.c")], check=True, timeout=PATIENCE)
     return ["env", f"LD_PRELOAD={library}"]
 
 
@@ -113,7 +114,7 @@ def machine(binary: Path, folder: Path, name: str, args: Sequence[str],
     return QEMUMachine(str(binary), args=args, name=name,
                        wrapper=["setpriv", "--pdeathsig", "KILL", *prefix],
                        base_temp_dir=str(folder), log_dir=str(folder),
-                       qmp_timer=60)
+                       qmp_timer=PATIENCE)
 
 
 def wait_until(what: str, condition: Callable[[], bool]) -> None:
@@ -208,7 +209,7 @@ class Guest:
     def end(self) -> int | None:
         """Ask QEMU to quit; its exit status."""
         self.payload.close()
-        self.vm.shutdown(timeout=60)
+        self.vm.shutdown(timeout=int(PATIENCE))
         return self.vm.exitcode()
 
     def kill(self) -> None:

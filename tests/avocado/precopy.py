@@ -6,17 +6,25 @@ Theory of operation
 
 Two QEMUs of one kind.  The guest in the first writes stamped pages as fast as
 it can.  Migration starts with too little bandwidth, and too short a permitted
-downtime, to ever end; so it goes round memory again and again, each round
-sending what the guest wrote during the one before.  After a few rounds, in
-which the guest is seen to write, bandwidth and downtime are raised and it must
-complete.  Then the guest at the destination goes on, is told to stop writing,
-and checks every page it ever wrote.
+downtime, to end while it does; so it goes round memory again and again, each
+round sending what the guest wrote during the one before.  After a few rounds
+bandwidth and downtime are raised and it must complete.  Then the guest at the
+destination goes on, is told to stop writing, and checks every page it ever
+wrote.
+
+That the guest wrote all the time is seen from outside, by the pages that had to
+be sent again.  The source's guest is not spoken to meanwhile: while it answers
+it does not write, and migration would seize the moment to end.
 
 A guest that was set back in time would find its memory in order.  So the
-destination must also know of as many writes as the source was last seen to
-have made.
+destination must also know of more writes than the source had made when
+migration began.
 
-*Limits*: see guest.py.  Without KVM there is no ring, and no case with one.
+One case runs on a kernel that loses dirty pages (lossy.c) and passes only if
+the oracle says so: proof that the others can fail.
+
+*Limits*: see guest.py.  Without KVM there is no case with a ring.  The loss
+that is proven to be found is one page in 64, in bitmap mode.
 """
 
 import shutil
@@ -32,7 +40,9 @@ from qemu.qmp import ExecuteError
 #: Rounds over memory before migration may complete.
 ROUNDS = 3
 #: MiB a second while it must not complete, and while it must.
-SLOW, FAST = 24, 4096
+SLOW, FAST = 8, 4096
+#: Pages sent again in that time, at the very least.
+SENT_AGAIN = 100
 
 
 class Precopy(Test):
@@ -51,8 +61,9 @@ class Precopy(Test):
             if not needed.exists():
                 self.cancel(f"missing: {needed}")
         self.accel, why = accelerator()
-        if self.ring and self.accel != "kvm":
-            self.cancel(f"dirty-ring-size needs KVM: {why or 'told to use ' + self.accel}")
+        if (self.ring or self.kernel) and self.accel != "kvm":
+            what = "dirty-ring-size" if self.ring else "a fake of the kernel"
+            self.cancel(f"{what} needs KVM: {why or 'told to use ' + self.accel}")
         self.log.info("on %s %s", self.accel, why)
         self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
@@ -88,11 +99,10 @@ class Precopy(Test):
         assert isinstance(answer, dict)
         return answer
 
-    def begin(self, source: Guest, destination: Guest) -> int:
-        """Bring migration to where it goes round; writes seen by then."""
+    def begin(self, source: Guest, destination: Guest) -> None:
+        """Bring migration to where it goes round."""
         source.tune(SLOW, 1)
         uri = destination.listen(self.transport, self.folder)
-        before = source.writes()
         source.cmd("migrate", uri=uri)
 
         def went_round() -> bool:
@@ -101,12 +111,9 @@ class Precopy(Test):
             return state.get("ram", {}).get("dirty-sync-count", 0) >= ROUNDS
 
         wait_until(f"{ROUNDS} rounds", went_round)
-        writes = source.writes()
-        self.assertGreater(writes, before, "the guest did not write during migration")
         self.assertEqual(source.status(), "running")
-        return writes
 
-    def complete(self, source: Guest, destination: Guest) -> None:
+    def complete(self, source: Guest, destination: Guest, pages: int) -> None:
         """Let migration complete, and wait for both sides."""
         source.tune(FAST, 10_000)
 
@@ -116,7 +123,10 @@ class Precopy(Test):
             return bool(state["status"] == "completed")
 
         wait_until("migration completed", completed)
-        self.log.info("source: %s", source.migration())
+        ram = source.migration()["ram"]
+        self.log.info("sent: %s", ram)
+        self.assertGreater(ram["normal"], pages + SENT_AGAIN,
+                           "the guest did not write during migration")
         self.assertEqual(source.status(), "postmigrate")
         wait_until("the destination runs", lambda: destination.status() == "running")
 
@@ -146,8 +156,9 @@ class Precopy(Test):
         source.cmd("cont")
         pages = source.payload.wait_ready(PATIENCE)
         source.payload.ask("start mode=random", "ok", PATIENCE)
-        writes = self.begin(source, destination)
-        self.complete(source, destination)
+        writes = source.writes()
+        self.begin(source, destination)
+        self.complete(source, destination, pages)
         self.check_rings(source)
         destination.payload.catch_up(PATIENCE)
         after = destination.writes()
@@ -155,8 +166,11 @@ class Precopy(Test):
         found = destination.payload.verify(PATIENCE)
         self.log.info("%d writes at the source, %d at the destination, %s",
                       writes, after, found)
-        self.assertTrue(found.clean, f"the oracle found {found}")
         self.assertEqual(found.pages, pages)
-        self.assertGreaterEqual(after, writes, "the guest was set back in time")
+        if self.kernel == "lossy":
+            self.assertGreater(found.bad, 0, "pages were lost and the oracle is content")
+        else:
+            self.assertTrue(found.clean, f"the oracle found {found}")
+        self.assertGreater(after, writes, "the guest was set back in time")
         for guest in (destination, source):
             self.assertEqual(guest.end(), 0, f"{guest.name} ended badly")

@@ -20,7 +20,7 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="the avocado tests, on nested KVM",
-    time_limit=900,
+    time_limit=1800,
     needs=("kvm", "guest-payload32"),
     suites=("full",),
 )
@@ -36,7 +36,7 @@ def run(lab: Lab, only: tuple[str, ...] = ()) -> None:
         lab.skip("build/venv has no avocado: make check-avocado installs it")
     left = lab.out / "avocado.jsonl"
     words = [str(python), str(TOP / "tests/avocado/run"), "--leg", "here",
-             "--accel", "kvm", "--qemu", str(lab.qemu), "--timeout-factor", "2",
+             "--accel", "kvm", "--qemu", str(lab.qemu), "--time-factor", "4",
              "--results", str(left), "--out", str(lab.out / "avocado")]
     for pattern in only:
         words += ["--only", pattern]
