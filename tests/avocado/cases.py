@@ -25,7 +25,7 @@ PRECOPY: list[Case] = [
     {"name": "unix", "transport": "unix", "ring": 0, "kernel": ""},
     {"name": "unix-ring", "transport": "unix", "ring": 4096, "kernel": ""},
     {"name": "tcp", "transport": "tcp", "ring": 0, "kernel": ""},
-    {"name": "tcp-ring", "transport": "tcp", "ring": 4096, "kernel": ""},
+    {"name": "tcp-ring", "transport": "tcp", "ring": 1024, "kernel": ""},
     {"name": "unix-no-kernel-ring", "transport": "unix", "ring": 4096,
      "kernel": "no-ring"},
     {"name": "unix-lossy-kernel", "transport": "unix", "ring": 0,

@@ -19,7 +19,8 @@ sets after it has looked once; a test started by avocado alone looks itself:
     QEMU_LIVE_TIME_FACTOR  how much slower than usual this machine is
 
 A QEMU dies with the test that started it (setpriv --pdeathsig), so a test
-that avocado ends at its time limit leaves nothing behind.
+that avocado ends at its time limit leaves nothing behind.  A guest that dies
+stays in its QEMU, so that report() can tell how.
 
 *Limits*: the i440fx machine without devices; 24 MiB of memory, one vCPU.
 """
@@ -147,7 +148,7 @@ class Guest:
                 "-accel", accel + ring_size,
                 "-cpu", "host" if accel == "kvm" else "max",
                 "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config",
-                "-no-reboot", "-bios", str(payload_rom()),
+                "-no-reboot", "-no-shutdown", "-bios", str(payload_rom()),
                 "-chardev", f"socket,id=ctl,path={channel},server=on,wait=off",
                 "-serial", "chardev:ctl"]
         # What the payload says while nobody listens is lost: first listen.
