@@ -56,6 +56,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=0, metavar="PAGES",
                         help="pages written a second; 0 is flat out")
     parser.add_argument("--downtime-limit", type=int, default=300, metavar="MS")
+    parser.add_argument("--bandwidth", type=int, default=32, metavar="MIB",
+                        help="MiB a second; 0 is no limit")
     parser.add_argument("--mode", choices=list(modes.MODES), default=modes.DEFAULT_MODE)
     parser.add_argument("--kernel", choices=host.KERNELS, default=host.KERNELS[0])
     parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIR")
@@ -73,7 +75,7 @@ def lab_args(args: argparse.Namespace) -> argparse.Namespace:
     """The same in the lab's words."""
     params = {"rounds": args.runs, "memory": args.memory, "vcpus": args.vcpus,
               "ring": args.ring, "load": {"mode": args.load, "rate": args.rate},
-              "plan": {"downtime_ms": args.downtime_limit}}
+              "plan": {"downtime_ms": args.downtime_limit, "bandwidth": args.bandwidth << 20}}
     limit = START_LIMIT + ROUND_LIMIT * args.runs
     factor = limit / scenario.load_file(scenario.SCENARIO_DIR / "bench.py")[0].scenario.time_limit
     words = ["run", "bench", "--mode", args.mode, "--kernel", args.kernel,
@@ -162,6 +164,7 @@ def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     return {"when": time.strftime("%Y-%m-%d %H:%M"), "commit": commit or "unknown",
             "guest": f"{args.vcpus} vCPU, {args.memory} MiB, {args.load} writes, {pace}",
             "ring": f"{args.ring} entries", "downtime limit": f"{args.downtime_limit} ms",
+            "bandwidth": f"{args.bandwidth} MiB/s" if args.bandwidth else "no limit",
             "lab": f"mode {args.mode}, kernel {args.kernel}", "runs": args.runs,
             "took": f"{seconds:.0f} s"}
 
