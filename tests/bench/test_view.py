@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import subprocess
 import sys
 import tempfile
 import unittest
 import unittest.mock
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/lab")]
 
 import demo_view as view  # noqa: E402
-from qlab import live, machine, stream  # noqa: E402
+from qlab import live, machine, qmp, stream  # noqa: E402
 
 RING = {"size": 4096, "harvested": 9000, "published": 8999, "full-exits": 1234, "resets": 40,
         "resets-spared": 2, "resets-partial": 1, "resets-failed": 0, "overflows": 0,
@@ -203,6 +204,42 @@ class News(unittest.TestCase):
                 raw.write("5}\nnonsense\n[1]\n")
             self.assertEqual(follower.new(), [{"event": "sample", "n": 5}])
             writer.close()
+
+
+class Epitaph(unittest.TestCase):
+    """What is said of a QEMU that went away."""
+
+    def of(self, command: str, event: dict[str, Any] | None) -> str:
+        """The words for a process that runs COMMAND."""
+        def wait_event(_name: str, _timeout: float) -> dict[str, Any]:
+            if event is None:
+                raise qmp.QmpGone("closed")
+            return event
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "l2-1.log").write_text("first\nsocket: Broken pipe\n", "utf-8")
+            with subprocess.Popen(["sh", "-c", command]) as process:
+                guest = SimpleNamespace(name="l2-1", process=process,
+                                        lab=SimpleNamespace(out=Path(name)),
+                                        qmp=SimpleNamespace(wait_event=wait_event))
+                try:
+                    return live.epitaph(guest)  # type: ignore[arg-type]
+                finally:
+                    process.kill()
+
+    def test_guest_reset(self) -> None:
+        """A guest that reset is told from a QEMU that crashed."""
+        said = self.of("exit 0", {"event": "SHUTDOWN", "data": {"reason": "guest-reset"}})
+        self.assertIn("l2-1 ended with 0, shutdown reason: guest-reset", said)
+
+    def test_crash(self) -> None:
+        """Status and last line are all there is."""
+        said = self.of("exit 3", None)
+        self.assertIn("ended with 3, shutdown reason: none given", said)
+        self.assertIn("socket: Broken pipe", said)
+
+    def test_alive(self) -> None:
+        """Nothing is said of the living."""
+        self.assertEqual(self.of("exec sleep 9", None), "")
 
 
 class Rate(unittest.TestCase):

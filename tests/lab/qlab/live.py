@@ -31,6 +31,7 @@ cores: compare, do not quote.
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -40,8 +41,8 @@ from typing import Any
 from . import l2, oracle
 from .context import Lab
 from .migrate import DONE, settled, wait_end
-from .payload import Payload, Verified, fields
-from .qmp import QmpError
+from .payload import Payload, PayloadError, Verified, fields
+from .qmp import QmpError, QmpGone, QmpTimeout
 
 Put = Callable[..., None]
 
@@ -239,11 +240,29 @@ def migrate(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, load: Load, plan: Pl
         report.ring = ring_counters(source)
         if report.status == "completed":
             examine(source, destination, put, report)
+    except (QmpGone, PayloadError) as err:
+        # "broken pipe" is no reason: say whose end it was, and of what
+        raise QmpGone("; ".join([str(err), *filter(None, map(epitaph, guests))])) from err
     finally:
         for guest in guests:
             guest.kill()
     report.reason = judge(report)
     return report
+
+
+def epitaph(guest: l2.Guest) -> str:
+    """How a guest's QEMU ended, as far as can be told; empty if it has not."""
+    try:
+        status: int | None = guest.process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return ""
+    try:
+        why = guest.qmp.wait_event("SHUTDOWN", 1.0).get("data", {}).get("reason", "?")
+    except (QmpGone, QmpTimeout, OSError):
+        why = "none given"
+    log = (guest.lab.out / f"{guest.name}.log").read_text("utf-8", "replace").strip()
+    last = log.splitlines()[-1] if log else "nothing"
+    return (f"{guest.name} ended with {status}, shutdown reason: {why}, last words: {last}")
 
 
 def examine(source: l2.Guest, destination: l2.Guest, put: Put, report: Report) -> None:
