@@ -25,7 +25,8 @@ SCENARIO = Scenario(
     l1_mem=4096,
 )
 
-MEM = 640
+MEM = 704
+LOAD_MB = 540
 PERIOD = 100_000
 
 
@@ -44,7 +45,7 @@ def write_once_over(guest: l2.Guest, pages: int, timeout: float) -> int:
 
 def run(lab: Lab) -> None:
     """Migrate with the faulty build; both oracles must notice."""
-    spec = l2.GuestSpec(lab.fault, mem=MEM, ring=4096)
+    spec = l2.GuestSpec(lab.fault, mem=MEM, ring=4096, load_mb=LOAD_MB)
     guest = l2.start(lab, spec)
     guest.wait_ready()
     pages = guest.payload.verify().pages

@@ -25,6 +25,9 @@ SCENARIO = Scenario(
 
 
 LIMIT_MBS = 4  # a vCPU
+#: What QEMU's dirty limit lets pass above the limit: system/dirtylimit.c stops
+#: adjusting at a difference of 25 MB/s.
+TOLERANCE_MBS = 25
 
 
 def measured_rate(guest: l2.Guest) -> int:
@@ -71,11 +74,11 @@ def with_limit(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
     guest.qmp.cmd("set-vcpu-dirty-limit", {"dirty-rate": LIMIT_MBS})
     time.sleep(6)
     held = writes_per_second(guest, 4)
-    allowed = LIMIT_MBS * 256 * guest.spec.cpus
+    allowed = (LIMIT_MBS + TOLERANCE_MBS) * 256 * guest.spec.cpus
     lab.figures.update(free_writes_s=round(free), held_writes_s=round(held),
                        allowed_writes_s=allowed)
     lab.check(free > 4 * allowed, f"{free:.0f} writes a second need no limit")
-    lab.check(held < 2 * allowed, f"the limit does not bite: {held:.0f} writes a "
+    lab.check(held < allowed, f"the limit does not bite: {held:.0f} writes a "
               f"second, {allowed} allowed")
     lab.check(held > 0, "a throttled guest must go on")
     guest.payload.stop()
