@@ -40,6 +40,9 @@ from qlab import host, initramfs, machine, modes, scenario, stream  # noqa: E402
 #: Seconds for L1 and the first guest's boot, and for one round of all subjects.
 START_LIMIT, ROUND_LIMIT = 120, 150
 
+#: What an invocation leaves, runs.jsonl run by run and the others at its end.
+OUTPUT = ("results.json", "core.json", "report.html", "runs.jsonl")
+
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """The command line."""
@@ -169,6 +172,13 @@ def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
             "took": f"{seconds:.0f} s"}
 
 
+def clear(out: Path) -> None:
+    """Take an earlier invocation's figures away: what is there is of this one, or is not there."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in OUTPUT:
+        (out / name).unlink(missing_ok=True)
+
+
 def write(args: argparse.Namespace, runs: list[stats.Run], measured: dict[str, Any],
           seconds: float) -> list[dict[str, Any]]:
     """results.json, core.json and the report."""
@@ -207,7 +217,7 @@ def complaints(args: argparse.Namespace, runs: list[stats.Run], outcome: machine
 def main() -> int:
     """Entry."""
     args = parse_args(sys.argv[1:])
-    args.out.mkdir(parents=True, exist_ok=True)
+    clear(args.out)
     start = time.monotonic()
     try:
         runs, outcome = migrations(args)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The harness: what it asks the lab for, what it leaves, and how it ends.
+
+Limits: the lab is not run; its runs and its outcome are made up.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import unittest
+import unittest.mock
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import bench  # noqa: E402
+import stats  # noqa: E402
+from qlab import machine  # noqa: E402
+from test_report import runs  # noqa: E402
+
+PASSED = machine.Outcome("passed", "", 60.0)
+
+
+class Harness(unittest.TestCase):
+    """main(), with the lab and the clock of the core taken away."""
+
+    def ended(self, made: list[stats.Run], outcome: machine.Outcome = PASSED,
+              measured: dict[str, Any] | None = None, rounds: int = 2) -> int:
+        """The exit status; files are left in self.out."""
+        argv = ["bench", "--runs", str(rounds), "--out", str(self.out)]
+        with unittest.mock.patch.object(sys, "argv", argv), \
+                unittest.mock.patch.object(bench, "migrations", return_value=(made, outcome)), \
+                unittest.mock.patch.object(bench, "core_figures",
+                                           return_value=measured or {"skipped": "test"}), \
+                unittest.mock.patch("builtins.print"):
+            return bench.main()
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.out = Path(scratch.name)
+
+    def test_all_well(self) -> None:
+        """Every row, a report, and success."""
+        self.assertEqual(self.ended(runs()), 0)
+        rows = json.loads((self.out / "results.json").read_text("utf-8"))
+        self.assertEqual([row["name"] for row in rows], [row.name for row in stats.ROWS])
+        self.assertIn("<svg", (self.out / "report.html").read_text("utf-8"))
+
+    def test_failed_run(self) -> None:
+        """One is enough."""
+        made = runs()
+        made[0] = {**made[0], "reason": "2 of 9 pages are wrong"}
+        self.assertEqual(self.ended(made), 1)
+
+    def test_missing_run(self) -> None:
+        """A lab that ends early is no success, whatever it says."""
+        self.assertEqual(self.ended(runs()[:-1]), 1)
+
+    def test_failed_lab(self) -> None:
+        """Nor is one that failed after the last run."""
+        self.assertEqual(self.ended(runs(), machine.Outcome("failed", "L1 kernel: BUG", 9.0)), 1)
+        self.assertEqual(self.ended(runs(), machine.Outcome("skipped", "no stock", 0.0)), 1)
+
+    def test_failed_core(self) -> None:
+        """A micro-benchmark that broke is told from one that was left out."""
+        self.assertEqual(self.ended(runs(), measured={"skipped": "x", "error": "x"}), 1)
+
+    def test_nothing_stale(self) -> None:
+        """Figures of an earlier invocation are gone before the first run."""
+        for name in bench.OUTPUT:
+            (self.out / name).write_text("old", "utf-8")
+        with unittest.mock.patch.object(bench, "migrations", side_effect=KeyboardInterrupt), \
+                unittest.mock.patch.object(sys, "argv", ["bench", "--out", str(self.out)]):
+            self.assertRaises(KeyboardInterrupt, bench.main)
+        self.assertEqual(list(self.out.iterdir()), [])
+
+    def test_words_for_the_lab(self) -> None:
+        """Options become the scenario's parameters, and more rounds more time."""
+        args = bench.lab_args(bench.parse_args(["--runs", "4", "--bandwidth", "2"]))
+        params = dict(pair.split("=", 1) for pair in args.param)
+        self.assertEqual(params["rounds"], "4")
+        self.assertEqual(json.loads(params["plan"])["bandwidth"], 2 << 20)
+        short = bench.lab_args(bench.parse_args(["--quick"]))
+        self.assertLess(short.time_factor, args.time_factor)
+
+
+if __name__ == "__main__":
+    unittest.main()
