@@ -255,10 +255,16 @@ static void test_painted_over(void)
             }
             run(&m, 5 * PAGES);
             *verdicts[j] &= !good(&m);
+            if (j == 0) {
+                OracleSum found = verify(&m);
+
+                data &= found.first == page && found.reason == ORACLE_STALE &&
+                        found.bad == 1;
+            }
             load(&m, now);
         }
     }
-    check(data, "a lost data page is still found after 200 writes to it");
+    check(data, "a lost data page is still found, and named, 200 writes later");
     check(table, "so is a lost table page");
     check(total, "so is a lost page of totals");
     machine_free(&m);
@@ -328,6 +334,32 @@ static void test_precopy(void)
     machine_free(&m);
 }
 
+/*
+ * The scar is lost: everything but the totals is as if the page had never
+ * been damaged, and only the totals remember that a worker caught it.
+ */
+static void test_scar_lost(void)
+{
+    Machine m;
+    uint8_t *damaged, *clean;
+
+    machine_new(&m, 64);
+    run(&m, 500);
+    save(&m, 0);
+    oracle_write(&m.o, 0, 9);
+    clean = save(&m, 1);
+    load(&m, m.copies[0]);
+    page_of(&m, 9)[0] ^= 1;
+    oracle_write(&m.o, 0, 9);
+    damaged = save(&m, 2);
+    load(&m, clean);
+    check(good(&m), "a machine that was never damaged");
+    lose(&m, damaged, page_x(&m));
+    lose(&m, damaged, page_y(&m, 0));
+    check(!good(&m), "a scar that was lost itself is missed by the totals");
+    machine_free(&m);
+}
+
 void test_lost(void)
 {
     test_lost_data();
@@ -338,5 +370,6 @@ void test_lost(void)
     test_lost_crosswise();
     test_lost_under_foot();
     test_painted_over();
+    test_scar_lost();
     test_precopy();
 }
