@@ -12,7 +12,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts bench lint lab lab-soundness peer avocado
+SUITES := unit graft scripts bench lint labtools lab lab-soundness peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -68,7 +68,8 @@ help:
 # help:   make check-bench          the benchmarks' and the demo's own code
 # help:   make check-lint           manifest, shell, Python, copied lines
 # help:   make check-lab            scenarios in the nested machine, short set
-# help:   make check-avocado        migration tests for avocado-framework
+# help:   make check-avocado-host   migration tests for avocado-framework, on this machine
+# help: make check-avocado        migration tests for avocado-framework, here and in the lab
 # help: make check-peer           the base's own migration-test, ours against stock
 # help: make check-lab-soundness  200 nested boots a mode
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."

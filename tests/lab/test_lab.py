@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -14,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    initramfs, klog, machine, modes, oracle, payload, scenario, verdict)
+    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, verdict)
 
 
 class KernelLog(unittest.TestCase):
@@ -89,6 +90,57 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.judge("")[0], "failed")
         self.assertEqual(self.judge(up + passed, "[1] WARNING: CPU: 0 at x\n")[0],
                          "failed")
+
+
+class Astray(unittest.TestCase):
+    """What counts as the emulated machine's own failure."""
+
+    def case(self, **more: object) -> scenario.Case:
+        """A scenario that does nothing."""
+        return scenario.Case("x", "", scenario.Scenario("x", 1, **more),  # type: ignore
+                             lambda lab: None)
+
+    def how(self, case: scenario.Case, status: str, reason: str,
+            **figures: object) -> str:
+        """host.astray() of an outcome."""
+        return host.astray(case, machine.Outcome(status, reason, 1.0, figures=figures))
+
+    def test_astray(self) -> None:
+        """L1 or a running guest reset itself."""
+        self.assertEqual(self.how(self.case(), "failed", host.L1_RESET),
+                         "L1 reset itself")
+        self.assertEqual(self.how(self.case(), "failed", "QmpGone", astray="l2-1: x"),
+                         "l2-1: x")
+
+    def test_not_astray(self) -> None:
+        """An oracle's word, a crash, a kernel report and a pass are final."""
+        for status, reason in (("failed", "RAM: 3 pages differ"),
+                               ("failed", "L1 kernel: BUG"),
+                               ("failed", "no verdict: time limit of 3 s"),
+                               ("failed", "no verdict: the emulator ended with -11"),
+                               ("passed", "")):
+            self.assertEqual(self.how(self.case(), status, reason), "")
+
+    def test_on_trial(self) -> None:
+        """Where that is what is counted, nothing is excused."""
+        self.assertEqual(self.how(self.case(counts_astray=True), "failed",
+                                  host.L1_RESET), "")
+
+    def test_judge_says_so(self) -> None:
+        """The words that are looked for are machine.judge()'s."""
+        said = verdict.parse(verdict.line("up"))
+        _, reason = machine.judge(said, "", "the emulator ended with 0")
+        self.assertEqual(reason, host.L1_RESET)
+
+    def test_guests(self) -> None:
+        """A guest that reset ended its QEMU with 0; a crash and a kill did not."""
+        for command, astray in (("exit 0", True), ("exit 1", False),
+                                ("kill -9 $$", False)):
+            with subprocess.Popen(["sh", "-c", command]) as process:
+                process.wait()
+                lab = context.Lab.__new__(context.Lab)
+                lab.watched = {"l2-1": process}
+                self.assertEqual(bool(lab.astray()), astray, command)
 
 
 class Initramfs(unittest.TestCase):

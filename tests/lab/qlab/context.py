@@ -14,6 +14,7 @@ passed or not, so no guest outlives its scenario.
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,8 @@ class Lab:
         self._start = time.monotonic()
         self._deferred: list[Callable[[], None]] = []
         self._serial = 0
+        #: Guests that run: asked when a scenario failed, see astray().
+        self.watched: dict[str, subprocess.Popen[bytes]] = {}
 
     def log(self, text: str) -> None:
         """A line in scenario.log."""
@@ -80,6 +83,17 @@ class Lab:
                 first = first or err
         if first:
             raise first
+
+    def astray(self) -> str:
+        """Which running guest reset itself, and so ended its QEMU; empty if none.
+
+        A QEMU that crashes does not end with 0, and one that waits for a
+        migration is not watched: what it got is what is under test.
+        """
+        for name, process in self.watched.items():
+            if process.poll() == 0:
+                return f"{name}: the nested guest reset itself"
+        return ""
 
     def next_name(self, kind: str) -> str:
         """A name nothing else in this run has."""

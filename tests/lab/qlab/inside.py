@@ -82,6 +82,9 @@ def scenario_child(request: dict[str, Any], out: Path) -> int:
         outcome = {"status": "failed",
                    "reason": f"{type(err).__name__}: {err}"}
         traceback.print_exc(file=log)
+        astray = lab.astray()
+        if astray:
+            lab.figures["astray"] = astray
     finally:
         try:
             lab.clean_up()

@@ -98,6 +98,7 @@ class Guest:
 
     def quit(self, timeout: float = 20.0) -> None:
         """End it through the monitor; a QEMU that does not end is an error."""
+        self.lab.watched.pop(self.name, None)
         try:
             self.qmp.cmd("quit", timeout=timeout)
         except QmpGone:
@@ -192,6 +193,7 @@ def start(lab: Lab, spec: GuestSpec, name: str | None = None) -> Guest:
         raise QmpGone(f"{name} did not start: {err}; {said[-300:]}") from err
     payload = Payload(lab.tmp / f"{name}.ctl")
     if spec.wait is None:
+        lab.watched[name] = process
         qmp.cmd("cont")
     return Guest(lab, spec, name, process, qmp, payload, ram_file)
 

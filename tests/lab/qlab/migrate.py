@@ -153,6 +153,8 @@ def judge(lab: Lab, source: l2.Guest, destination: l2.Guest,
     lab.check(info.get("status") == "completed", f"migration: {info}")
     settled(destination)
     compared = oracle.compare(source, destination)
+    if compared.same:
+        destination.lab.watched[destination.name] = destination.process
     destination.qmp.cmd("cont")
     destination.payload.ping()
     destination.payload.stop()
