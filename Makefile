@@ -5,7 +5,7 @@
 # asked for without make.  A tree that is not configured is configured with the defaults first.
 
 .DEFAULT_GOAL := all
-.PHONY: all build demo check bench stock fault graft install clean distclean help
+.PHONY: all build demo check bench stock fault graft install kernel clean distclean help
 MAKEFLAGS += --no-print-directory
 
 CONFIGURED := build/meson/build.ninja
@@ -47,11 +47,15 @@ install: all
 	ninja -C build/qemu install
 	@. build/config.sh && scripts/firmware-links "$(DESTDIR)$$prefix/share/qemu"
 
+kernel:
+	@$(DEPS) kernel
+	scripts/build-kernel
+
 clean:
 	@for dir in build/qemu build/qemu-fault build/stock build/meson; do \
 	    if [ -f $$dir/build.ninja ]; then ninja -C $$dir -t clean; fi; \
 	done
-	rm -rf build/results build/lab build/bench
+	rm -rf build/results build/lab build/bench build/kernel
 
 distclean:
 	rm -rf build
@@ -77,6 +81,7 @@ help:
 # help: make fault                build the QEMU that loses ring entries on purpose (build/qemu-fault)
 # help: make graft                bring build/src up to date, build nothing
 # help: make install              into --prefix of configure; DESTDIR=... before it
+# help: make kernel               our kernel modules, for every kernel with headers (build/kernel)
 # help: make clean                what was compiled; make distclean: all of build/
 # help:
 # help: Whatever the machine lacks is installed first, as root or by sudo; otherwise the one

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from . import kmod
+
 
 class Failed(Exception):
     """The scenario found what it looks for: a failure, with the reason."""
@@ -45,6 +47,8 @@ class Lab:
         self.mode: str = request["mode"]
         self.count: int | None = request.get("count")
         self.tmp = Path(request.get("tmp", "/dev/shm"))
+        #: Our kernel modules; see kmod.py.
+        self.modules = kmod.Modules(Path(request.get("ko", "")))
         self._log = log
         self._start = time.monotonic()
         self._deferred: list[Callable[[], None]] = []
@@ -68,6 +72,16 @@ class Lab:
         """Fail with REASON unless CONDITION holds."""
         if not condition:
             raise Failed(reason)
+
+    def load(self, *names: str, **params: str) -> None:
+        """Load modules, ours where we have one; PARAMS by module name."""
+        for name in names:
+            self.modules.load(name, params)
+
+    def unload(self, *names: str) -> None:
+        """Unload modules, in the order given."""
+        for name in names:
+            self.modules.unload(name)
 
     def defer(self, action: Callable[[], None]) -> None:
         """Run ACTION when the scenario is over."""

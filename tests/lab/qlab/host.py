@@ -74,6 +74,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         sub.add_argument("--mode", action="append", choices=list(modes.MODES),
                          help="L1 settings; may be repeated")
         sub.add_argument("--guest", type=Path, help="directory of the guest payloads")
+        sub.add_argument("--modules", type=Path, metavar="DIR",
+                         help="our kernel modules (default: build/kernel); see build-kernel --out")
         sub.add_argument("--cpu", help="outer CPU model instead of the mode's")
     return parser.parse_args(argv)
 
@@ -106,6 +108,19 @@ class Host:
         """Where the guest payloads are."""
         return Path(self.args.guest or self.build / "guest").resolve()
 
+    def modules_dir(self) -> Path:
+        """Where our modules for L1's kernel are."""
+        return Path(self.args.modules or self.build / "kernel").resolve() / self.args.kernel
+
+    def no_modules(self) -> str:
+        """Why our modules cannot be loaded into L1's kernel; empty if they can."""
+        built = self.modules_dir() / "release"
+        if not any(self.modules_dir().glob("*.ko")) or not built.exists():
+            return f"missing: {scenario.NEEDS['kernel-modules']}"
+        ours, theirs = (path.read_text("ascii").strip()
+                        for path in (built, self.kernel_dir() / "release"))
+        return "" if ours == theirs else f"modules are for {ours}, L1's kernel is {theirs}"
+
     def kernel_dir(self) -> Path:
         """L1's kernel, fetched if need be."""
         path = self.build / "kernels" / self.args.kernel
@@ -125,7 +140,11 @@ class Host:
             "stock": self.binary("stock").exists(),
             "fault": self.binary("qemu-fault").exists(),
         }
+        if "kernel-modules" in case.scenario.needs and self.no_modules():
+            return self.no_modules()
         for need in case.scenario.needs:
+            if need == "kernel-modules":
+                continue
             if not there[need]:
                 return f"missing: {scenario.NEEDS[need]}"
             excluded = modes.MODES[mode].excluded.get(need.removeprefix("guest-"))
@@ -159,7 +178,7 @@ class Host:
             "kernel": self.args.kernel, "count": getattr(self.args, "count", None),
             "qemu": str(self.inner()), "stock": str(self.binary("stock")),
             "fault": str(self.binary("qemu-fault")),
-            "guest": str(self.guest_dir()),
+            "guest": str(self.guest_dir()), "ko": str(self.modules_dir()),
             "vmlinux": str(self.build / "kernels" / self.args.kernel / "vmlinux"),
             "shell": case is None,
         }
@@ -175,6 +194,7 @@ class Host:
             request=self.request(case, mode), memory=declared.l1_mem,
             cpus=declared.l1_cpus, cpu=self.args.cpu,
             time_limit=declared.time_limit * getattr(self.args, "time_factor", 1),
+            append=declared.append, extra=declared.l1_devices,
             interactive=case is None)
 
 

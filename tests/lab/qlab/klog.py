@@ -21,6 +21,7 @@ import re
 TROUBLE = re.compile(
     r"(?<!\w)("
     r"WARNING: |BUG: |Oops|Kernel panic|KASAN|KCSAN|UBSAN|"
+    r"BUG \S+ \(|new suspected memory leaks|"
     r"general protection fault|unable to handle|stack guard page|"
     r"double fault|invalid opcode: |divide error|"
     r"possible circular locking|possible recursive locking|"

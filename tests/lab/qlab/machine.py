@@ -65,6 +65,7 @@ class Settings:
     cpu: str | None = None
     time_limit: float = 60.0
     interactive: bool = False
+    append: str = ""
     extra: tuple[str, ...] = ()
 
 
@@ -82,7 +83,7 @@ class Outcome:
 def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
     append = (f"{APPEND} lab.modules={cfg.kernel_dir / 'lib/modules'} "
-              f"lab.inside={cfg.inside}")
+              f"lab.inside={cfg.inside} {cfg.append}").rstrip()
     console = (["-serial", "mon:stdio"] if cfg.interactive else
                ["-serial", f"file:{cfg.out / 'console.log'}"])
     firmware = [word for path in FIRMWARE for word in ("-L", path)]

@@ -46,6 +46,7 @@ NEEDS = {
     "ours": "build/qemu/qemu-system-x86_64 (make)",
     "stock": "build/stock/qemu-system-x86_64 (make stock)",
     "fault": "build/qemu-fault/qemu-system-x86_64 (the fault-injection build)",
+    "kernel-modules": "our kernel modules for this kernel (make kernel)",
 }
 
 
@@ -72,6 +73,10 @@ class Scenario:
     #: L1 memory in MiB and number of L1 CPUs.
     l1_mem: int = 3072
     l1_cpus: int = 2
+    #: More words for L1's kernel command line, such as "slub_debug=FZPU".
+    append: str = ""
+    #: More devices of L1: words of the outer emulator's command line.
+    l1_devices: tuple[str, ...] = ()
     #: Kernel versions it cannot run on, with the reason.
     not_on: Mapping[str, str] = field(default_factory=dict)
     #: Modes it cannot run in, with the reason.
