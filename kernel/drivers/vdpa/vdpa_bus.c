@@ -156,12 +156,26 @@ EXPORT_SYMBOL_GPL(vdpa_unregister_driver);
 
 static int __init vdpa_module_start(void)
 {
-	return bus_register(&vdpa_bus);
+	int err;
+
+	err = bus_register(&vdpa_bus);
+	if (err)
+		return err;
+
+	err = vdpa_netlink_start();
+	if (err)
+		goto undo_bus;
+	return 0;
+
+undo_bus:
+	bus_unregister(&vdpa_bus);
+	return err;
 }
 
 /* Device and bus drivers use our symbols, so none of them and no device is left by now. */
 static void __exit vdpa_module_stop(void)
 {
+	vdpa_netlink_stop();
 	bus_unregister(&vdpa_bus);
 }
 
