@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def tree(self) -> str:
-        return "linux" if self.path.startswith(LINUX_PREFIX) else "qemu"
+        return tree_of(self.path)
 
     @property
     def mirrored(self) -> str:
@@ -182,15 +182,29 @@ def _below(repo: Path, top: str) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), repo)
 
 
-def check_repository(manifest: Manifest, repo: Path, problems: Problems) -> None:
-    """Both directions: files the manifest lacks, and entries without a file."""
+def tree_of(path: str) -> str:
+    """The tree that a path of the repository belongs to."""
+    return "linux" if path.startswith(LINUX_PREFIX) else "qemu"
+
+
+def is_house(path: str, house: tuple[str, ...]) -> bool:
+    """Whether a path is the repository's own: in a house directory, or a house file itself."""
+    return path.split("/")[0] in house or path in house
+
+
+def check_repository(manifest: Manifest, repo: Path, problems: Problems,
+                     trees: tuple[str, ...] = TREES) -> None:
+    """Both directions, for these trees: files the manifest lacks, and entries without a file."""
     for path in mirrored_files(repo, manifest.house):
-        if path not in manifest.entries:
+        if path not in manifest.entries and tree_of(path) in trees \
+                and not is_house(path, manifest.house):
             problems.add(path, "is not in the manifest")
     for entry in manifest.entries.values():
+        if entry.tree not in trees:
+            continue
         if not (repo / entry.path).is_file():
             problems.add(entry.path, "is in the manifest but not in the repository")
-        in_house = entry.path.split("/")[0] in manifest.house
+        in_house = is_house(entry.path, manifest.house)
         if in_house and not entry.target:
             problems.add(entry.path, "lies outside the mirrored directories and names no target")
         elif entry.target and not in_house:

@@ -43,6 +43,19 @@ class Kinds(GraftCase):
         self.lay()
         self.assertEqual(set(self.snapshot()), set(BASE_FILES))
 
+    def test_house_file_below_a_mirrored_directory(self) -> None:
+        self.head = self.head.replace('"build"', '"build", "kernel/Makefile"')
+        self.ours("kernel/Makefile", "all:\n")
+        self.assertEqual(self.graft(name="linux").returncode, 0)
+        self.assertEqual(set(self.snapshot()), set(BASE_FILES))
+
+    def test_other_trees_files_are_not_asked_for(self) -> None:
+        self.ours("kernel/virt/stray.c", "int stray;\n")
+        self.lay()
+        done = self.graft(name="linux")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("kernel/virt/stray.c: is not in the manifest", done.stderr)
+
     def test_house_file_with_target(self) -> None:
         self.ours("tests/extra.c", "int extra;\n", "new", ', target = "accel/extra.c"')
         self.lay()
