@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_vdpa: a vDPA device as a vhost character device.
+ *
+ * Theory of operation
+ *
+ * A driver on the vDPA bus.  Each device that it gets becomes a node /dev/vhost-vdpa-N, through
+ * which one process at a time drives the device with the vhost ioctls and maps its own memory for
+ * it.  The queues are served by the device, never by a vhost worker: of vhost.ko only ownership and
+ * the plumbing of kick and error eventfds are used.
+ *
+ * This file is about life and death.  Closing a session and removing the device under it are the
+ * same act, session_detach(), whoever comes first; it is done in an order in which nothing that
+ * still runs can reach what is already gone:
+ *
+ *	1. kicks		user space cannot start work on the device
+ *	2. interrupts		the device has nowhere to report to
+ *	3. reset		the device does nothing by itself
+ *	4. mappings		it forgets the memory
+ *	5. IOMMU domain		it could not even if it would
+ *	6. memory		is unpinned, which only now is safe
+ *	7. doorbells		are taken out of user space
+ *
+ * After that the session has no device.  Removal therefore does not wait for a user to close: the
+ * file stays open, and everything done to it fails with ENODEV.
+ *
+ * Limits: a device whose reset returns while an interrupt callback of it still runs would call into
+ * a session that may be freed; synchronize_rcu() covers callbacks from hard interrupts, not from
+ * work of the driver's own that it does not wait for.
+ */
+
+#include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "vdpa_priv.h"
+
+#define NODES_MAX (1U << MINORBITS)
+
+static DEFINE_IDA(node_numbers);
+static dev_t node_region;
+
+/**
+ * vv_reset - reset the device of a session
+ * @s: attached
+ *
+ * A device that could keep its mappings over a reset is asked to drop them, unless user space has
+ * said that it knows (backend feature IOTLB_PERSIST).
+ *
+ * Context: vhost.mutex held, or the session not yet published.
+ * Return: 0 or what the device said.
+ */
+int vv_reset(struct vv_session *s)
+{
+	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
+	bool keep = s->backend_features & BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
+	int err;
+
+	s->suspended = false;
+	if (!ext || !ext->compat_reset)
+		return vdpa_reset(s->vdpa);
+
+	down_write(&s->vdpa->cf_lock);
+	s->vdpa->features_valid = false;
+	err = ext->compat_reset(s->vdpa, keep ? 0 : VDPA_EXT_RESET_F_CLEAN_MAP);
+	up_write(&s->vdpa->cf_lock);
+	return err;
+}
+
+static void session_free(struct vv_session *s)
+{
+	struct eventfd_ctx *ctx = vv_signal_swap(&s->config, NULL);
+
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	vv_queues_free(s);
+	/* Pairs with the callbacks that a device calls from its interrupt handlers. */
+	synchronize_rcu();
+	kvfree(s->as);
+	kvfree(s->vqs);
+	kvfree(s->queue);
+	kfree(s);
+}
+
+/* Memory and nothing else: the device is not touched. */
+static struct vv_session *session_alloc(struct vv_node *node)
+{
+	struct vdpa_device *vdpa = node->vdpa;
+	struct vv_session *s = kzalloc(sizeof(*s), GFP_KERNEL);
+
+	if (!s)
+		return NULL;
+	s->queue = kvcalloc(vdpa->nvqs, sizeof(*s->queue), GFP_KERNEL);
+	s->vqs = kvcalloc(vdpa->nvqs, sizeof(*s->vqs), GFP_KERNEL);
+	s->as = kvcalloc(vdpa->nas, sizeof(*s->as), GFP_KERNEL);
+	if (!s->queue || !s->vqs || !s->as) {
+		kvfree(s->as);
+		kvfree(s->vqs);
+		kvfree(s->queue);
+		kfree(s);
+		return NULL;
+	}
+	s->node = node;
+	s->vdpa = vdpa;
+	s->nvqs = vdpa->nvqs;
+	s->nas = vdpa->nas;
+	s->dma = vv_dma_ops_of(vdpa);
+	s->mem = vdpa->use_va ? &vv_mem_files : &vv_mem_pinned;
+	spin_lock_init(&s->config.lock);
+	mutex_init(&s->notify_lock);
+	vv_as_init_all(s);
+	vv_queues_init(s);
+	return s;
+}
+
+/* A device in its initial state, with nothing mapped. */
+static struct vv_session *session_create(struct vv_node *node)
+{
+	struct vv_session *s = session_alloc(node);
+	int err;
+
+	if (!s)
+		return ERR_PTR(-ENOMEM);
+	err = vv_reset(s);
+	if (err)
+		goto free;
+	err = s->dma->attach ? s->dma->attach(s) : 0;
+	if (err)
+		goto free;
+	vv_dma_set_range(s);
+	return s;
+
+free:
+	session_free(s);
+	return ERR_PTR(err);
+}
+
+/* See the head of this file for the order, and why. */
+static void session_detach(struct vv_session *s)
+{
+	struct vdpa_callback nobody = {};
+	int err;
+
+	lockdep_assert_held(&s->vhost.mutex);
+	if (!s->vdpa)
+		return;
+	vhost_dev_stop(&s->vhost);
+	vv_queues_silence(s);
+	s->vdpa->config->set_config_cb(s->vdpa, &nobody);
+	s->backend_features &= ~BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
+	err = vv_reset(s);
+	if (err)
+		dev_warn(&s->node->dev, "the device could not be reset: %d\n", err);
+	vv_as_disconnect_all(s);
+	if (s->dma->detach)
+		s->dma->detach(s);
+	vv_as_release_all(s);
+	vv_notify_revoke(s);
+	s->vdpa = NULL;
+}
+
+static int node_open(struct inode *inode, struct file *file)
+{
+	struct vv_node *node = container_of(inode->i_cdev, struct vv_node, cdev);
+	struct vv_session *s;
+	int err = 0;
+
+	mutex_lock(&node->lock);
+	if (!node->vdpa) {
+		err = -ENODEV;
+		goto unlock;
+	}
+	if (node->session) {
+		err = -EBUSY;
+		goto unlock;
+	}
+	s = session_create(node);
+	if (IS_ERR(s)) {
+		err = PTR_ERR(s);
+		goto unlock;
+	}
+	s->mapping = file->f_mapping;
+	file->private_data = s;
+	node->session = s;
+	get_device(&node->dev);
+unlock:
+	mutex_unlock(&node->lock);
+	return err;
+}
+
+static int node_release(struct inode *inode, struct file *file)
+{
+	struct vv_session *s = file->private_data;
+	struct vv_node *node = s->node;
+
+	mutex_lock(&s->vhost.mutex);
+	session_detach(s);
+	mutex_unlock(&s->vhost.mutex);
+
+	/* Removal looks at the session under this lock only: from here on it finds none. */
+	mutex_lock(&node->lock);
+	node->session = NULL;
+	mutex_unlock(&node->lock);
+
+	session_free(s);
+	put_device(&node->dev);
+	return 0;
+}
+
+static const struct file_operations node_fops = {
+	.owner		= THIS_MODULE,
+	.open		= node_open,
+	.release	= node_release,
+	.write_iter	= vv_write_iter,
+	.unlocked_ioctl	= vv_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.mmap		= vv_mmap,
+	.llseek		= no_llseek,
+};
+
+static void node_free(struct device *dev)
+{
+	struct vv_node *node = container_of(dev, struct vv_node, dev);
+
+	ida_free(&node_numbers, MINOR(dev->devt));
+	mutex_destroy(&node->lock);
+	kfree(node);
+}
+
+/* Some combinations cannot work; better said once here than at every open. */
+static int device_acceptable(struct vdpa_device *vdpa)
+{
+	const struct vdpa_config_ops *ops = vdpa->config;
+	bool on_chip = ops->set_map || ops->dma_map;
+
+	if (!vdpa->nvqs || vdpa->nvqs > U16_MAX + 1 || !vdpa->nas)
+		return -EINVAL;
+	if (ops->dma_map && !ops->dma_unmap)
+		return -EINVAL;
+	/* One device, one IOMMU domain: a platform IOMMU cannot tell groups apart. */
+	if (!on_chip && (vdpa->ngroups > 1 || vdpa->nas > 1))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+static int node_probe(struct vdpa_device *vdpa)
+{
+	struct vv_node *node;
+	int number, err;
+
+	err = device_acceptable(vdpa);
+	if (err)
+		return err;
+	node = kzalloc(sizeof(*node), GFP_KERNEL);
+	if (!node)
+		return -ENOMEM;
+	number = ida_alloc_max(&node_numbers, NODES_MAX - 1, GFP_KERNEL);
+	if (number < 0) {
+		kfree(node);
+		return number;
+	}
+
+	mutex_init(&node->lock);
+	node->vdpa = vdpa;
+	device_initialize(&node->dev);
+	node->dev.parent = &vdpa->dev;
+	node->dev.release = node_free;
+	node->dev.devt = MKDEV(MAJOR(node_region), number);
+	cdev_init(&node->cdev, &node_fops);
+	node->cdev.owner = THIS_MODULE;
+	vdpa_set_drvdata(vdpa, node);
+
+	err = dev_set_name(&node->dev, "vhost-vdpa-%d", number);
+	if (!err)
+		err = cdev_device_add(&node->cdev, &node->dev);
+	if (err)
+		put_device(&node->dev);
+	return err;
+}
+
+static void node_remove(struct vdpa_device *vdpa)
+{
+	struct vv_node *node = vdpa_get_drvdata(vdpa);
+	struct vv_session *s;
+
+	cdev_device_del(&node->cdev, &node->dev);
+
+	mutex_lock(&node->lock);
+	node->vdpa = NULL;
+	s = node->session;
+	if (s) {
+		mutex_lock(&s->vhost.mutex);
+		session_detach(s);
+		mutex_unlock(&s->vhost.mutex);
+	}
+	mutex_unlock(&node->lock);
+	put_device(&node->dev);
+}
+
+static struct vdpa_driver node_driver = {
+	.driver	= { .name = "vhost_vdpa" },
+	.probe	= node_probe,
+	.remove	= node_remove,
+};
+
+static int __init vhost_vdpa_init(void)
+{
+	int err = alloc_chrdev_region(&node_region, 0, NODES_MAX, "vhost-vdpa");
+
+	if (err)
+		return err;
+	err = vdpa_register_driver(&node_driver);
+	if (err)
+		unregister_chrdev_region(node_region, NODES_MAX);
+	return err;
+}
+module_init(vhost_vdpa_init);
+
+static void __exit vhost_vdpa_exit(void)
+{
+	vdpa_unregister_driver(&node_driver);
+	unregister_chrdev_region(node_region, NODES_MAX);
+	ida_destroy(&node_numbers);
+}
+module_exit(vhost_vdpa_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("qemu-live");
+MODULE_DESCRIPTION("vhost character device of a vDPA device");

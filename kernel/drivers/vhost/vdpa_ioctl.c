@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_vdpa: ioctls.
+ *
+ * Theory of operation
+ *
+ * The table below is what there is: number, direction and size (all three in the command), the
+ * states in which it is allowed and the errno in the others, whether the caller has to be the
+ * owner, and the handler.  vv_ioctl() does everything that is the same for all, in this order, so
+ * that of several mistakes it is always the same one that is reported:
+ *
+ *	ENODEV	the device is gone
+ *	ENOTTY	no such command (a wrong size or direction makes it one)
+ *	EPERM	not the owner
+ *	refusal	not in this state
+ *	EFAULT	the argument cannot be read
+ *	ENOBUFS	no such queue
+ *	...	what the handler says
+ *	EFAULT	the result cannot be written
+ *
+ * Handlers see arguments in kernel memory, copied once.  Those of variable size, and those that
+ * vhost.ko implements, get the user's pointer instead.
+ *
+ * States come from the device status and from what was suspended:
+ *
+ *	              FEATURES_OK            DRIVER_OK            SUSPEND
+ *	    setup  ----------------> agreed -----------> running <--------> suspended
+ *	      ^                        |                    |      RESUME       |
+ *	      '------------------------'--------------------'-------------------'  status 0
+ *
+ * Limits: dirty logging (SET_LOG_BASE, SET_LOG_FD) does not exist for a device, nor does giving up
+ * ownership.  A device that changes its status by itself (DEVICE_NEEDS_RESET) changes no state.
+ */
+
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vdpa_priv.h"
+
+enum vv_state {
+	VV_SETUP	= BIT(0),
+	VV_AGREED	= BIT(1),
+	VV_RUNNING	= BIT(2),
+	VV_SUSPENDED	= BIT(3),
+	VV_ALWAYS	= VV_SETUP | VV_AGREED | VV_RUNNING | VV_SUSPENDED,
+	VV_STILL	= VV_ALWAYS & ~VV_RUNNING,
+};
+
+/**
+ * struct vv_command - one ioctl; exactly one of the handlers is there
+ * @cmd:	number, direction and size
+ * @states:	where it is allowed
+ * @refusal:	errno elsewhere
+ * @owner:	only for the owner
+ * @device:	about the device
+ * @queue:	about one queue; the index was checked
+ * @raw:	copies its argument itself
+ */
+struct vv_command {
+	unsigned int cmd;
+	u8 states;
+	s8 refusal;
+	bool owner;
+	int (*device)(struct vv_session *s, union vv_arg *arg);
+	int (*queue)(struct vv_session *s, u16 idx, union vv_arg *arg);
+	long (*raw)(struct vv_session *s, unsigned int cmd, void __user *user);
+};
+
+static enum vv_state session_state(struct vv_session *s)
+{
+	u8 status = s->vdpa->config->get_status(s->vdpa);
+
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		return s->suspended ? VV_SUSPENDED : VV_RUNNING;
+	return status & VIRTIO_CONFIG_S_FEATURES_OK ? VV_AGREED : VV_SETUP;
+}
+
+static int get_device_id(struct vv_session *s, union vv_arg *arg)
+{
+	arg->number = s->vdpa->config->get_device_id(s->vdpa);
+	return 0;
+}
+
+static int get_status(struct vv_session *s, union vv_arg *arg)
+{
+	arg->status = s->vdpa->config->get_status(s->vdpa);
+	return 0;
+}
+
+/* Bits are only ever added; the one way back is 0, which resets. */
+static int set_status(struct vv_session *s, union vv_arg *arg)
+{
+	u8 old = s->vdpa->config->get_status(s->vdpa);
+	u8 new = arg->status;
+
+	if (!new) {
+		vv_bypass_all(s, false);
+		return vv_reset(s);
+	}
+	if (old & ~new)
+		return -EINVAL;
+	vdpa_set_status(s->vdpa, new);
+	if (~old & new & VIRTIO_CONFIG_S_DRIVER_OK)
+		vv_bypass_all(s, true);
+	return 0;
+}
+
+static int get_features(struct vv_session *s, union vv_arg *arg)
+{
+	arg->bits = s->vdpa->config->get_device_features(s->vdpa);
+	return 0;
+}
+
+static int set_features(struct vv_session *s, union vv_arg *arg)
+{
+	return vdpa_set_features(s->vdpa, arg->bits) ? -EINVAL : 0;
+}
+
+/* The mappings of a device outlive a reset if somebody else does the mapping, or if it says so. */
+static bool mappings_persist(struct vv_session *s, u64 own)
+{
+	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
+
+	return s->domain || (ext && ext->reset_map) || (own & BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST));
+}
+
+static u64 backend_features_offered(struct vv_session *s)
+{
+	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
+	u64 own = ext && ext->get_backend_features ? ext->get_backend_features(s->vdpa) : 0;
+	u64 bits = BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) | BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) |
+		   BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID);
+
+	if (s->vdpa->config->suspend)
+		bits |= BIT_ULL(VHOST_BACKEND_F_SUSPEND);
+	if (ext && ext->resume)
+		bits |= BIT_ULL(VV_BACKEND_F_RESUME);
+	if (mappings_persist(s, own))
+		bits |= BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
+	return bits | (own & BIT_ULL(VV_BACKEND_F_ENABLE_AFTER_DRIVER_OK));
+}
+
+static int get_backend_features(struct vv_session *s, union vv_arg *arg)
+{
+	arg->bits = backend_features_offered(s);
+	return 0;
+}
+
+static int set_backend_features(struct vv_session *s, union vv_arg *arg)
+{
+	if (arg->bits & ~backend_features_offered(s))
+		return -EOPNOTSUPP;
+	s->backend_features = arg->bits;
+	return 0;
+}
+
+static int get_vring_num(struct vv_session *s, union vv_arg *arg)
+{
+	arg->entries = s->vdpa->config->get_vq_num_max(s->vdpa);
+	return 0;
+}
+
+static int get_config_size(struct vv_session *s, union vv_arg *arg)
+{
+	arg->number = s->vdpa->config->get_config_size(s->vdpa);
+	return 0;
+}
+
+static int get_vqs_count(struct vv_session *s, union vv_arg *arg)
+{
+	arg->number = s->nvqs;
+	return 0;
+}
+
+static int get_group_num(struct vv_session *s, union vv_arg *arg)
+{
+	arg->number = s->vdpa->ngroups;
+	return 0;
+}
+
+static int get_as_num(struct vv_session *s, union vv_arg *arg)
+{
+	arg->number = s->nas;
+	return 0;
+}
+
+static int get_iova_range(struct vv_session *s, union vv_arg *arg)
+{
+	arg->range.first = s->range.first;
+	arg->range.last = s->range.last;
+	return 0;
+}
+
+/* The index is a group's, not a queue's. */
+static int set_group_asid(struct vv_session *s, union vv_arg *arg)
+{
+	struct vdpa_device *vdpa = s->vdpa;
+
+	if (arg->vring.index >= vdpa->ngroups || arg->vring.num >= s->nas)
+		return -EINVAL;
+	if (!vdpa->config->set_group_asid)
+		return -EOPNOTSUPP;
+	return vdpa->config->set_group_asid(vdpa, array_index_nospec(arg->vring.index, vdpa->ngroups),
+					    array_index_nospec(arg->vring.num, s->nas));
+}
+
+static int set_config_call(struct vv_session *s, union vv_arg *arg)
+{
+	struct vdpa_callback cb = { .callback = vv_signal_raise, .private = &s->config };
+	struct eventfd_ctx *ctx;
+	int err = vv_signal_from_fd(arg->fd, &ctx);
+
+	if (err)
+		return err;
+	ctx = vv_signal_swap(&s->config, ctx);
+	if (ctx)
+		eventfd_ctx_put(ctx);
+	s->vdpa->config->set_config_cb(s->vdpa, &cb);
+	return 0;
+}
+
+/* A device that does not run has nothing to suspend, nor to resume. */
+static int suspend(struct vv_session *s, union vv_arg *arg)
+{
+	int err;
+
+	if (!s->vdpa->config->suspend)
+		return -EOPNOTSUPP;
+	if (session_state(s) != VV_RUNNING)
+		return 0;
+	err = s->vdpa->config->suspend(s->vdpa);
+	if (!err)
+		s->suspended = true;
+	return err;
+}
+
+static int resume(struct vv_session *s, union vv_arg *arg)
+{
+	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
+	int err;
+
+	if (!ext || !ext->resume)
+		return -EOPNOTSUPP;
+	if (session_state(s) != VV_SUSPENDED)
+		return 0;
+	down_write(&s->vdpa->cf_lock);
+	err = ext->resume(s->vdpa);
+	up_write(&s->vdpa->cf_lock);
+	if (!err)
+		s->suspended = false;
+	return err;
+}
+
+/* Which part of the configuration space?  A kernel buffer for it, for the caller to free. */
+static void *config_window(struct vv_session *s, struct vhost_vdpa_config __user *user,
+			   struct vhost_vdpa_config *window)
+{
+	size_t size = s->vdpa->config->get_config_size(s->vdpa);
+	void *buf;
+
+	if (copy_from_user(window, user, sizeof(*window)))
+		return ERR_PTR(-EFAULT);
+	if (!window->len || window->off > size || window->len > size - window->off)
+		return ERR_PTR(-EINVAL);
+	buf = kvzalloc(window->len, GFP_KERNEL_ACCOUNT);
+	return buf ?: ERR_PTR(-ENOMEM);
+}
+
+static long get_config(struct vv_session *s, unsigned int cmd, void __user *user)
+{
+	struct vhost_vdpa_config window;
+	void *buf = config_window(s, user, &window);
+	long err;
+
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	vdpa_get_config(s->vdpa, window.off, buf, window.len);
+	err = copy_to_user(user + sizeof(window), buf, window.len) ? -EFAULT : 0;
+	kvfree(buf);
+	return err;
+}
+
+static long set_config(struct vv_session *s, unsigned int cmd, void __user *user)
+{
+	struct vhost_vdpa_config window;
+	void *buf = config_window(s, user, &window);
+	long err;
+
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	err = copy_from_user(buf, user + sizeof(window), window.len) ? -EFAULT : 0;
+	if (!err)
+		vdpa_set_config(s->vdpa, window.off, buf, window.len);
+	kvfree(buf);
+	return err;
+}
+
+static long by_vhost_device(struct vv_session *s, unsigned int cmd, void __user *user)
+{
+	return vhost_dev_ioctl(&s->vhost, cmd, user);
+}
+
+static long by_vhost_vring(struct vv_session *s, unsigned int cmd, void __user *user)
+{
+	return vhost_vring_ioctl(&s->vhost, cmd, user);
+}
+
+#define ANY		.states = VV_ALWAYS
+#define ONLY(st, err)	.states = (st), .refusal = -(err)
+#define OWNED		.owner = true
+
+static const struct vv_command commands[] = {
+	{ VHOST_GET_FEATURES,		ANY, .device = get_features },
+	{ VHOST_SET_FEATURES,		ONLY(VV_SETUP, EBUSY), .device = set_features },
+	{ VHOST_SET_OWNER,		ANY, .raw = by_vhost_device },
+	{ VHOST_SET_MEM_TABLE,		ANY, OWNED, .raw = by_vhost_device },
+	{ VHOST_SET_VRING_NUM,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_num },
+	{ VHOST_SET_VRING_ADDR,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_addr },
+	{ VHOST_SET_VRING_BASE,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_base },
+	{ VHOST_GET_VRING_BASE,		ANY, OWNED, .queue = vv_vring_get_base },
+	{ VHOST_SET_VRING_ENDIAN,	ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_GET_VRING_ENDIAN,	ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_SET_VRING_KICK,		ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_SET_VRING_CALL,		ANY, OWNED, .queue = vv_vring_set_call },
+	{ VHOST_SET_VRING_ERR,		ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_SET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_GET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = by_vhost_vring },
+	{ VHOST_SET_BACKEND_FEATURES,	ANY, .device = set_backend_features },
+	{ VHOST_GET_BACKEND_FEATURES,	ANY, .device = get_backend_features },
+	{ VHOST_VDPA_GET_DEVICE_ID,	ANY, .device = get_device_id },
+	{ VHOST_VDPA_GET_STATUS,	ANY, .device = get_status },
+	{ VHOST_VDPA_SET_STATUS,	ANY, .device = set_status },
+	{ VHOST_VDPA_GET_CONFIG,	ANY, .raw = get_config },
+	{ VHOST_VDPA_SET_CONFIG,	ANY, .raw = set_config },
+	{ VHOST_VDPA_SET_VRING_ENABLE,	ANY, OWNED, .queue = vv_vring_enable },
+	{ VHOST_VDPA_GET_VRING_NUM,	ANY, .device = get_vring_num },
+	{ VHOST_VDPA_SET_CONFIG_CALL,	ANY, .device = set_config_call },
+	{ VHOST_VDPA_GET_IOVA_RANGE,	ANY, .device = get_iova_range },
+	{ VHOST_VDPA_GET_CONFIG_SIZE,	ANY, .device = get_config_size },
+	{ VHOST_VDPA_GET_AS_NUM,	ANY, .device = get_as_num },
+	{ VHOST_VDPA_GET_VRING_GROUP,	ANY, OWNED, .queue = vv_vring_get_group },
+	{ VHOST_VDPA_SET_GROUP_ASID,	ONLY(VV_STILL, EBUSY), OWNED, .device = set_group_asid },
+	{ VHOST_VDPA_SUSPEND,		ANY, .device = suspend },
+	{ VV_RESUME,			ANY, .device = resume },
+	{ VV_GET_VRING_DESC_GROUP,	ANY, OWNED, .queue = vv_vring_get_desc_group },
+	{ VHOST_VDPA_GET_VQS_COUNT,	ANY, .device = get_vqs_count },
+	{ VHOST_VDPA_GET_GROUP_NUM,	ANY, .device = get_group_num },
+	{ VV_GET_VRING_SIZE,		ANY, OWNED, .queue = vv_vring_get_size },
+};
+
+static const struct vv_command *command_find(unsigned int cmd)
+{
+	const struct vv_command *c;
+
+	for (c = commands; c < commands + ARRAY_SIZE(commands); c++)
+		if (c->cmd == cmd)
+			return c;
+	return NULL;
+}
+
+static int command_call(struct vv_session *s, const struct vv_command *c, union vv_arg *arg)
+{
+	u32 idx = arg->vring.index;
+	int err;
+
+	if (c->device)
+		return c->device(s, arg);
+	if (idx >= s->nvqs)
+		return -ENOBUFS;
+	/* What is written back is the whole structure: the index as it came. */
+	err = c->queue(s, array_index_nospec(idx, s->nvqs), arg);
+	arg->vring.index = idx;
+	return err;
+}
+
+static long command_run(struct vv_session *s, const struct vv_command *c, void __user *user)
+{
+	unsigned int size = _IOC_SIZE(c->cmd);
+	union vv_arg arg = {};
+	long err;
+
+	if (c->owner) {
+		err = vhost_dev_check_owner(&s->vhost);
+		if (err)
+			return err;
+	}
+	if (!(c->states & session_state(s)))
+		return c->refusal;
+	if (c->raw)
+		return c->raw(s, c->cmd, user);
+	if (WARN_ON_ONCE(size > sizeof(arg)))
+		return -EINVAL;
+	if ((_IOC_DIR(c->cmd) & _IOC_WRITE) && copy_from_user(&arg, user, size))
+		return -EFAULT;
+	err = command_call(s, c, &arg);
+	if (!err && (_IOC_DIR(c->cmd) & _IOC_READ) && copy_to_user(user, &arg, size))
+		err = -EFAULT;
+	return err;
+}
+
+long vv_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct vv_command *c = command_find(cmd);
+	struct vv_session *s = file->private_data;
+	long err;
+
+	if (mutex_lock_killable(&s->vhost.mutex))
+		return -EINTR;
+	if (!s->vdpa)
+		err = -ENODEV;
+	else
+		err = c ? command_run(s, c, (void __user *)arg) : -ENOTTY;
+	mutex_unlock(&s->vhost.mutex);
+	return err;
+}

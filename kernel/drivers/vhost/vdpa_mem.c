@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vhost_vdpa: the memory behind mappings.
+ *
+ * Theory of operation
+ *
+ * Two kinds, by what the device asks for.
+ *
+ * *Pinned* memory, for devices that are given physical addresses.  The owner's pages are pinned for
+ * as long as they are mapped, and counted in its mm's pinned_vm against its RLIMIT_MEMLOCK.  The
+ * whole range is counted before the first page is pinned, in one atomic step, so that threads that
+ * map at the same time cannot exceed the limit together; what then was not mapped is given back.  Neighbouring pages that happen to be contiguous become one entry.
+ *
+ *	pages   |a|a+1|a+2|c|d|d+1|		(pin_user_pages_fast)
+ *	entries [a, 3 pages][c][d, 2 pages]	(vv_as_add)
+ *
+ * *Files*, for devices that take virtual addresses: an entry holds a reference to the file that is
+ * mapped shared at that address, and the device maps it for itself.  Parts of a range that are no
+ * shared file are passed over, as nothing can be made available of them.
+ *
+ * Errors: ENOMEM the limit (or no memory at all), EFAULT nothing there or not writable, EINVAL the
+ * range cannot be cut at pages.
+ *
+ * Limits: CAP_IPC_LOCK does not lift the limit.  The number of file entries is bounded, as nothing
+ * else would bound the kernel memory that they take; pinned entries are bounded by the limit.
+ */
+
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "vdpa_priv.h"
+
+#define PAGES_AT_ONCE (PAGE_SIZE / sizeof(struct page *))
+
+static unsigned int max_file_entries = 65536;
+module_param(max_file_entries, uint, 0644);
+MODULE_PARM_DESC(max_file_entries,
+		 "Entries of one address space of a device that takes virtual addresses");
+
+/* Contiguous pages that are pinned and not yet an entry. */
+struct run {
+	u64 iova;
+	unsigned long pfn;
+	unsigned long count;
+};
+
+static int charge(struct mm_struct *mm, unsigned long pages)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	s64 have = atomic64_read(&mm->pinned_vm);
+
+	do {
+		if (have > limit || pages > limit - have)
+			return -ENOMEM;
+	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &have, have + pages));
+	return 0;
+}
+
+static void uncharge(struct mm_struct *mm, unsigned long pages)
+{
+	atomic64_sub(pages, &mm->pinned_vm);
+}
+
+static void unpin(unsigned long pfn, unsigned long count, bool dirty)
+{
+	if (count)
+		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
+}
+
+/* Whole pages: offsets within the page have to agree, and then both ends are rounded outwards. */
+static int pinned_check(struct vv_range *range)
+{
+	u64 offset = offset_in_page(range->iova);
+	u64 size;
+
+	if (offset != offset_in_page(range->uaddr))
+		return -EINVAL;
+	if (range->size > U64_MAX - offset - (PAGE_SIZE - 1))
+		return -EINVAL;
+	size = PAGE_ALIGN(range->size + offset);
+	range->iova -= offset;
+	range->uaddr -= offset;
+	if (range->iova + (size - 1) < range->iova || range->uaddr + (size - 1) < range->uaddr)
+		return -EINVAL;
+	range->size = size;
+	return 0;
+}
+
+/* The run becomes an entry, which owns the pins from then on; otherwise they are undone. */
+static int run_flush(struct vv_as *as, struct run *run, u32 perm, unsigned long *mapped)
+{
+	unsigned long count = run->count;
+	int err;
+
+	if (!count)
+		return 0;
+	run->count = 0;
+	err = vv_as_add(as, run->iova, (u64)count << PAGE_SHIFT, PFN_PHYS(run->pfn), perm, NULL);
+	if (err)
+		unpin(run->pfn, count, false);
+	else
+		*mapped += count;
+	return err;
+}
+
+/* Pages just pinned for @iova onwards; the ones that cannot be used are unpinned. */
+static int run_extend(struct vv_as *as, struct run *run, u64 iova, u32 perm, struct page **pages,
+		      int count, unsigned long *mapped)
+{
+	int i, err;
+
+	for (i = 0; i < count; i++, iova += PAGE_SIZE) {
+		unsigned long pfn = page_to_pfn(pages[i]);
+
+		if (!run->count || run->pfn + run->count != pfn) {
+			err = run_flush(as, run, perm, mapped);
+			if (err) {
+				unpin_user_pages(&pages[i], count - i);
+				return err;
+			}
+			*run = (struct run) { .iova = iova, .pfn = pfn };
+		}
+		run->count++;
+	}
+	return 0;
+}
+
+static int pin_range(struct vv_as *as, const struct vv_range *range, struct page **pages,
+		     unsigned long *mapped)
+{
+	unsigned int flags = FOLL_LONGTERM | (range->perm & VHOST_ACCESS_WO ? FOLL_WRITE : 0);
+	u64 done = 0, left;
+	struct run run = {};
+	int count, err = 0;
+
+	while (!err && done < range->size) {
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
+		left = (range->size - done) >> PAGE_SHIFT;
+		count = pin_user_pages_fast(range->uaddr + done, min_t(u64, left, PAGES_AT_ONCE),
+					    flags, pages);
+		if (count <= 0) {
+			err = count ?: -EFAULT;
+			break;
+		}
+		err = run_extend(as, &run, range->iova + done, range->perm, pages, count, mapped);
+		done += (u64)count << PAGE_SHIFT;
+		cond_resched();
+	}
+	if (!err)
+		return run_flush(as, &run, range->perm, mapped);
+	unpin(run.pfn, run.count, false);
+	return err;
+}
+
+static int pinned_populate(struct vv_as *as, const struct vv_range *range)
+{
+	struct mm_struct *mm = as->session->vhost.mm;
+	unsigned long count = range->size >> PAGE_SHIFT;
+	unsigned long mapped = 0;
+	struct page **pages;
+	int err;
+
+	pages = (struct page **)__get_free_page(GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	err = charge(mm, count);
+	if (!err) {
+		err = pin_range(as, range, pages, &mapped);
+		uncharge(mm, count - mapped);
+	}
+	free_page((unsigned long)pages);
+	return err;
+}
+
+static void pinned_release(struct vv_session *s, const struct vhost_iotlb_map *map)
+{
+	unsigned long count = map->size >> PAGE_SHIFT;
+
+	unpin(PHYS_PFN(map->addr), count, map->perm & VHOST_ACCESS_WO);
+	uncharge(s->vhost.mm, count);
+}
+
+const struct vv_mem_ops vv_mem_pinned = {
+	.check		= pinned_check,
+	.populate	= pinned_populate,
+	.release	= pinned_release,
+};
+
+static int files_check(struct vv_range *range)
+{
+	return 0;
+}
+
+static bool is_shared_file(const struct vm_area_struct *vma)
+{
+	return vma->vm_file && (vma->vm_flags & VM_SHARED) &&
+	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
+}
+
+/* One piece of a range, within one mapping of the process. */
+static int file_add(struct vv_as *as, u64 iova, u64 size, u64 uaddr, u32 perm,
+		    struct vm_area_struct *vma)
+{
+	struct vdpa_map_file *held;
+	int err;
+
+	if ((perm & VHOST_ACCESS_WO) && !(vma->vm_flags & VM_MAYWRITE))
+		return -EFAULT;
+	if (as->live.nmaps >= max_file_entries)
+		return -ENOSPC;
+	held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
+	if (!held)
+		return -ENOMEM;
+	held->file = get_file(vma->vm_file);
+	held->offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + (uaddr - vma->vm_start);
+	err = vv_as_add(as, iova, size, uaddr, perm, held);
+	if (err) {
+		fput(held->file);
+		kfree(held);
+	}
+	return err;
+}
+
+static int files_populate(struct vv_as *as, const struct vv_range *range)
+{
+	struct mm_struct *mm = as->session->vhost.mm;
+	u64 done = 0;
+	int err = 0;
+
+	mmap_read_lock(mm);
+	while (!err && done < range->size) {
+		u64 uaddr = range->uaddr + done;
+		struct vm_area_struct *vma = find_vma(mm, uaddr);
+		u64 size;
+
+		if (!vma || vma->vm_start > uaddr) {
+			err = -EFAULT;
+			break;
+		}
+		size = min_t(u64, range->size - done, vma->vm_end - uaddr);
+		if (is_shared_file(vma))
+			err = file_add(as, range->iova + done, size, uaddr, range->perm, vma);
+		done += size;
+	}
+	mmap_read_unlock(mm);
+	return err;
+}
+
+static void files_release(struct vv_session *s, const struct vhost_iotlb_map *map)
+{
+	struct vdpa_map_file *held = map->opaque;
+
+	fput(held->file);
+	kfree(held);
+}
+
+const struct vv_mem_ops vv_mem_files = {
+	.check		= files_check,
+	.populate	= files_populate,
+	.release	= files_release,
+};
