@@ -92,55 +92,18 @@ class Judgement(unittest.TestCase):
                          "failed")
 
 
-class Astray(unittest.TestCase):
-    """What counts as the emulated machine's own failure."""
-
-    def case(self, **more: object) -> scenario.Case:
-        """A scenario that does nothing."""
-        return scenario.Case("x", "", scenario.Scenario("x", 1, **more),  # type: ignore
-                             lambda lab: None)
-
-    def how(self, case: scenario.Case, status: str, reason: str,
-            **figures: object) -> str:
-        """host.astray() of an outcome."""
-        return host.astray(case, machine.Outcome(status, reason, 1.0, figures=figures))
-
-    def test_astray(self) -> None:
-        """L1 or a running guest reset itself."""
-        self.assertEqual(self.how(self.case(), "failed", host.L1_RESET),
-                         "L1 reset itself")
-        self.assertEqual(self.how(self.case(), "failed", "QmpGone", astray="l2-1: x"),
-                         "l2-1: x")
-
-    def test_not_astray(self) -> None:
-        """An oracle's word, a crash, a kernel report and a pass are final."""
-        for status, reason in (("failed", "RAM: 3 pages differ"),
-                               ("failed", "L1 kernel: BUG"),
-                               ("failed", "no verdict: time limit of 3 s"),
-                               ("failed", "no verdict: the emulator ended with -11"),
-                               ("passed", "")):
-            self.assertEqual(self.how(self.case(), status, reason), "")
-
-    def test_on_trial(self) -> None:
-        """Where that is what is counted, nothing is excused."""
-        self.assertEqual(self.how(self.case(counts_astray=True), "failed",
-                                  host.L1_RESET), "")
-
-    def test_judge_says_so(self) -> None:
-        """The words that are looked for are machine.judge()'s."""
-        said = verdict.parse(verdict.line("up"))
-        _, reason = machine.judge(said, "", "the emulator ended with 0")
-        self.assertEqual(reason, host.L1_RESET)
+class ResetGuest(unittest.TestCase):
+    """Why a QEMU went away."""
 
     def test_guests(self) -> None:
         """A guest that reset ended its QEMU with 0; a crash and a kill did not."""
-        for command, astray in (("exit 0", True), ("exit 1", False),
-                                ("kill -9 $$", False)):
+        for command, reset in (("exit 0", True), ("exit 1", False),
+                               ("kill -9 $$", False)):
             with subprocess.Popen(["sh", "-c", command]) as process:
                 process.wait()
                 lab = context.Lab.__new__(context.Lab)
                 lab.watched = {"l2-1": process}
-                self.assertEqual(bool(lab.astray()), astray, command)
+                self.assertEqual(bool(lab.reset_guest()), reset, command)
 
 
 class Initramfs(unittest.TestCase):

@@ -53,7 +53,7 @@ class Lab:
         self._start = time.monotonic()
         self._deferred: list[Callable[[], None]] = []
         self._serial = 0
-        #: Guests that run: asked when a scenario failed, see astray().
+        #: Guests that run: asked when a scenario failed, see reset_guest().
         self.watched: dict[str, subprocess.Popen[bytes]] = {}
 
     def log(self, text: str) -> None:
@@ -98,7 +98,7 @@ class Lab:
         if first:
             raise first
 
-    def astray(self) -> str:
+    def reset_guest(self) -> str:
         """Which running guest reset itself, and so ended its QEMU; empty if none.
 
         A QEMU that crashes does not end with 0, and one that waits for a

@@ -33,11 +33,6 @@ LAB = Path(__file__).resolve().parent.parent
 TOP = LAB.parent.parent
 KERNELS = ("6.1", "6.12")
 
-#: Runs of a scenario, when the emulated machine itself fails.
-TRIES = 3
-#: machine.judge()'s words for an L1 that reset itself without a kernel report.
-L1_RESET = "no verdict: the emulator ended with 0"
-
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """The command line."""
@@ -244,32 +239,6 @@ def run_case(host: Host, case: scenario.Case, mode: str) -> machine.Outcome:
         return machine.run(host.settings(case, mode))
 
 
-def astray(case: scenario.Case, outcome: machine.Outcome) -> str:
-    """How the emulated machine itself failed; empty if it did not, or is on trial."""
-    if outcome.status != "failed" or case.scenario.counts_astray:
-        return ""
-    if outcome.reason == L1_RESET:
-        return "L1 reset itself"
-    return str(outcome.figures.get("astray", ""))
-
-
-def run_until_judged(host: Host, case: scenario.Case, mode: str) -> machine.Outcome:
-    """A run in which the emulated machine held, or the last of TRIES."""
-    went_astray: list[str] = []
-    while True:
-        outcome = run_case(host, case, mode)
-        how = astray(case, outcome)
-        if how:
-            went_astray.append(how)
-            print(f"ASTRAY  {case.name} [{mode}] {outcome.seconds:.1f} s: {how}",
-                  flush=True)
-        if not how or len(went_astray) == TRIES:
-            break
-    if went_astray:
-        outcome.figures["astray"] = went_astray
-    return outcome
-
-
 def run(host: Host) -> int:
     """`lab run`."""
     cases = scenario.load_all(host.args.scenarios)
@@ -282,11 +251,9 @@ def run(host: Host) -> int:
         return 2
     tally = {"passed": 0, "failed": 0, "skipped": 0}
     boots: dict[str, list[int]] = {}
-    astray_runs = 0
     for case in chosen:
         for mode in host.args.mode or case.scenario.modes:
-            outcome = run_until_judged(host, case, mode)
-            astray_runs += len(outcome.figures.get("astray", []))
+            outcome = run_case(host, case, mode)
             record(host, case, mode, outcome)
             tally[outcome.status] += 1
             if "boots" in outcome.figures:
@@ -295,9 +262,6 @@ def run(host: Host) -> int:
                 sums[1] += outcome.figures["failures"]
     for mode, (number, failures) in boots.items():
         print(f"lab: mode {mode}: {failures} failures in {number} nested boots")
-    if astray_runs:
-        print(f"lab: in {astray_runs} runs the emulated machine went astray "
-              f"(README.md, Astray)")
     print(f"lab: {tally['passed']} passed, {tally['failed']} failed, "
           f"{tally['skipped']} skipped")
     return 1 if tally["failed"] else 0

@@ -82,9 +82,8 @@ def scenario_child(request: dict[str, Any], out: Path) -> int:
         outcome = {"status": "failed",
                    "reason": f"{type(err).__name__}: {err}"}
         traceback.print_exc(file=log)
-        astray = lab.astray()
-        if astray:
-            lab.figures["astray"] = astray
+        if lab.reset_guest():
+            outcome["reason"] += f" ({lab.reset_guest()})"
     finally:
         try:
             lab.clean_up()

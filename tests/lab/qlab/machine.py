@@ -160,13 +160,8 @@ def watch(cfg: Settings, process: subprocess.Popen[bytes]) -> tuple[str, float |
 
 
 def before_exec() -> None:
-    """In the emulator's process: low priority, one CPU, no life after the lab's.
-
-    With its vCPU threads on two host CPUs at once, nested guests were seen to
-    reset themselves in 5 of 12 scenario runs (README.md, Astray).
-    """
+    """In the emulator's process: low priority, no life after the lab's."""
     os.nice(5)
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -66,8 +66,6 @@ class Scenario:
     short: tuple[str, ...] = ()
     #: Runs once, with a given binary: --stock makes no second run of it.
     own_binaries: bool = False
-    #: The emulated machine's own failures are what is counted: never repeated.
-    counts_astray: bool = False
     #: May run on the machine's own /dev/kvm (32-bit payload only).
     host_kvm: bool = False
     #: L1 memory in MiB and number of L1 CPUs.

@@ -15,7 +15,6 @@ SCENARIO = Scenario(
     time_limit=240,
     needs=("kvm", "guest-linux", "guest-payload32", "stock"),
     suites=("full",),
-    counts_astray=True,
     modes=("tdp", "shadow"),
     own_binaries=True,
     variants={

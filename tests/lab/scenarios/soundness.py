@@ -34,7 +34,6 @@ SCENARIO = Scenario(
     suites=("soundness",),
     modes=("tdp", "shadow", "nonpt"),
     own_binaries=True,
-    counts_astray=True,
     variants={
         "boot32": {"kind": "payload32", "mem": 64, "default": 80},
         "boot32-logging": {"kind": "payload32", "mem": 64, "default": 40,
