@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio over the vDPA bus: the kernel's own virtio drivers on a vDPA device.
+ *
+ *	virtio-net, virtio-blk, ...
+ *	      | struct virtio_config_ops
+ *	this module: one struct virtio_vdpa a device
+ *	      | struct vdpa_config_ops, configuration under the device's cf_lock
+ *	vDPA device
+ *
+ * probe registers a virtio device, whose driver is then found by the virtio bus; remove unregisters it,
+ * and its driver resets the device and deletes its queues on the way.  At shutdown (reboot, kexec) there
+ * is no remove: the queues are marked broken, so that nothing is added any more, and the device is
+ * reset, so that it writes nothing into the memory of the kernel that comes next.
+ *
+ * Limits: a device that fails to reset is reported and otherwise treated as if it had.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/virtio_ring.h>
+
+#include "virtio_vdpa_core.h"
+
+static struct vdpa_device *vdpa_below(struct virtio_device *vdev)
+{
+	return to_virtio_vdpa(vdev)->vdpa;
+}
+
+static void virtio_vdpa_read_config(struct virtio_device *vdev, unsigned int offset, void *buf,
+				    unsigned int len)
+{
+	vdpa_get_config(vdpa_below(vdev), offset, buf, len);
+}
+
+static void virtio_vdpa_write_config(struct virtio_device *vdev, unsigned int offset,
+				     const void *buf, unsigned int len)
+{
+	vdpa_set_config(vdpa_below(vdev), offset, buf, len);
+}
+
+static u32 virtio_vdpa_config_generation(struct virtio_device *vdev)
+{
+	struct vdpa_device *vdpa = vdpa_below(vdev);
+
+	return vdpa->config->get_generation ? vdpa->config->get_generation(vdpa) : 0;
+}
+
+static u8 virtio_vdpa_read_status(struct virtio_device *vdev)
+{
+	struct vdpa_device *vdpa = vdpa_below(vdev);
+
+	return vdpa->config->get_status(vdpa);
+}
+
+static void virtio_vdpa_write_status(struct virtio_device *vdev, u8 status)
+{
+	vdpa_set_status(vdpa_below(vdev), status);
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		virtio_vdpa_steer(to_virtio_vdpa(vdev));
+}
+
+static void virtio_vdpa_restart(struct virtio_device *vdev)
+{
+	int err;
+
+	virtio_vdpa_unsteer(to_virtio_vdpa(vdev));
+	err = vdpa_reset(vdpa_below(vdev));
+	if (err)
+		dev_err(&vdpa_below(vdev)->dev, "reset failed: %d\n", err);
+}
+
+static u64 virtio_vdpa_offered(struct virtio_device *vdev)
+{
+	struct vdpa_device *vdpa = vdpa_below(vdev);
+
+	return vdpa->config->get_device_features(vdpa);
+}
+
+static int virtio_vdpa_settle_features(struct virtio_device *vdev)
+{
+	bool queue_reset = __virtio_test_bit(vdev, VIRTIO_F_RING_RESET);
+
+	/* leaves the transport's bits that virtio_ring knows; queue reset is for us to know */
+	vring_transport_features(vdev);
+	if (queue_reset)
+		__virtio_set_bit(vdev, VIRTIO_F_RING_RESET);
+	return vdpa_set_features(vdpa_below(vdev), vdev->features);
+}
+
+static const char *virtio_vdpa_parent_name(struct virtio_device *vdev)
+{
+	return dev_name(&vdpa_below(vdev)->dev);
+}
+
+static const struct virtio_config_ops virtio_vdpa_ops = {
+	.get_features		= virtio_vdpa_offered,
+	.finalize_features	= virtio_vdpa_settle_features,
+	.get_status		= virtio_vdpa_read_status,
+	.set_status		= virtio_vdpa_write_status,
+	.reset			= virtio_vdpa_restart,
+	.get			= virtio_vdpa_read_config,
+	.set			= virtio_vdpa_write_config,
+	.generation		= virtio_vdpa_config_generation,
+	.find_vqs		= virtio_vdpa_find_queues,
+	.del_vqs		= virtio_vdpa_del_queues,
+	.disable_vq_and_reset	= virtio_vdpa_disable_queue,
+	.enable_vq_after_reset	= virtio_vdpa_enable_queue,
+	.set_vq_affinity	= virtio_vdpa_set_affinity,
+	.get_vq_affinity	= virtio_vdpa_get_affinity,
+	.bus_name		= virtio_vdpa_parent_name,
+};
+
+static void virtio_vdpa_release(struct device *dev)
+{
+	kvfree(to_virtio_vdpa(dev_to_virtio(dev)));
+}
+
+static struct virtio_vdpa *virtio_vdpa_make(struct vdpa_device *vdpa)
+{
+	struct virtio_vdpa *vv;
+	unsigned int i;
+
+	vv = kvzalloc(struct_size(vv, queues, vdpa->nvqs), GFP_KERNEL);
+	if (!vv)
+		return NULL;
+	mutex_init(&vv->affinity_lock);
+	vv->vdpa = vdpa;
+	vv->nqueues = vdpa->nvqs;
+	for (i = 0; i < vv->nqueues; i++)
+		vv->queues[i].irq = -1;
+	vv->vdev.config = &virtio_vdpa_ops;
+	vv->vdev.id.device = vdpa->config->get_device_id(vdpa);
+	vv->vdev.id.vendor = vdpa->config->get_vendor_id(vdpa);
+	vv->vdev.dev.parent = vdpa_get_dma_dev(vdpa);
+	vv->vdev.dev.release = virtio_vdpa_release;
+	return vv;
+}
+
+static int virtio_vdpa_probe(struct vdpa_device *vdpa)
+{
+	struct virtio_vdpa *vv;
+	int err;
+
+	/* id 0 is reserved (virtio 1.2, 5); rings are allocated for the device that does DMA */
+	if (!vdpa->config->get_device_id(vdpa) || !vdpa_get_dma_dev(vdpa))
+		return -EINVAL;
+	vv = virtio_vdpa_make(vdpa);
+	if (!vv)
+		return -ENOMEM;
+
+	vdpa_set_drvdata(vdpa, vv);
+	err = register_virtio_device(&vv->vdev);
+	if (err) {
+		vdpa_set_drvdata(vdpa, NULL);
+		put_device(&vv->vdev.dev);	/* initialized whatever went wrong after */
+	}
+	return err;
+}
+
+static void virtio_vdpa_remove(struct vdpa_device *vdpa)
+{
+	struct virtio_vdpa *vv = vdpa_get_drvdata(vdpa);
+
+	unregister_virtio_device(&vv->vdev);
+}
+
+static void virtio_vdpa_shutdown(struct device *dev)
+{
+	struct virtio_vdpa *vv = dev_get_drvdata(dev);
+
+	virtio_break_device(&vv->vdev);
+	virtio_vdpa_restart(&vv->vdev);
+}
+
+static struct vdpa_driver virtio_vdpa_driver = {
+	.driver = {
+		.name		= "virtio_vdpa",
+		.shutdown	= virtio_vdpa_shutdown,
+	},
+	.probe	= virtio_vdpa_probe,
+	.remove	= virtio_vdpa_remove,
+};
+module_vdpa_driver(virtio_vdpa_driver);
+
+MODULE_DESCRIPTION("virtio transport over the vDPA bus");
+MODULE_LICENSE("GPL");
