@@ -12,7 +12,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts bench lint labtools lab lab-soundness peer avocado avocado-host
+SUITES := unit graft scripts bench lint labtools payload lab lab-soundness peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -71,6 +71,7 @@ help:
 # help:   make check-scripts        configure, fetching and counting
 # help:   make check-bench          the benchmarks' and the demo's own code
 # help:   make check-lint           manifest, shell, Python, copied lines
+# help:   make check-payload        the guest payloads, and that their oracle bites
 # help:   make check-lab            scenarios in the nested machine, short set
 # help:   make check-avocado-host   migration tests for avocado-framework, on this machine
 # help: make check-avocado        migration tests for avocado-framework, here and in the lab

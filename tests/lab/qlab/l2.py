@@ -164,7 +164,9 @@ def command(lab: Lab, spec: GuestSpec, name: str, ram_file: Path | None) -> list
 def payload_words(lab: Lab, spec: GuestSpec) -> list[str]:
     """The part of the command line that is the payload."""
     if spec.kind == "payload32":
-        return ["-bios", str(lab.guest_dir / "payload32.rom")]
+        limit = (["-fw_cfg", f"name=opt/load.mb,string={spec.load_mb}"]
+                 if spec.load_mb else [])
+        return ["-bios", str(lab.guest_dir / "payload32.rom"), *limit]
     append = LINUX_APPEND + (f" load.mb={spec.load_mb}" if spec.load_mb else "")
     return ["-kernel", str(lab.vmlinux), "-initrd",
             str(lab.guest_dir / "init.cpio.gz"),
