@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the simulator's core (vdpa_sim) and its kinds of device (vdpa_sim_net, vdpa_sim_blk) share.
+ *
+ * A kind of device says how its queues are served and what its configuration space holds; all that
+ * is common to vDPA devices is the core's.
+ *
+ *	kind                        core                            vDPA bus
+ *	sim_device_new() ---------> allocate, address spaces, units
+ *	(sets itself up)
+ *	sim_device_register() ----> -----------------------------> _vdpa_register_device()
+ *	kind->start, kind->serve <- DRIVER_OK, kicks        <------ config ops
+ *	sim_device_unregister() --> debugfs away ----------------> _vdpa_unregister_device()
+ *	kind->destroy <------------ last reference gone    <------- config->free
+ *
+ * Queues are grouped into units.  A unit is served by one work item at a time and has one lock, so
+ * that what serves a queue pair needs no other.  All queues of a unit are in one group, hence in one
+ * address space.
+ *
+ * Lock order:
+ *
+ *	sim->lock -> unit->lock -> space->sem -> (the kind's own)
+ *	unit->lock -> sim->config_lock
+ *
+ * Limits: no packed rings, no high memory.
+ */
+#ifndef QEMU_LIVE_VDPA_SIM_H
+#define QEMU_LIVE_VDPA_SIM_H
+
+#include <linux/debugfs.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/skbuff.h>
+#include <linux/vdpa.h>
+#include <linux/vdpa_ext.h>
+#include <linux/vhost_iotlb.h>
+#include <linux/vringh.h>
+#include <linux/workqueue.h>
+
+#define SIM_MAX_GROUPS		2
+#define SIM_QUEUE_MAX		1024	/* entries */
+#define SIM_BATCH		64	/* requests that a unit serves before others get their turn */
+
+#define SIM_FEATURES (BIT_ULL(VIRTIO_F_ANY_LAYOUT) |		\
+		      BIT_ULL(VIRTIO_F_VERSION_1) |		\
+		      BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) |	\
+		      BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |	\
+		      BIT_ULL(VIRTIO_RING_F_EVENT_IDX))
+
+struct sim_device;
+struct sim_unit;
+
+/* An address space of the emulated on-chip IOMMU. */
+struct sim_space {
+	/*
+	 * Held for reading while a unit uses translations, for writing while they change: when an
+	 * unmap returns, nobody touches the memory any more.
+	 */
+	struct rw_semaphore sem;
+	struct vhost_iotlb tlb;		/* protected by sem */
+};
+
+/* The translation used last; a unit serving a batch keeps space->sem, so it cannot go stale. */
+struct sim_window {
+	u64 start;
+	u64 last;
+	u64 addr;
+	u32 perm;			/* 0: nothing is in here */
+};
+
+/* All fields are protected by unit->lock, except where a reader is named that does without. */
+struct sim_queue {
+	struct sim_unit *unit;
+	u16 idx;
+	bool ready;
+	bool active;			/* ready, and vring is set up; kicks read it unlocked */
+	bool broken;			/* the ring made no sense */
+	bool quiet;			/* the driver was told that kicks are not needed */
+	bool signal;			/* the batch ends with an interrupt */
+	u16 position;			/* next available entry, while not active */
+	u32 num;
+	u64 desc;
+	u64 avail;
+	u64 used;
+	struct vdpa_callback cb;
+	struct vringh vring;
+	spinlock_t tlb_lock;		/* wanted by vringh; space->sem is what protects */
+	struct sim_window window;
+	struct vringh_kiov in;		/* what the device reads */
+	struct vringh_kiov out;		/* what the device writes */
+	u16 head;
+	struct {
+		u64 requests;
+		u64 bytes;
+		u64 errors;
+		u64 drops;
+	} stats;
+};
+
+struct sim_unit {
+	struct sim_device *sim;
+	unsigned int idx;
+	struct mutex lock;
+	struct work_struct work;
+	struct sim_queue *queues;	/* the unit's first; never changes */
+	unsigned int nqueues;
+};
+
+enum sim_phase {
+	SIM_IDLE,
+	SIM_RUNNING,
+	SIM_SUSPENDED,
+	SIM_NR_PHASES
+};
+
+enum sim_event {
+	SIM_DRIVER_OK,
+	SIM_SUSPEND,
+	SIM_RESUME,
+	SIM_RESET,
+	SIM_NR_EVENTS
+};
+
+/* Where faults can be injected; names in sim_fault.c. */
+enum sim_fault_point {
+	SIM_FAULT_MAP,
+	SIM_FAULT_UNMAP,
+	SIM_FAULT_SUSPEND,
+	SIM_FAULT_RESUME,
+	SIM_FAULT_RESET,
+	SIM_FAULT_GET_VQ_STATE,
+	SIM_FAULT_SET_VQ_STATE,
+	SIM_FAULT_CONFIG,
+	SIM_FAULT_DATA,
+	SIM_NR_FAULTS
+};
+
+struct sim_fault {
+	atomic_t times;			/* this often; negative: always; 0: off */
+	atomic_t hits;
+	u32 skip;			/* let that many pass first */
+	u32 error;			/* errno, positive; 0: only the delay */
+	u32 delay_ms;
+};
+
+/**
+ * struct sim_kind - a kind of simulated device
+ *
+ * @serve:	serve up to SIM_BATCH requests; true when there may be more.  In a worker, with the
+ *		unit's lock and its address space held.
+ * @group_of:	group of a queue; NULL when all are in group 0.  Any context that may sleep.
+ * @start:	DRIVER_OK: features are final and no unit runs yet.
+ * @reset:	back to power-on state; no unit runs.
+ * @get_config:	compose the configuration space, config_size bytes, zeroed.
+ * @set_config:	the driver writes; within bounds.  May be NULL: nothing is writable.
+ * @put_stats:	add a queue's vendor statistics to a netlink message; unit's lock held.
+ * @debugfs:	add own knobs to the device's directory.  May be NULL.
+ * @destroy:	free what the kind holds (the device itself is the core's).  May be NULL; is called
+ *		even when the set-up of the device failed half-way.
+ */
+struct sim_kind {
+	u32 device_id;
+	size_t size;			/* of the structure that begins with struct sim_device */
+	size_t config_size;
+	unsigned int ngroups;
+	unsigned int nspaces;
+	unsigned int queues_per_unit;
+	bool (*serve)(struct sim_unit *unit);
+	u32 (*group_of)(struct sim_device *sim, u16 idx);
+	void (*start)(struct sim_device *sim);
+	void (*reset)(struct sim_device *sim);
+	void (*get_config)(struct sim_device *sim, void *config);
+	void (*set_config)(struct sim_device *sim, unsigned int offset, const void *buf,
+			   unsigned int len);
+	int (*put_stats)(struct sim_queue *vq, struct sk_buff *msg);
+	void (*debugfs)(struct sim_device *sim, struct dentry *dir);
+	void (*destroy)(struct sim_device *sim);
+};
+
+struct sim_device {
+	struct vdpa_device vdpa;	/* first: the bus allocates and frees us by it */
+	const struct sim_kind *kind;
+	u64 offered;			/* features; set before registration */
+	struct mutex lock;		/* life cycle: phase, status, features */
+	enum sim_phase phase;		/* written under lock; workers and kicks read it unlocked */
+	u8 status;			/* written under lock */
+	bool broken;			/* some ring made no sense: DEVICE_NEEDS_RESET */
+	bool kernel_owned;		/* the driver on the bus maps by the kernel's DMA interface */
+	u64 features;			/* negotiated; written under lock */
+	unsigned int nqueues;
+	unsigned int nunits;
+	struct sim_queue *queues;
+	struct sim_unit *units;
+	struct sim_space *spaces;
+	unsigned int group_space[SIM_MAX_GROUPS];	/* see sim_space_of() */
+	struct mutex config_lock;	/* config_cb and config_pending */
+	struct vdpa_callback config_cb;
+	bool config_pending;		/* an interrupt is owed once the device goes on */
+	atomic_t generation;
+	struct dentry *debugfs;
+	struct sim_fault faults[SIM_NR_FAULTS];
+};
+
+/* A position in the buffers of a request. */
+struct sim_cursor {
+	struct sim_queue *vq;
+	const struct kvec *iov;
+	const struct kvec *end;
+	size_t offset;			/* within *iov */
+	u32 perm;
+};
+
+static inline struct sim_device *sim_of(struct vdpa_device *vdpa)
+{
+	return container_of(vdpa, struct sim_device, vdpa);
+}
+
+static inline bool sim_has(const struct sim_device *sim, unsigned int feature)
+{
+	return sim->features & BIT_ULL(feature);
+}
+
+/* sim_core.c */
+struct sim_device *sim_device_new(const struct sim_kind *kind, struct device *parent,
+				  const char *name, unsigned int nqueues);
+int sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt);
+void sim_device_unregister(struct sim_device *sim);
+void sim_device_drop(struct sim_device *sim);
+void sim_device_free(struct vdpa_device *vdpa);
+int sim_device_event(struct sim_device *sim, enum sim_event event);
+void sim_config_changed(struct sim_device *sim);
+void sim_unit_schedule(struct sim_unit *unit);
+void sim_kick_all(struct sim_device *sim);
+void sim_wait_units(struct sim_device *sim);
+
+/* sim_ops.c */
+const struct vdpa_config_ops *sim_config_ops(bool whole_tree);
+#ifdef VDPA_NEEDS_EXT_OPS
+extern const struct vdpa_ext_ops sim_ext_ops;
+#endif
+
+/* sim_iommu.c */
+extern const struct vhost_iotlb *sim_identity_tlb;
+int sim_iommu_init(void);
+void sim_iommu_exit(void);
+int sim_spaces_init(struct sim_device *sim);
+void sim_spaces_free(struct sim_device *sim);
+void sim_spaces_clear(struct sim_device *sim);
+struct sim_space *sim_space_of(struct sim_unit *unit);
+void sim_dma_setup(struct sim_device *sim);
+int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb);
+int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
+		u32 perm, void *opaque);
+int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size);
+int sim_reset_map(struct vdpa_device *vdpa, unsigned int asid);
+int sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid);
+
+/* sim_queue.c */
+void sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx);
+void sim_queue_reset(struct sim_queue *vq);
+void sim_queue_start(struct sim_queue *vq);
+void sim_queue_stop(struct sim_queue *vq);
+u16 sim_queue_position(const struct sim_queue *vq);
+void sim_queue_seek(struct sim_queue *vq, u16 position);
+void sim_queue_bind(struct sim_queue *vq, struct sim_space *space);
+void sim_queue_fail(struct sim_queue *vq);
+int sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out);
+void sim_queue_unfetch(struct sim_queue *vq);
+int sim_queue_complete(struct sim_queue *vq, u32 written);
+void sim_queue_hush(struct sim_queue *vq);
+bool sim_queue_listen(struct sim_queue *vq);
+void sim_queue_settle(struct sim_queue *vq);
+void sim_queue_interrupt(struct sim_queue *vq);
+int sim_put_stat(struct sk_buff *msg, const char *name, u64 value);
+
+void sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq, const struct vringh_kiov *iov);
+size_t sim_iov_bytes(const struct vringh_kiov *iov);
+int sim_read(struct sim_cursor *cur, void *to, size_t len);
+int sim_write(struct sim_cursor *cur, const void *from, size_t len);
+int sim_zero(struct sim_cursor *cur, size_t len);
+int sim_skip(struct sim_cursor *cur, size_t len);
+int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len);
+
+/* sim_fault.c */
+int sim_fault(struct sim_device *sim, enum sim_fault_point point);
+void sim_debugfs_init(void);
+void sim_debugfs_exit(void);
+void sim_debugfs_add(struct sim_device *sim);
+void sim_debugfs_remove(struct sim_device *sim);
+
+#endif

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The vDPA simulator: a device without hardware, with an on-chip IOMMU of its own.
+ *
+ *	sim_core.c	life of a device, the phases it goes through, its workers
+ *	sim_ops.c	what the vDPA bus asks of it
+ *	sim_iommu.c	address spaces
+ *	sim_queue.c	virtqueues and the data in them
+ *	sim_fault.c	debugfs: faults for tests
+ *
+ * A kick queues the work of the queue's unit on a workqueue of this module; the work serves a batch
+ * under the unit's lock, sends interrupts, and queues itself again when there is more.
+ *
+ * A device is in one of three phases; sim_transitions[] is all there is to it.  Work that finds its
+ * device not running does nothing.  The phase is changed first and the work waited for afterwards, so
+ * that when suspend returns no queue moves, no interrupt is on its way, and the position of every
+ * queue is final.  Configuration interrupts that fall into a suspension are delivered on resume.
+ *
+ * Teardown: the vDPA bus unbinds its driver, which resets the device; after the last reference has
+ * gone, free() finds no work pending that could find the device running, waits for what is queued and
+ * frees.  A kick needs a bound driver, and debugfs was removed before: no new work can arise.
+ *
+ * Limits: drivers of the kernel that wait for a control command without giving up their CPU need a
+ * second CPU for the worker.
+ */
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "sim.h"
+
+static bool batch_mapping = true;
+module_param(batch_mapping, bool, 0444);
+MODULE_PARM_DESC(batch_mapping, "take mappings as a whole tree (default) or one by one");
+
+static struct workqueue_struct *workers;
+
+/* What an event makes of a phase; a phase that stays is an event without effect. */
+static const enum sim_phase sim_transitions[SIM_NR_PHASES][SIM_NR_EVENTS] = {
+	[SIM_IDLE] = {
+		[SIM_DRIVER_OK]	= SIM_RUNNING,
+		[SIM_SUSPEND]	= SIM_IDLE,
+		[SIM_RESUME]	= SIM_IDLE,
+		[SIM_RESET]	= SIM_IDLE,
+	},
+	[SIM_RUNNING] = {
+		[SIM_DRIVER_OK]	= SIM_RUNNING,
+		[SIM_SUSPEND]	= SIM_SUSPENDED,
+		[SIM_RESUME]	= SIM_RUNNING,
+		[SIM_RESET]	= SIM_IDLE,
+	},
+	[SIM_SUSPENDED] = {
+		[SIM_DRIVER_OK]	= SIM_SUSPENDED,
+		[SIM_SUSPEND]	= SIM_SUSPENDED,
+		[SIM_RESUME]	= SIM_RUNNING,
+		[SIM_RESET]	= SIM_IDLE,
+	},
+};
+
+static bool is_running(const struct sim_device *sim)
+{
+	return READ_ONCE(sim->phase) == SIM_RUNNING;
+}
+
+/* Any context. */
+void sim_unit_schedule(struct sim_unit *unit)
+{
+	if (is_running(unit->sim))
+		queue_work(workers, &unit->work);
+}
+
+void sim_kick_all(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nunits; i++)
+		sim_unit_schedule(&sim->units[i]);
+}
+EXPORT_SYMBOL_GPL(sim_kick_all);
+
+/* When it returns, every unit has finished the batch that it was in. */
+void sim_wait_units(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nunits; i++) {
+		mutex_lock(&sim->units[i].lock);
+		mutex_unlock(&sim->units[i].lock);
+	}
+}
+
+static bool serve_batch(struct sim_unit *unit)
+{
+	struct sim_space *space = sim_space_of(unit);
+	unsigned int i;
+	bool more;
+
+	down_read(&space->sem);
+	for (i = 0; i < unit->nqueues; i++)
+		sim_queue_bind(&unit->queues[i], space);
+	more = unit->sim->kind->serve(unit);
+	for (i = 0; i < unit->nqueues; i++)
+		sim_queue_settle(&unit->queues[i]);
+	up_read(&space->sem);
+	for (i = 0; i < unit->nqueues; i++)
+		sim_queue_interrupt(&unit->queues[i]);
+	return more;
+}
+
+static void unit_work(struct work_struct *work)
+{
+	struct sim_unit *unit = container_of(work, struct sim_unit, work);
+	bool more = false;
+
+	mutex_lock(&unit->lock);
+	if (is_running(unit->sim))
+		more = serve_batch(unit);
+	mutex_unlock(&unit->lock);
+	if (more)
+		sim_unit_schedule(unit);
+}
+
+/* The phase has been changed: nothing runs when this returns, and nothing starts. */
+static void wait_workers(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nunits; i++)
+		cancel_work_sync(&sim->units[i].work);
+	mutex_lock(&sim->config_lock);		/* the last configuration interrupt */
+	mutex_unlock(&sim->config_lock);
+}
+
+static void start_queues(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nqueues; i++) {
+		struct sim_queue *vq = &sim->queues[i];
+
+		mutex_lock(&vq->unit->lock);
+		sim_queue_start(vq);
+		mutex_unlock(&vq->unit->lock);
+	}
+}
+
+static void clear_config_interrupt(struct sim_device *sim)
+{
+	mutex_lock(&sim->config_lock);
+	memset(&sim->config_cb, 0, sizeof(sim->config_cb));
+	sim->config_pending = false;
+	mutex_unlock(&sim->config_lock);
+}
+
+static void to_power_on_state(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nqueues; i++) {
+		struct sim_queue *vq = &sim->queues[i];
+
+		mutex_lock(&vq->unit->lock);
+		sim_queue_reset(vq);
+		mutex_unlock(&vq->unit->lock);
+	}
+	for (i = 0; i < ARRAY_SIZE(sim->group_space); i++)
+		WRITE_ONCE(sim->group_space[i], 0);
+	sim->kind->reset(sim);
+	sim->status = 0;
+	sim->features = 0;
+	WRITE_ONCE(sim->broken, false);
+	WRITE_ONCE(sim->kernel_owned, false);
+	clear_config_interrupt(sim);
+}
+
+/* Deliver what was held back. */
+static void flush_config_interrupt(struct sim_device *sim)
+{
+	mutex_lock(&sim->config_lock);
+	if (sim->config_pending && sim->config_cb.callback)
+		sim->config_cb.callback(sim->config_cb.private);
+	sim->config_pending = false;
+	mutex_unlock(&sim->config_lock);
+}
+
+/* What has to be done about a change; the phase is the new one. */
+static void enter(struct sim_device *sim, enum sim_phase from)
+{
+	switch (sim->phase) {
+	case SIM_RUNNING:
+		if (from == SIM_SUSPENDED)
+			flush_config_interrupt(sim);
+		sim_kick_all(sim);
+		break;
+	case SIM_SUSPENDED:
+	case SIM_IDLE:
+		wait_workers(sim);
+		break;
+	default:
+		break;
+	}
+}
+
+static const enum sim_fault_point fault_of_event[SIM_NR_EVENTS] = {
+	[SIM_DRIVER_OK]	= SIM_NR_FAULTS,
+	[SIM_SUSPEND]	= SIM_FAULT_SUSPEND,
+	[SIM_RESUME]	= SIM_FAULT_RESUME,
+	[SIM_RESET]	= SIM_FAULT_RESET,
+};
+
+/**
+ * sim_device_event - the one place where phases change
+ * @sim:   the device
+ * @event: what the driver wants
+ *
+ * Return: 0, or what fault injection says, and then nothing has happened.
+ */
+int sim_device_event(struct sim_device *sim, enum sim_event event)
+{
+	enum sim_fault_point point = fault_of_event[event];
+	enum sim_phase from;
+	int ret = 0;
+
+	if (point != SIM_NR_FAULTS)
+		ret = sim_fault(sim, point);
+	if (ret)
+		return ret;
+	mutex_lock(&sim->lock);
+	from = sim->phase;
+	if (event == SIM_DRIVER_OK && from == SIM_IDLE) {
+		sim->kind->start(sim);
+		start_queues(sim);
+	}
+	WRITE_ONCE(sim->phase, sim_transitions[from][event]);
+	if (from != sim->phase)
+		enter(sim, from);
+	if (event == SIM_RESET)
+		to_power_on_state(sim);
+	mutex_unlock(&sim->lock);
+	return 0;
+}
+
+/* The configuration space is not what it was.  May sleep; a unit's lock may be held. */
+void sim_config_changed(struct sim_device *sim)
+{
+	atomic_inc(&sim->generation);
+	mutex_lock(&sim->config_lock);
+	if (!is_running(sim))
+		sim->config_pending = READ_ONCE(sim->phase) == SIM_SUSPENDED;
+	else if (sim->config_cb.callback)
+		sim->config_cb.callback(sim->config_cb.private);
+	mutex_unlock(&sim->config_lock);
+}
+EXPORT_SYMBOL_GPL(sim_config_changed);
+
+/* Life of a device. */
+
+static void init_units(struct sim_device *sim)
+{
+	unsigned int per_unit = sim->kind->queues_per_unit;
+	unsigned int i;
+
+	for (i = 0; i < sim->nunits; i++) {
+		struct sim_unit *unit = &sim->units[i];
+
+		unit->sim = sim;
+		unit->idx = i;
+		unit->queues = &sim->queues[i * per_unit];
+		unit->nqueues = min(per_unit, sim->nqueues - i * per_unit);
+		mutex_init(&unit->lock);
+		INIT_WORK(&unit->work, unit_work);
+	}
+	for (i = 0; i < sim->nqueues; i++)
+		sim_queue_init(&sim->queues[i], &sim->units[i / per_unit], i);
+}
+
+static int allocate_parts(struct sim_device *sim, unsigned int nqueues)
+{
+	unsigned int nunits = DIV_ROUND_UP(nqueues, sim->kind->queues_per_unit);
+	int ret;
+
+	ret = sim_spaces_init(sim);
+	if (ret)
+		return ret;
+	sim->queues = kvcalloc(nqueues, sizeof(*sim->queues), GFP_KERNEL);
+	if (!sim->queues)
+		return -ENOMEM;
+	sim->nqueues = nqueues;
+	sim->units = kcalloc(nunits, sizeof(*sim->units), GFP_KERNEL);
+	if (!sim->units)
+		return -ENOMEM;
+	sim->nunits = nunits;
+	init_units(sim);
+	return 0;
+}
+
+/**
+ * sim_device_new - a device of some kind, not yet registered
+ * @kind:    which; outlives the device
+ * @parent:  of the management device
+ * @name:    on the vDPA bus
+ * @nqueues: at least one
+ *
+ * Until registration the caller undoes it by sim_device_drop().
+ *
+ * Return: the device, at the start of kind->size bytes of zeroes, or an error pointer.
+ */
+struct sim_device *sim_device_new(const struct sim_kind *kind, struct device *parent,
+				  const char *name, unsigned int nqueues)
+{
+	struct vdpa_device *vdpa;
+	struct sim_device *sim;
+	int ret;
+
+	vdpa = __vdpa_alloc_device(parent, sim_config_ops(batch_mapping), kind->ngroups,
+				   kind->nspaces, kind->size, name, false);
+	if (IS_ERR(vdpa))
+		return ERR_CAST(vdpa);
+	sim = sim_of(vdpa);
+	sim->kind = kind;
+	mutex_init(&sim->lock);
+	mutex_init(&sim->config_lock);
+	sim_dma_setup(sim);
+	ret = allocate_parts(sim, nqueues);
+#ifdef VDPA_NEEDS_EXT_OPS
+	if (!ret)
+		ret = vdpa_set_ext_ops(vdpa, &sim_ext_ops);
+#endif
+	if (ret) {
+		sim_device_drop(sim);
+		return ERR_PTR(ret);
+	}
+	return sim;
+}
+EXPORT_SYMBOL_GPL(sim_device_new);
+
+/* Give up a device that was not registered. */
+void sim_device_drop(struct sim_device *sim)
+{
+	put_device(&sim->vdpa.dev);
+}
+EXPORT_SYMBOL_GPL(sim_device_drop);
+
+/* config->free: the last reference is gone. */
+void sim_device_free(struct vdpa_device *vdpa)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	unsigned int i;
+
+	WRITE_ONCE(sim->phase, SIM_IDLE);
+	for (i = 0; i < sim->nunits; i++) {
+		cancel_work_sync(&sim->units[i].work);
+		mutex_destroy(&sim->units[i].lock);
+	}
+	for (i = 0; sim->nunits && i < sim->nqueues; i++) {
+		vringh_kiov_cleanup(&sim->queues[i].in);
+		vringh_kiov_cleanup(&sim->queues[i].out);
+	}
+	if (sim->kind->destroy)
+		sim->kind->destroy(sim);
+	kfree(sim->units);
+	kvfree(sim->queues);
+	sim_spaces_free(sim);
+	mutex_destroy(&sim->config_lock);
+	mutex_destroy(&sim->lock);
+}
+
+/* From the management device's dev_add. */
+int sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
+{
+	int ret;
+
+	sim->kind->reset(sim);
+	sim->vdpa.mdev = mgmt;
+	ret = _vdpa_register_device(&sim->vdpa, sim->nqueues);
+	if (!ret)
+		sim_debugfs_add(sim);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(sim_device_register);
+
+/* From the management device's dev_del. */
+void sim_device_unregister(struct sim_device *sim)
+{
+	sim_debugfs_remove(sim);
+	_vdpa_unregister_device(&sim->vdpa);
+}
+EXPORT_SYMBOL_GPL(sim_device_unregister);
+
+static int __init sim_init(void)
+{
+	int ret;
+
+	ret = sim_iommu_init();
+	if (ret)
+		return ret;
+	workers = alloc_workqueue("vdpa_sim", WQ_UNBOUND, 0);
+	if (!workers) {
+		sim_iommu_exit();
+		return -ENOMEM;
+	}
+	sim_debugfs_init();
+	return 0;
+}
+module_init(sim_init);
+
+static void __exit sim_exit(void)
+{
+	sim_debugfs_exit();
+	destroy_workqueue(workers);
+	sim_iommu_exit();
+}
+module_exit(sim_exit);
+
+MODULE_DESCRIPTION("vDPA simulator, core");
+MODULE_LICENSE("GPL");

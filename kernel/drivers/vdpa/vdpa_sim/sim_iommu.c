@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The simulator's on-chip IOMMU.
+ *
+ * One vhost_iotlb per address space, from I/O virtual to physical addresses.  Who may write into it
+ * depends on who owns the device:
+ *
+ *	vhost_vdpa	hands in mappings, as a whole tree (set_map) or piece by piece (dma_map and
+ *			dma_unmap).  A space without mappings translates nothing: what a process did
+ *			not map, its queues cannot reach.
+ *	virtio_vdpa	maps through the kernel's DMA interface.  That is the kernel itself, so there an
+ *			address is the physical one, and nothing is recorded by mapping.  The first such
+ *			mapping marks the device as owned by the kernel until the next reset; queues
+ *			that start in this time use the one identity translation.  A driver allocates
+ *			its rings after reset and before it enables queues, so the mark is always
+ *			there in time and never left behind for a process.
+ *
+ * Mappings survive a reset.  They go when they are unmapped, by reset_map, or by a reset that asks
+ * for it.
+ *
+ * Whoever translates holds the space's semaphore for reading until it has done with the memory; who
+ * changes mappings holds it for writing.  Pages that a completed unmap took away are therefore not
+ * touched any more, and can be unpinned.
+ *
+ * A new tree is built beside the old one and takes its place only when complete, so a set_map that
+ * fails leaves the device with the mappings it had.
+ *
+ * Limits: memory above the direct mapping (CONFIG_HIGHMEM) is not reached.  User virtual addresses
+ * are not supported: memory is pinned.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/scatterlist.h>
+
+#include "sim.h"
+
+static_assert(!IS_ENABLED(CONFIG_HIGHMEM));
+
+static unsigned int max_iotlb_entries;
+module_param(max_iotlb_entries, uint, 0644);
+MODULE_PARM_DESC(max_iotlb_entries,
+		 "mappings that an address space holds; more fail with ENOSPC (0: no limit)");
+
+/* Every physical address as itself, for queues of the kernel's own drivers; never changes. */
+static struct vhost_iotlb *identity;
+const struct vhost_iotlb *sim_identity_tlb;
+
+int sim_iommu_init(void)
+{
+	int ret;
+
+	identity = vhost_iotlb_alloc(0, 0);
+	if (!identity)
+		return -ENOMEM;
+	ret = vhost_iotlb_add_range(identity, 0, S64_MAX, 0, VHOST_MAP_RW);
+	if (ret) {
+		vhost_iotlb_free(identity);
+		return ret;
+	}
+	sim_identity_tlb = identity;
+	return 0;
+}
+
+void sim_iommu_exit(void)
+{
+	vhost_iotlb_free(identity);
+}
+
+int sim_spaces_init(struct sim_device *sim)
+{
+	unsigned int i;
+
+	sim->spaces = kcalloc(sim->kind->nspaces, sizeof(*sim->spaces), GFP_KERNEL);
+	if (!sim->spaces)
+		return -ENOMEM;
+	for (i = 0; i < sim->kind->nspaces; i++) {
+		init_rwsem(&sim->spaces[i].sem);
+		vhost_iotlb_init(&sim->spaces[i].tlb, 0, 0);
+	}
+	return 0;
+}
+
+static void clear_space(struct sim_space *space)
+{
+	down_write(&space->sem);
+	vhost_iotlb_reset(&space->tlb);
+	up_write(&space->sem);
+}
+
+void sim_spaces_clear(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->kind->nspaces; i++)
+		clear_space(&sim->spaces[i]);
+}
+
+void sim_spaces_free(struct sim_device *sim)
+{
+	if (!sim->spaces)
+		return;
+	sim_spaces_clear(sim);
+	kfree(sim->spaces);
+}
+
+static u32 unit_group(struct sim_unit *unit)
+{
+	struct sim_device *sim = unit->sim;
+
+	return sim->kind->group_of ? sim->kind->group_of(sim, unit->queues->idx) : 0;
+}
+
+/* The unit's lock is held, and sim_set_group_asid() passes through it: stable until it is dropped. */
+struct sim_space *sim_space_of(struct sim_unit *unit)
+{
+	lockdep_assert_held(&unit->lock);
+	return &unit->sim->spaces[READ_ONCE(unit->sim->group_space[unit_group(unit)])];
+}
+
+static struct sim_space *space_by_asid(struct sim_device *sim, unsigned int asid)
+{
+	return asid < sim->kind->nspaces ? &sim->spaces[asid] : NULL;
+}
+
+/* Both trees change places; nobody translates by either. */
+static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
+{
+	LIST_HEAD(list);
+
+	list_splice_init(&a->list, &list);
+	list_splice_init(&b->list, &a->list);
+	list_splice_init(&list, &b->list);
+	swap(a->root, b->root);
+	swap(a->nmaps, b->nmaps);
+}
+
+static bool is_full(const struct vhost_iotlb *tlb)
+{
+	unsigned int limit = READ_ONCE(max_iotlb_entries);
+
+	return limit && tlb->nmaps >= limit;
+}
+
+static int add_mapping(struct vhost_iotlb *tlb, u64 first, u64 last, u64 pa, u32 perm)
+{
+	if (is_full(tlb))
+		return -ENOSPC;
+	return vhost_iotlb_add_range(tlb, first, last, pa, perm);
+}
+
+static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from)
+{
+	struct vhost_iotlb_map *map;
+	int ret;
+
+	for (map = vhost_iotlb_itree_first(from, 0, U64_MAX); map;
+	     map = vhost_iotlb_itree_next(map, 0, U64_MAX)) {
+		ret = add_mapping(to, map->start, map->last, map->addr, map->perm);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_space *space = space_by_asid(sim, asid);
+	struct vhost_iotlb next;
+	int ret;
+
+	if (!space)
+		return -EINVAL;
+	ret = sim_fault(sim, SIM_FAULT_MAP);
+	if (ret)
+		return ret;
+	vhost_iotlb_init(&next, 0, 0);
+	ret = clone_tree(&next, iotlb);
+	if (!ret) {
+		down_write(&space->sem);
+		exchange(&space->tlb, &next);
+		up_write(&space->sem);
+	}
+	vhost_iotlb_reset(&next);
+	return ret;
+}
+
+int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
+		u32 perm, void *opaque)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_space *space = space_by_asid(sim, asid);
+	int ret;
+
+	if (!space || !size || iova + size - 1 < iova)
+		return -EINVAL;
+	ret = sim_fault(sim, SIM_FAULT_MAP);
+	if (ret)
+		return ret;
+	down_write(&space->sem);
+	ret = add_mapping(&space->tlb, iova, iova + size - 1, pa, perm);
+	up_write(&space->sem);
+	return ret;
+}
+
+int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_space *space = space_by_asid(sim, asid);
+	int ret;
+
+	if (!space || !size || iova + size - 1 < iova)
+		return -EINVAL;
+	ret = sim_fault(sim, SIM_FAULT_UNMAP);
+	if (ret)
+		return ret;
+	down_write(&space->sem);
+	vhost_iotlb_del_range(&space->tlb, iova, iova + size - 1);
+	up_write(&space->sem);
+	return 0;
+}
+
+int sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
+{
+	struct sim_space *space = space_by_asid(sim_of(vdpa), asid);
+
+	if (!space)
+		return -EINVAL;
+	clear_space(space);
+	return 0;
+}
+
+int sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	if (group >= sim->kind->ngroups || asid >= sim->kind->nspaces)
+		return -EINVAL;
+	WRITE_ONCE(sim->group_space[group], asid);
+	sim_wait_units(sim);
+	return 0;
+}
+
+/* The kernel's DMA interface: addresses are physical ones. */
+
+static void mark_kernel_owned(struct device *dev)
+{
+	struct sim_device *sim = sim_of(dev_to_vdpa(dev));
+
+	if (!READ_ONCE(sim->kernel_owned))
+		WRITE_ONCE(sim->kernel_owned, true);
+}
+
+static void *sim_dma_alloc(struct device *dev, size_t size, dma_addr_t *handle, gfp_t gfp,
+			   unsigned long attrs)
+{
+	void *memory = alloc_pages_exact(size, gfp | __GFP_ZERO);
+
+	if (!memory)
+		return NULL;
+	mark_kernel_owned(dev);
+	*handle = virt_to_phys(memory);
+	return memory;
+}
+
+static void sim_dma_free(struct device *dev, size_t size, void *memory, dma_addr_t handle,
+			 unsigned long attrs)
+{
+	free_pages_exact(memory, size);
+}
+
+static dma_addr_t sim_map_page(struct device *dev, struct page *page, unsigned long offset,
+			       size_t size, enum dma_data_direction dir, unsigned long attrs)
+{
+	mark_kernel_owned(dev);
+	return page_to_phys(page) + offset;
+}
+
+static void sim_unmap_page(struct device *dev, dma_addr_t handle, size_t size,
+			   enum dma_data_direction dir, unsigned long attrs)
+{
+}
+
+static int sim_map_sg(struct device *dev, struct scatterlist *list, int count,
+		      enum dma_data_direction dir, unsigned long attrs)
+{
+	struct scatterlist *sg;
+	int i;
+
+	mark_kernel_owned(dev);
+	for_each_sg(list, sg, count, i) {
+		sg_dma_address(sg) = sg_phys(sg);
+		sg_dma_len(sg) = sg->length;
+	}
+	return count;
+}
+
+static void sim_unmap_sg(struct device *dev, struct scatterlist *list, int count,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+}
+
+static int sim_dma_supported(struct device *dev, u64 mask)
+{
+	return 1;
+}
+
+static const struct dma_map_ops sim_dma_ops = {
+	.alloc		= sim_dma_alloc,
+	.free		= sim_dma_free,
+	.map_page	= sim_map_page,
+	.unmap_page	= sim_unmap_page,
+	.map_sg		= sim_map_sg,
+	.unmap_sg	= sim_unmap_sg,
+	.dma_supported	= sim_dma_supported,
+};
+
+void sim_dma_setup(struct sim_device *sim)
+{
+	struct device *dev = &sim->vdpa.dev;
+
+	dev->coherent_dma_mask = DMA_BIT_MASK(64);
+	dev->dma_mask = &dev->coherent_dma_mask;
+	set_dma_ops(dev, &sim_dma_ops);
+	sim->vdpa.dma_dev = dev;
+}

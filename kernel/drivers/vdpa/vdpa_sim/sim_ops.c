@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What the vDPA bus asks of a simulated device.
+ *
+ * Two tables of operations differ in how mappings come (module parameter batch_mapping): as a whole
+ * tree at the end of a batch, or one by one.  Operations that a kernel's struct vdpa_config_ops has no
+ * member for are in sim_ext_ops.
+ *
+ * Queue indices come from the bus, which got them from userspace: all go through queue_at().
+ *
+ * Limits: features can be set until FEATURES_OK; the bus drivers see to that.
+ */
+#include <linux/log2.h>
+#include <linux/nospec.h>
+
+#include "sim.h"
+
+/* Under their upstream numbers; the 6.1 headers end before them. */
+#ifndef VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK
+#define VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK 0x6
+#endif
+
+#ifdef VDPA_NEEDS_EXT_OPS
+#define CLEAN_MAP VDPA_EXT_RESET_F_CLEAN_MAP
+#else
+#define CLEAN_MAP VDPA_RESET_F_CLEAN_MAP
+#endif
+
+static struct sim_queue *queue_at(struct vdpa_device *vdpa, u16 idx)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	if (idx >= sim->nqueues)
+		return NULL;
+	return &sim->queues[array_index_nospec(idx, sim->nqueues)];
+}
+
+/* The queue with its unit locked, or NULL; pair with put_queue(). */
+static struct sim_queue *get_queue(struct vdpa_device *vdpa, u16 idx)
+{
+	struct sim_queue *vq = queue_at(vdpa, idx);
+
+	if (vq)
+		mutex_lock(&vq->unit->lock);
+	return vq;
+}
+
+static void put_queue(struct sim_queue *vq)
+{
+	mutex_unlock(&vq->unit->lock);
+}
+
+/* Virtqueues. */
+
+static int set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
+{
+	struct sim_queue *vq;
+
+	if (!IS_ALIGNED(desc, VRING_DESC_ALIGN_SIZE) ||
+	    !IS_ALIGNED(avail, VRING_AVAIL_ALIGN_SIZE) || !IS_ALIGNED(used, VRING_USED_ALIGN_SIZE))
+		return -EINVAL;
+	vq = get_queue(vdpa, idx);
+	if (!vq)
+		return -EINVAL;
+	vq->desc = desc;
+	vq->avail = avail;
+	vq->used = used;
+	put_queue(vq);
+	return 0;
+}
+
+/* A size that makes no sense is remembered as none, and the queue does not become ready. */
+static void set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
+{
+	struct sim_queue *vq = get_queue(vdpa, idx);
+
+	if (!vq)
+		return;
+	vq->num = is_power_of_2(num) && num <= SIM_QUEUE_MAX ? num : 0;
+	put_queue(vq);
+}
+
+static void kick_vq(struct vdpa_device *vdpa, u16 idx)
+{
+	struct sim_queue *vq = queue_at(vdpa, idx);
+
+	if (vq && READ_ONCE(vq->active))
+		sim_unit_schedule(vq->unit);
+}
+
+static void set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
+{
+	struct sim_queue *vq = get_queue(vdpa, idx);
+
+	if (!vq)
+		return;
+	vq->cb = *cb;
+	put_queue(vq);
+}
+
+static void set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_queue *vq;
+
+	mutex_lock(&sim->lock);			/* the phase does not change meanwhile */
+	vq = get_queue(vdpa, idx);
+	if (vq) {
+		vq->ready = ready && vq->num;
+		if (!vq->ready)
+			sim_queue_stop(vq);
+		else if (sim->phase != SIM_IDLE)
+			sim_queue_start(vq);
+		put_queue(vq);
+		sim_unit_schedule(vq->unit);
+	}
+	mutex_unlock(&sim->lock);
+}
+
+static bool get_vq_ready(struct vdpa_device *vdpa, u16 idx)
+{
+	struct sim_queue *vq = queue_at(vdpa, idx);
+
+	return vq && READ_ONCE(vq->ready);
+}
+
+/* A queue that moves has no state to set: stop it, or suspend the device. */
+static int set_vq_state(struct vdpa_device *vdpa, u16 idx, const struct vdpa_vq_state *state)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_queue *vq;
+	int ret = sim_fault(sim, SIM_FAULT_SET_VQ_STATE);
+
+	if (ret)
+		return ret;
+	vq = get_queue(vdpa, idx);
+	if (!vq)
+		return -EINVAL;
+	if (vq->active && READ_ONCE(sim->phase) == SIM_RUNNING)
+		ret = -EBUSY;
+	else
+		sim_queue_seek(vq, state->split.avail_index);
+	put_queue(vq);
+	return ret;
+}
+
+static int get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
+{
+	struct sim_queue *vq;
+	int ret = sim_fault(sim_of(vdpa), SIM_FAULT_GET_VQ_STATE);
+
+	if (ret)
+		return ret;
+	vq = get_queue(vdpa, idx);
+	if (!vq)
+		return -EINVAL;
+	state->split.avail_index = sim_queue_position(vq);
+	put_queue(vq);
+	return 0;
+}
+
+static int get_vendor_vq_stats(struct vdpa_device *vdpa, u16 idx, struct sk_buff *msg,
+			       struct netlink_ext_ack *extack)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_queue *vq = get_queue(vdpa, idx);
+	int ret;
+
+	if (!vq) {
+		NL_SET_ERR_MSG_MOD(extack, "there is no such queue");
+		return -EINVAL;
+	}
+	ret = sim->kind->put_stats(vq, msg);
+	put_queue(vq);
+	return ret;
+}
+
+static u32 get_vq_align(struct vdpa_device *vdpa)
+{
+	return PAGE_SIZE;
+}
+
+static u32 get_vq_group(struct vdpa_device *vdpa, u16 idx)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	return sim->kind->group_of ? sim->kind->group_of(sim, idx) : 0;
+}
+
+static u16 get_vq_num_max(struct vdpa_device *vdpa)
+{
+	return SIM_QUEUE_MAX;
+}
+
+static u16 get_vq_num_min(struct vdpa_device *vdpa)
+{
+	return 1;
+}
+
+static u16 get_vq_size(struct vdpa_device *vdpa, u16 idx)
+{
+	return queue_at(vdpa, idx) ? SIM_QUEUE_MAX : 0;
+}
+
+/* The device. */
+
+static u64 get_device_features(struct vdpa_device *vdpa)
+{
+	return sim_of(vdpa)->offered;
+}
+
+/* Mappings are all a queue has to reach memory by, so the driver has to know about them. */
+static int set_driver_features(struct vdpa_device *vdpa, u64 features)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	int ret = -EINVAL;
+
+	if (features & ~sim->offered || !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
+		return -EINVAL;
+	mutex_lock(&sim->lock);
+	if (sim->phase == SIM_IDLE) {
+		sim->features = features;
+		ret = 0;
+	}
+	mutex_unlock(&sim->lock);
+	return ret;
+}
+
+static u64 get_driver_features(struct vdpa_device *vdpa)
+{
+	return READ_ONCE(sim_of(vdpa)->features);
+}
+
+static u64 get_backend_features(const struct vdpa_device *vdpa)
+{
+	return BIT_ULL(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK);
+}
+
+static void set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	mutex_lock(&sim->config_lock);
+	sim->config_cb = *cb;
+	mutex_unlock(&sim->config_lock);
+}
+
+static u32 get_device_id(struct vdpa_device *vdpa)
+{
+	return sim_of(vdpa)->kind->device_id;
+}
+
+static u32 get_vendor_id(struct vdpa_device *vdpa)
+{
+	return 0;
+}
+
+static u8 get_status(struct vdpa_device *vdpa)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	return READ_ONCE(sim->status) |
+	       (READ_ONCE(sim->broken) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
+}
+
+static void set_status(struct vdpa_device *vdpa, u8 status)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	mutex_lock(&sim->lock);
+	WRITE_ONCE(sim->status, status & ~VIRTIO_CONFIG_S_NEEDS_RESET);
+	mutex_unlock(&sim->lock);
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		sim_device_event(sim, SIM_DRIVER_OK);
+}
+
+static int reset(struct vdpa_device *vdpa)
+{
+	return sim_device_event(sim_of(vdpa), SIM_RESET);
+}
+
+static int compat_reset(struct vdpa_device *vdpa, u32 flags)
+{
+	int ret = reset(vdpa);
+
+	if (!ret && flags & CLEAN_MAP)
+		sim_spaces_clear(sim_of(vdpa));
+	return ret;
+}
+
+static int suspend(struct vdpa_device *vdpa)
+{
+	return sim_device_event(sim_of(vdpa), SIM_SUSPEND);
+}
+
+static int resume(struct vdpa_device *vdpa)
+{
+	return sim_device_event(sim_of(vdpa), SIM_RESUME);
+}
+
+/* Configuration space. */
+
+static bool in_config(const struct sim_device *sim, unsigned int offset, unsigned int len)
+{
+	size_t size = sim->kind->config_size;
+
+	return offset <= size && len <= size - offset;
+}
+
+static size_t get_config_size(struct vdpa_device *vdpa)
+{
+	return sim_of(vdpa)->kind->config_size;
+}
+
+static void get_config(struct vdpa_device *vdpa, unsigned int offset, void *buf, unsigned int len)
+{
+	struct sim_device *sim = sim_of(vdpa);
+	u8 config[128] = { 0 };
+
+	if (WARN_ON_ONCE(sim->kind->config_size > sizeof(config)))
+		return;
+	if (!in_config(sim, offset, len))
+		return;
+	if (sim_fault(sim, SIM_FAULT_CONFIG)) {
+		memset(buf, 0xff, len);
+		return;
+	}
+	sim->kind->get_config(sim, config);
+	memcpy(buf, config + offset, len);
+}
+
+static void set_config(struct vdpa_device *vdpa, unsigned int offset, const void *buf,
+		       unsigned int len)
+{
+	struct sim_device *sim = sim_of(vdpa);
+
+	if (!sim->kind->set_config || !in_config(sim, offset, len))
+		return;
+	if (sim_fault(sim, SIM_FAULT_CONFIG))
+		return;
+	sim->kind->set_config(sim, offset, buf, len);
+}
+
+static u32 get_generation(struct vdpa_device *vdpa)
+{
+	return atomic_read(&sim_of(vdpa)->generation);
+}
+
+static struct vdpa_iova_range get_iova_range(struct vdpa_device *vdpa)
+{
+	return (struct vdpa_iova_range) { .first = 0, .last = U64_MAX };
+}
+
+#ifdef VDPA_NEEDS_EXT_OPS
+const struct vdpa_ext_ops sim_ext_ops = {
+	.resume			= resume,
+	.reset_map		= sim_reset_map,
+	.compat_reset		= compat_reset,
+	.get_vq_size		= get_vq_size,
+	.get_backend_features	= get_backend_features,
+};
+#define NEWER_OPS
+#else
+#define NEWER_OPS						\
+	.resume			= resume,			\
+	.reset_map		= sim_reset_map,		\
+	.compat_reset		= compat_reset,			\
+	.get_vq_size		= get_vq_size,			\
+	.get_backend_features	= get_backend_features,
+#endif
+
+#define COMMON_OPS						\
+	NEWER_OPS						\
+	.set_vq_address		= set_vq_address,		\
+	.set_vq_num		= set_vq_num,			\
+	.kick_vq		= kick_vq,			\
+	.set_vq_cb		= set_vq_cb,			\
+	.set_vq_ready		= set_vq_ready,			\
+	.get_vq_ready		= get_vq_ready,			\
+	.set_vq_state		= set_vq_state,			\
+	.get_vq_state		= get_vq_state,			\
+	.get_vendor_vq_stats	= get_vendor_vq_stats,		\
+	.get_vq_align		= get_vq_align,			\
+	.get_vq_group		= get_vq_group,			\
+	.get_vq_num_max		= get_vq_num_max,		\
+	.get_vq_num_min		= get_vq_num_min,		\
+	.get_device_features	= get_device_features,		\
+	.set_driver_features	= set_driver_features,		\
+	.get_driver_features	= get_driver_features,		\
+	.set_config_cb		= set_config_cb,		\
+	.get_device_id		= get_device_id,		\
+	.get_vendor_id		= get_vendor_id,		\
+	.get_status		= get_status,			\
+	.set_status		= set_status,			\
+	.reset			= reset,			\
+	.suspend		= suspend,			\
+	.get_config_size	= get_config_size,		\
+	.get_config		= get_config,			\
+	.set_config		= set_config,			\
+	.get_generation		= get_generation,		\
+	.get_iova_range		= get_iova_range,		\
+	.set_group_asid		= sim_set_group_asid,		\
+	.free			= sim_device_free
+
+static const struct vdpa_config_ops tree_ops = {
+	COMMON_OPS,
+	.set_map		= sim_set_map,
+};
+
+static const struct vdpa_config_ops piece_ops = {
+	COMMON_OPS,
+	.dma_map		= sim_dma_map,
+	.dma_unmap		= sim_dma_unmap,
+};
+
+const struct vdpa_config_ops *sim_config_ops(bool whole_tree)
+{
+	return whole_tree ? &tree_ops : &piece_ops;
+}

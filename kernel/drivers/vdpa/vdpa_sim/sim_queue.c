@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Virtqueues of the simulator, seen from the device.
+ *
+ * The ring itself is vringh's business: fetching a request, completing it, deciding about kicks and
+ * interrupts.  Data is not moved through vringh: a cursor walks over the buffers of a request and
+ * hands out stretches of the kernel's direct mapping, so that a frame goes from one driver buffer
+ * into another in a single copy.  Translations are remembered for the length of a batch (struct
+ * sim_window): most frames lie where the one before them lay.
+ *
+ * Everything that is read from a ring is untrusted:
+ *
+ *	bad ring	an address that does not translate, an index or a chain that makes no sense:
+ *			the queue stops, and the device reports DEVICE_NEEDS_RESET.
+ *	bad buffer	the ring is good and one request's buffer is not: -EFAULT, and the kind of
+ *			device fails that request.
+ *
+ * No request stays half done when a unit's lock is dropped: what was fetched has been completed or
+ * given back.  The position of a stopped queue is thus one number, the next available entry, which is
+ * the next used entry as well.
+ *
+ * Limits: the split layout.
+ */
+#include <linux/bottom_half.h>
+#include <linux/slab.h>
+#include <net/netlink.h>
+#include <uapi/linux/vdpa.h>
+
+#include "sim.h"
+
+void sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
+{
+	vq->unit = unit;
+	vq->idx = idx;
+	spin_lock_init(&vq->tlb_lock);
+	vringh_kiov_init(&vq->in, NULL, 0);
+	vringh_kiov_init(&vq->out, NULL, 0);
+}
+
+/* Where the device is in the ring: the entry it will look at next. */
+u16 sim_queue_position(const struct sim_queue *vq)
+{
+	return vq->active ? vq->vring.last_avail_idx : vq->position;
+}
+
+void sim_queue_seek(struct sim_queue *vq, u16 position)
+{
+	vq->position = position;
+	if (vq->active) {
+		vq->vring.last_avail_idx = position;
+		vq->vring.last_used_idx = position;
+	}
+}
+
+/* Which translation the queue uses; space->sem is held, or nothing runs yet. */
+void sim_queue_bind(struct sim_queue *vq, struct sim_space *space)
+{
+	struct sim_device *sim = vq->unit->sim;
+
+	vq->window.perm = 0;
+	vringh_set_iotlb(&vq->vring,
+			 READ_ONCE(sim->kernel_owned) ?
+			 (struct vhost_iotlb *)sim_identity_tlb : &space->tlb,
+			 &vq->tlb_lock);
+}
+
+/* Begin where the queue stopped, or at what the driver has set.  A bad size leaves it inactive. */
+void sim_queue_start(struct sim_queue *vq)
+{
+	struct sim_device *sim = vq->unit->sim;
+	u16 position = sim_queue_position(vq);
+
+	lockdep_assert_held(&vq->unit->lock);
+	if (!vq->ready || vq->active)
+		return;
+	if (vringh_init_iotlb(&vq->vring, sim->features, vq->num, false,
+			      (struct vring_desc *)(uintptr_t)vq->desc,
+			      (struct vring_avail *)(uintptr_t)vq->avail,
+			      (struct vring_used *)(uintptr_t)vq->used))
+		return;
+	vq->broken = false;
+	vq->quiet = false;
+	vq->signal = false;
+	WRITE_ONCE(vq->active, true);
+	sim_queue_seek(vq, position);
+}
+
+void sim_queue_stop(struct sim_queue *vq)
+{
+	lockdep_assert_held(&vq->unit->lock);
+	vq->position = sim_queue_position(vq);
+	WRITE_ONCE(vq->active, false);
+}
+
+void sim_queue_reset(struct sim_queue *vq)
+{
+	sim_queue_stop(vq);
+	vq->ready = false;
+	vq->broken = false;
+	vq->position = 0;
+	vq->num = 0;
+	vq->desc = 0;
+	vq->avail = 0;
+	vq->used = 0;
+	memset(&vq->cb, 0, sizeof(vq->cb));
+	memset(&vq->stats, 0, sizeof(vq->stats));
+	vringh_kiov_cleanup(&vq->in);
+	vringh_kiov_cleanup(&vq->out);
+}
+
+void sim_queue_fail(struct sim_queue *vq)
+{
+	struct sim_device *sim = vq->unit->sim;
+
+	if (vq->broken)
+		return;
+	vq->broken = true;
+	vq->stats.errors++;
+	dev_dbg(&sim->vdpa.dev, "queue %u: bad ring\n", vq->idx);
+	WRITE_ONCE(sim->broken, true);
+	sim_config_changed(sim);
+}
+EXPORT_SYMBOL_GPL(sim_queue_fail);
+
+/**
+ * sim_queue_fetch - take the next request
+ * @vq:  an active queue
+ * @in:  where to put what the device is to read; NULL when requests must not have that
+ * @out: the same for what it is to write
+ *
+ * Return: 1 with a request, 0 without.  A bad ring looks like one without requests from then on.
+ */
+int sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out)
+{
+	int ret;
+
+	if (unlikely(vq->broken))
+		return 0;
+	ret = vringh_getdesc_iotlb(&vq->vring, in, out, &vq->head, GFP_KERNEL);
+	if (unlikely(ret < 0)) {
+		sim_queue_fail(vq);
+		return 0;
+	}
+	return ret;
+}
+EXPORT_SYMBOL_GPL(sim_queue_fetch);
+
+/* Give back the request fetched last; the next fetch gets it again. */
+void sim_queue_unfetch(struct sim_queue *vq)
+{
+	vringh_abandon_iotlb(&vq->vring, 1);
+}
+EXPORT_SYMBOL_GPL(sim_queue_unfetch);
+
+/* The driver gets back the request fetched last.  Interrupts wait for sim_queue_settle(). */
+int sim_queue_complete(struct sim_queue *vq, u32 written)
+{
+	int ret = vringh_complete_iotlb(&vq->vring, vq->head, written);
+
+	if (unlikely(ret < 0)) {
+		sim_queue_fail(vq);
+		return ret;
+	}
+	vq->signal = true;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(sim_queue_complete);
+
+/* Tell the driver not to kick: somebody is looking, or nobody is interested. */
+void sim_queue_hush(struct sim_queue *vq)
+{
+	if (!vq->quiet && !vq->broken)
+		vringh_notify_disable_iotlb(&vq->vring);
+	vq->quiet = true;
+}
+EXPORT_SYMBOL_GPL(sim_queue_hush);
+
+/* Kicks are wanted again; false when something came in before the driver could know. */
+bool sim_queue_listen(struct sim_queue *vq)
+{
+	if (vq->broken)
+		return true;
+	vq->quiet = false;
+	return vringh_notify_enable_iotlb(&vq->vring);
+}
+EXPORT_SYMBOL_GPL(sim_queue_listen);
+
+/* The batch is done: does the driver want to hear of it?  Needs translations. */
+void sim_queue_settle(struct sim_queue *vq)
+{
+	int ret;
+
+	if (!vq->signal || vq->broken)
+		return;
+	ret = vringh_need_notify_iotlb(&vq->vring);
+	if (ret < 0)
+		sim_queue_fail(vq);
+	vq->signal = ret > 0;
+}
+
+/* Drivers' handlers expect to be called as from an interrupt: NAPI does not like to be preempted. */
+void sim_queue_interrupt(struct sim_queue *vq)
+{
+	if (!vq->signal)
+		return;
+	vq->signal = false;
+	if (!vq->cb.callback)
+		return;
+	local_bh_disable();
+	vq->cb.callback(vq->cb.private);
+	local_bh_enable();
+}
+
+int sim_put_stat(struct sk_buff *msg, const char *name, u64 value)
+{
+	if (nla_put_string(msg, VDPA_ATTR_DEV_VENDOR_ATTR_NAME, name) ||
+	    nla_put_u64_64bit(msg, VDPA_ATTR_DEV_VENDOR_ATTR_VALUE, value, VDPA_ATTR_PAD))
+		return -EMSGSIZE;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(sim_put_stat);
+
+/* Cursors. */
+
+void sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq, const struct vringh_kiov *iov)
+{
+	cur->vq = vq;
+	cur->iov = iov->iov;
+	cur->end = iov->iov + iov->used;
+	cur->offset = 0;
+	cur->perm = iov == &vq->in ? VHOST_MAP_RO : VHOST_MAP_WO;
+}
+EXPORT_SYMBOL_GPL(sim_cursor_init);
+
+/* Saturates: descriptors can add up to more than a size_t holds only by lying. */
+size_t sim_iov_bytes(const struct vringh_kiov *iov)
+{
+	size_t sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < iov->used; i++)
+		if (check_add_overflow(sum, iov->iov[i].iov_len, &sum))
+			return SIZE_MAX;
+	return sum;
+}
+EXPORT_SYMBOL_GPL(sim_iov_bytes);
+
+static bool look_up(struct sim_queue *vq, u64 iova, u32 perm)
+{
+	struct sim_window *window = &vq->window;
+	struct vhost_iotlb_map *map;
+
+	if (iova >= window->start && iova <= window->last && window->perm & perm)
+		return true;
+	map = vhost_iotlb_itree_first(vq->vring.iotlb, iova, iova);
+	if (!map || !(map->perm & perm))
+		return false;
+	window->start = map->start;
+	window->last = map->last;
+	window->addr = map->addr;
+	window->perm = map->perm;
+	return true;
+}
+
+/*
+ * The next stretch of at most @want bytes, in kernel memory.  Returns its length; 0 at the end of the
+ * buffers, -EFAULT where they do not translate.
+ */
+static ssize_t stretch(struct sim_cursor *cur, size_t want, void **memory)
+{
+	const struct sim_window *window = &cur->vq->window;
+	u64 iova;
+	size_t len;
+
+	while (cur->iov < cur->end && cur->offset == cur->iov->iov_len) {
+		cur->iov++;
+		cur->offset = 0;
+	}
+	if (cur->iov == cur->end)
+		return 0;
+	iova = (u64)(uintptr_t)cur->iov->iov_base + cur->offset;
+	len = min(want, cur->iov->iov_len - cur->offset);
+	if (unlikely(!look_up(cur->vq, iova, cur->perm)))
+		return -EFAULT;
+	if (unlikely(len - 1 > window->last - iova))
+		len = window->last - iova + 1;
+	*memory = phys_to_virt(window->addr + (iova - window->start));
+	return min_t(size_t, len, INT_MAX);
+}
+
+/* What to do with a stretch of @len bytes; the other end is in @arg, @done bytes from its start. */
+typedef void sim_step_fn(void *memory, size_t len, void *arg, size_t done);
+
+static __always_inline int walk(struct sim_cursor *cur, size_t len, sim_step_fn *step, void *arg)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		void *memory;
+		ssize_t got = stretch(cur, len - done, &memory);
+
+		if (unlikely(got <= 0))
+			return got ? got : -ENODATA;
+		step(memory, got, arg, done);
+		cur->offset += got;
+		done += got;
+	}
+	return 0;
+}
+
+static void step_read(void *memory, size_t len, void *arg, size_t done)
+{
+	memcpy(arg + done, memory, len);
+}
+
+static void step_write(void *memory, size_t len, void *arg, size_t done)
+{
+	memcpy(memory, arg + done, len);
+}
+
+static void step_zero(void *memory, size_t len, void *arg, size_t done)
+{
+	memset(memory, 0, len);
+}
+
+/*
+ * All of these move the cursor by @len.  Return: 0, -EFAULT for an address that the driver has not
+ * mapped (accordingly), -ENODATA when the buffers end before.
+ */
+int sim_read(struct sim_cursor *cur, void *to, size_t len)
+{
+	return walk(cur, len, step_read, to);
+}
+EXPORT_SYMBOL_GPL(sim_read);
+
+int sim_write(struct sim_cursor *cur, const void *from, size_t len)
+{
+	return walk(cur, len, step_write, (void *)from);
+}
+EXPORT_SYMBOL_GPL(sim_write);
+
+int sim_zero(struct sim_cursor *cur, size_t len)
+{
+	return walk(cur, len, step_zero, NULL);
+}
+EXPORT_SYMBOL_GPL(sim_zero);
+
+int sim_skip(struct sim_cursor *cur, size_t len)
+{
+	while (len) {
+		size_t here;
+
+		if (cur->iov == cur->end)
+			return -ENODATA;
+		here = min(len, cur->iov->iov_len - cur->offset);
+		cur->offset += here;
+		len -= here;
+		if (cur->offset == cur->iov->iov_len) {
+			cur->iov++;
+			cur->offset = 0;
+		}
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(sim_skip);
+
+/* From one driver's buffer into another; -EFAULT may be either's. */
+int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len)
+{
+	while (len) {
+		void *memory;
+		ssize_t got = stretch(from, len, &memory);
+		int ret;
+
+		if (unlikely(got <= 0))
+			return got ? got : -ENODATA;
+		ret = sim_write(to, memory, got);
+		if (unlikely(ret))
+			return ret;
+		from->offset += got;
+		len -= got;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(sim_copy);

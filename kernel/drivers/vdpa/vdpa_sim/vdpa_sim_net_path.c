@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The way of a frame through a simulated NIC.
+ *
+ *	transmit queue of pair n           receive queue of pair n
+ *	  [vnet header][frame ........]      [vnet header][.......... room .....]
+ *	        |          |                       ^             ^
+ *	        +-- peek --+--> accept? ---------- write         | one copy
+ *	                   +-------------------------------------+
+ *
+ * The NIC is its own wire: what it would receive from a wire that echoes comes back.  A pair is
+ * served by its unit's worker alone, so pairs do not wait for each other; filters are read under
+ * net->sem, which only the control queue and the administrator take for writing.
+ *
+ * What becomes of a frame, and where it is counted:
+ *
+ *	received		requests and bytes of both queues
+ *	for somebody else	requests of the transmit queue, net->filtered
+ *	no receive buffer	drops of the receive queue: a NIC does not wait for its driver
+ *	buffer too short	errors of the receive queue; the buffer stays with the device
+ *	no good frame		errors of the transmit queue (too short, too long, not mapped)
+ *	link down		drops of the transmit queue
+ *
+ * The transmit buffer goes back to the driver in each of these cases.
+ *
+ * A frame that the driver left a checksum to fill in (VIRTIO_NET_HDR_F_NEEDS_CSUM) is passed on as it
+ * is to a driver that takes such, and otherwise gets its checksum here: the one case in which a
+ * frame is looked at as a whole.
+ *
+ * Limits: no segmentation offloads and no merged receive buffers.
+ */
+#include <linux/slab.h>
+#include <net/checksum.h>
+
+#include "vdpa_sim_net.h"
+
+#define FRAME_MAX	65550		/* bytes without vnet header */
+#define PEEK_LEN	(ETH_HLEN + 4)	/* addresses, and a VLAN tag */
+
+/* A frame on its way. */
+struct passage {
+	struct sim_cursor from;		/* behind the vnet header */
+	struct virtio_net_hdr_v1 head;
+	size_t len;			/* without vnet header */
+	u8 start[PEEK_LEN];
+};
+
+enum fate {
+	DELIVER,
+	FILTERED,
+	BAD_FRAME,
+	DROPPED,
+};
+
+static size_t head_len(const struct sim_net *net)
+{
+	return sim_has(&net->sim, VIRTIO_F_VERSION_1) ? sizeof(struct virtio_net_hdr_v1) :
+	       sizeof(struct virtio_net_hdr);
+}
+
+static enum fate look_at(struct sim_net *net, struct sim_queue *tx, struct passage *frame)
+{
+	size_t len = sim_iov_bytes(&tx->in);
+	size_t head = head_len(net);
+	struct sim_cursor peek;
+	size_t seen;
+
+	if (len < head + ETH_HLEN || len > head + FRAME_MAX)
+		return BAD_FRAME;
+	if (net->link_down || sim_fault(&net->sim, SIM_FAULT_DATA))
+		return DROPPED;
+	frame->len = len - head;
+	seen = min_t(size_t, frame->len, PEEK_LEN);
+	sim_cursor_init(&frame->from, tx, &tx->in);
+	if (sim_read(&frame->from, &frame->head, head))
+		return BAD_FRAME;
+	peek = frame->from;
+	if (sim_read(&peek, frame->start, seen))
+		return BAD_FRAME;
+	if (frame->head.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return BAD_FRAME;
+	return net_rules_accept(&net->rules, frame->start, seen) ? DELIVER : FILTERED;
+}
+
+/* The frame with its checksum filled in, for the caller to kfree(); an error pointer if it lies. */
+static u8 *checksummed(struct passage *frame)
+{
+	size_t start = le16_to_cpu((__force __le16)frame->head.csum_start);
+	size_t offset = start + le16_to_cpu((__force __le16)frame->head.csum_offset);
+	__sum16 sum;
+	u8 *data;
+	int ret;
+
+	if (start >= frame->len || offset + sizeof(sum) > frame->len)
+		return ERR_PTR(-EINVAL);
+	data = kmalloc(frame->len, GFP_KERNEL);
+	if (!data)
+		return ERR_PTR(-ENOMEM);
+	ret = sim_read(&frame->from, data, frame->len);
+	if (ret) {
+		kfree(data);
+		return ERR_PTR(ret);
+	}
+	sum = csum_fold(csum_partial(data + start, frame->len - start, 0));
+	if (!sum)
+		sum = CSUM_MANGLED_0;
+	memcpy(data + offset, &sum, sizeof(sum));
+	return data;
+}
+
+/* Header and frame into the receive buffer. */
+static int put_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame,
+		     const u8 *flat)
+{
+	struct virtio_net_hdr_v1 head = {
+		.num_buffers = (__force __virtio16)cpu_to_le16(1),
+	};
+	struct sim_cursor to;
+	int ret;
+
+	if (!flat && frame->head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+		head.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		head.csum_start = frame->head.csum_start;
+		head.csum_offset = frame->head.csum_offset;
+	}
+	sim_cursor_init(&to, rx, &rx->out);
+	ret = sim_write(&to, &head, head_len(net));
+	if (ret)
+		return ret;
+	return flat ? sim_write(&to, flat, frame->len) : sim_copy(&to, &frame->from, frame->len);
+}
+
+static bool wants_checksum(const struct sim_net *net, const struct passage *frame)
+{
+	return frame->head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+	       !(net->rules.offloads & BIT_ULL(VIRTIO_NET_F_GUEST_CSUM));
+}
+
+static int put_any_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame)
+{
+	u8 *flat;
+	int ret;
+
+	if (likely(!wants_checksum(net, frame)))
+		return put_frame(net, rx, frame, NULL);
+	flat = checksummed(frame);
+	if (IS_ERR(flat))
+		return PTR_ERR(flat);
+	ret = put_frame(net, rx, frame, flat);
+	kfree(flat);
+	return ret;
+}
+
+/* The frame is one to be received: into a buffer, if there is one that fits. */
+static void deliver(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx,
+		    struct passage *frame)
+{
+	size_t need = head_len(net) + frame->len;
+
+	if (!rx->active || sim_queue_fetch(rx, NULL, &rx->out) <= 0) {
+		rx->stats.drops++;
+		return;
+	}
+	if (unlikely(sim_iov_bytes(&rx->out) < need)) {
+		rx->stats.errors++;
+		sim_queue_unfetch(rx);
+		return;
+	}
+	if (unlikely(put_any_frame(net, rx, frame))) {
+		rx->stats.errors++;
+		sim_queue_complete(rx, 0);
+		return;
+	}
+	rx->stats.requests++;
+	rx->stats.bytes += frame->len;
+	tx->stats.bytes += frame->len;
+	sim_queue_complete(rx, need);
+}
+
+static void pass(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+{
+	struct passage frame;
+
+	tx->stats.requests++;
+	switch (look_at(net, tx, &frame)) {
+	case DELIVER:
+		deliver(net, rx, tx, &frame);
+		break;
+	case FILTERED:
+		net->filtered++;
+		break;
+	case DROPPED:
+		tx->stats.drops++;
+		break;
+	case BAD_FRAME:
+		tx->stats.errors++;
+		break;
+	}
+	sim_queue_complete(tx, 0);
+}
+
+/* A batch of frames; true when there may be more. */
+bool net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+{
+	bool more = true;
+	int i;
+
+	down_read(&net->sem);
+	if (!tx->active || tx->unit->idx >= net->rules.pairs) {
+		up_read(&net->sem);
+		return false;
+	}
+	if (rx->active)
+		sim_queue_hush(rx);
+	sim_queue_hush(tx);
+	for (i = 0; i < SIM_BATCH; i++) {
+		if (sim_queue_fetch(tx, &tx->in, NULL) <= 0) {
+			more = !sim_queue_listen(tx);
+			break;
+		}
+		pass(net, rx, tx);
+	}
+	up_read(&net->sem);
+	return more;
+}

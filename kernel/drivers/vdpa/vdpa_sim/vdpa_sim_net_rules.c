@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Receive filters of a simulated NIC, and the control queue's language (virtio 1.2, 5.1.6.5).
+ *
+ * Commands are a table: class, command, the feature without which it does not exist, how long its
+ * data is.  What does not match a row, or is refused by the row's function, is answered by
+ * VIRTIO_NET_ERR and changes nothing.
+ *
+ * Reception, in this order:
+ *
+ *	promiscuous		everything
+ *	VLAN tag		only VLANs that were added, once VLAN filtering was negotiated
+ *	broadcast		unless switched off
+ *	other multicast		if all of it, or by table, and unless switched off
+ *	unicast			the device's own address, all of it, or by table; unless switched off
+ *
+ * After reset a device whose driver can switch modes is promiscuous, as QEMU's is: QEMU restores
+ * the modes of a migrated guest relative to that.  Without VIRTIO_NET_F_CTRL_RX nobody could switch
+ * it off; such a device receives its own address, broadcast and multicast.
+ *
+ * Limits: tags are looked at in their outermost 802.1Q form only.
+ */
+#include "vdpa_sim_net_rules.h"
+
+#ifdef __KERNEL__
+#include <linux/kernel.h>
+#include <linux/string.h>
+#else
+#include <string.h>
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#endif
+
+#define HEAD_LEN	2		/* class and command, in front of all data */
+#define ANY_LEN		((size_t)-1)
+
+static __u16 le16_at(const __u8 *p)
+{
+	return p[0] | p[1] << 8;
+}
+
+static __u32 le32_at(const __u8 *p)
+{
+	return le16_at(p) | (__u32)le16_at(p + 2) << 16;
+}
+
+static __u64 le64_at(const __u8 *p)
+{
+	return le32_at(p) | (__u64)le32_at(p + 4) << 32;
+}
+
+static __u16 be16_at(const __u8 *p)
+{
+	return p[0] << 8 | p[1];
+}
+
+static bool has(const struct net_rules *rules, unsigned int feature)
+{
+	return rules->features >> feature & 1;
+}
+
+static bool is_multicast(const __u8 *mac)
+{
+	return mac[0] & 1;
+}
+
+static bool is_broadcast(const __u8 *mac)
+{
+	return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
+}
+
+/* An address that a station can have: unicast, and not all zeroes. */
+bool net_mac_is_valid(const __u8 *mac)
+{
+	return !is_multicast(mac) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
+}
+
+void net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac, __u16 max_pairs)
+{
+	memset(rules, 0, sizeof(*rules));
+	rules->features = features;
+	memcpy(rules->mac, mac, ETH_ALEN);
+	rules->pairs = 1;
+	rules->max_pairs = max_pairs;
+	rules->offloads = features & NET_OFFLOADS;
+	rules->modes = has(rules, VIRTIO_NET_F_CTRL_RX) ? NET_MODE(PROMISC) : NET_MODE(ALLMULTI);
+}
+
+/* Commands.  @data has the length that the table promises; @cmd is the row's. */
+
+static bool set_mode(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	(void)len;
+	if (*data)
+		rules->modes |= 1U << cmd;
+	else
+		rules->modes &= ~(1U << cmd);
+	return true;
+}
+
+/* One of the two tables at the start of @data; where it ends, or 0 when it is longer than @len. */
+static size_t table_bytes(const __u8 *data, size_t len)
+{
+	__u64 bytes;
+
+	if (len < sizeof(__u32))
+		return 0;
+	bytes = sizeof(__u32) + (__u64)le32_at(data) * ETH_ALEN;
+	return bytes <= len ? bytes : 0;
+}
+
+static void load_table(struct net_table *table, const __u8 *data)
+{
+	__u32 count = le32_at(data);
+
+	table->overflow = count > NET_TABLE_MAX;
+	table->count = table->overflow ? 0 : count;
+	memcpy(table->addr, data + sizeof(__u32), (size_t)table->count * ETH_ALEN);
+}
+
+static bool set_tables(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	size_t first = table_bytes(data, len);
+
+	(void)cmd;
+	if (!first || first + table_bytes(data + first, len - first) != len || first == len)
+		return false;
+	load_table(&rules->unicast, data);
+	load_table(&rules->multicast, data + first);
+	return true;
+}
+
+static bool set_mac(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	(void)cmd;
+	if (!net_mac_is_valid(data))
+		return false;
+	memcpy(rules->mac, data, len);
+	return true;
+}
+
+static bool set_vlan(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	__u16 vid = le16_at(data);
+
+	(void)len;
+	if (vid >= NET_NUM_VLANS)
+		return false;
+	if (cmd == VIRTIO_NET_CTRL_VLAN_ADD)
+		rules->vlans[vid / 8] |= 1U << vid % 8;
+	else
+		rules->vlans[vid / 8] &= ~(1U << vid % 8);
+	return true;
+}
+
+static bool announced(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	(void)cmd;
+	(void)data;
+	(void)len;
+	rules->announce = false;
+	return true;
+}
+
+static bool set_pairs(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	__u16 pairs = le16_at(data);
+
+	(void)cmd;
+	(void)len;
+	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > rules->max_pairs)
+		return false;
+	rules->pairs = pairs;
+	return true;
+}
+
+static bool set_offloads(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+{
+	__u64 offloads = le64_at(data);
+
+	(void)cmd;
+	(void)len;
+	if (offloads & ~(rules->features & NET_OFFLOADS))
+		return false;
+	rules->offloads = offloads;
+	return true;
+}
+
+struct command {
+	__u8 class;
+	__u8 cmd;
+	__u8 feature;
+	size_t len;			/* of the data, or ANY_LEN */
+	bool (*run)(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len);
+};
+
+#define COMMAND(CLASS, CMD, FEATURE, LEN, RUN)				\
+	{ VIRTIO_NET_CTRL_##CLASS, VIRTIO_NET_CTRL_##CMD, VIRTIO_NET_F_##FEATURE, LEN, RUN }
+
+static const struct command commands[] = {
+	COMMAND(RX, RX_PROMISC, CTRL_RX, 1, set_mode),
+	COMMAND(RX, RX_ALLMULTI, CTRL_RX, 1, set_mode),
+	COMMAND(RX, RX_ALLUNI, CTRL_RX_EXTRA, 1, set_mode),
+	COMMAND(RX, RX_NOMULTI, CTRL_RX_EXTRA, 1, set_mode),
+	COMMAND(RX, RX_NOUNI, CTRL_RX_EXTRA, 1, set_mode),
+	COMMAND(RX, RX_NOBCAST, CTRL_RX_EXTRA, 1, set_mode),
+	COMMAND(MAC, MAC_TABLE_SET, CTRL_RX, ANY_LEN, set_tables),
+	COMMAND(MAC, MAC_ADDR_SET, CTRL_MAC_ADDR, ETH_ALEN, set_mac),
+	COMMAND(VLAN, VLAN_ADD, CTRL_VLAN, 2, set_vlan),
+	COMMAND(VLAN, VLAN_DEL, CTRL_VLAN, 2, set_vlan),
+	COMMAND(ANNOUNCE, ANNOUNCE_ACK, GUEST_ANNOUNCE, 0, announced),
+	COMMAND(MQ, MQ_VQ_PAIRS_SET, MQ, 2, set_pairs),
+	COMMAND(GUEST_OFFLOADS, GUEST_OFFLOADS_SET, CTRL_GUEST_OFFLOADS, 8, set_offloads),
+};
+
+/**
+ * net_rules_command - what the driver put into the control queue
+ * @rules:   changed if the answer is VIRTIO_NET_OK, untouched otherwise
+ * @command: class, command, data; untrusted
+ * @len:     of all that
+ *
+ * Return: the answer, VIRTIO_NET_OK or VIRTIO_NET_ERR.
+ */
+__u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
+{
+	size_t i;
+
+	if (len < HEAD_LEN)
+		return VIRTIO_NET_ERR;
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		const struct command *row = &commands[i];
+
+		if (row->class != command[0] || row->cmd != command[1])
+			continue;
+		if (!has(rules, row->feature) ||
+		    (row->len != ANY_LEN && row->len != len - HEAD_LEN))
+			return VIRTIO_NET_ERR;
+		return row->run(rules, row->cmd, command + HEAD_LEN, len - HEAD_LEN) ?
+		       VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	}
+	return VIRTIO_NET_ERR;
+}
+
+/* Reception. */
+
+static bool in_table(const struct net_table *table, const __u8 *mac)
+{
+	__u32 i;
+
+	for (i = 0; i < table->count; i++)
+		if (!memcmp(table->addr[i], mac, ETH_ALEN))
+			return true;
+	return table->overflow;
+}
+
+static bool vlan_passes(const struct net_rules *rules, const __u8 *frame, size_t len)
+{
+	__u16 vid;
+
+	if (!has(rules, VIRTIO_NET_F_CTRL_VLAN) || len < ETH_HLEN + 2 ||
+	    be16_at(frame + 2 * ETH_ALEN) != ETH_P_8021Q)
+		return true;
+	vid = be16_at(frame + ETH_HLEN) & (NET_NUM_VLANS - 1);
+	return rules->vlans[vid / 8] >> vid % 8 & 1;
+}
+
+static bool multicast_passes(const struct net_rules *rules, const __u8 *mac)
+{
+	if (rules->modes & NET_MODE(NOMULTI))
+		return false;
+	return rules->modes & NET_MODE(ALLMULTI) || in_table(&rules->multicast, mac);
+}
+
+static bool unicast_passes(const struct net_rules *rules, const __u8 *mac)
+{
+	if (rules->modes & NET_MODE(NOUNI))
+		return false;
+	return !memcmp(mac, rules->mac, ETH_ALEN) || rules->modes & NET_MODE(ALLUNI) ||
+	       in_table(&rules->unicast, mac);
+}
+
+/**
+ * net_rules_accept - whether the device receives a frame
+ * @rules: of the device
+ * @frame: its first bytes
+ * @len:   of them; ETH_HLEN at the least, four more show a VLAN tag
+ */
+bool net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len)
+{
+	if (len < ETH_HLEN)
+		return false;
+	if (rules->modes & NET_MODE(PROMISC))
+		return true;
+	if (!vlan_passes(rules, frame, len))
+		return false;
+	if (is_broadcast(frame))
+		return !(rules->modes & NET_MODE(NOBCAST));
+	return is_multicast(frame) ? multicast_passes(rules, frame) : unicast_passes(rules, frame);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which frames a simulated NIC receives, and the control commands that say so.
+ *
+ * Plain computation on plain memory: no locks, no allocation, nothing of the kernel's but types, so
+ * that it is compiled and tested in userspace as well (tests/kernel).  The caller sees to it that
+ * nobody reads a struct net_rules while a command changes it.
+ *
+ * Limits: everything is little endian (VIRTIO_F_VERSION_1).
+ */
+#ifndef QEMU_LIVE_VDPA_SIM_NET_RULES_H
+#define QEMU_LIVE_VDPA_SIM_NET_RULES_H
+
+#include <linux/if_ether.h>
+#include <linux/types.h>
+#include <linux/virtio_net.h>
+#ifndef __KERNEL__
+#include <stdbool.h>
+#include <stddef.h>
+#endif
+
+#define NET_TABLE_MAX	64		/* addresses; a longer table lets everything through */
+#define NET_NUM_VLANS	4096
+
+/* Receive modes; the bit of a mode is its command in class VIRTIO_NET_CTRL_RX. */
+#define NET_MODE(cmd)	(1U << (VIRTIO_NET_CTRL_RX_##cmd))
+
+struct net_table {
+	__u32 count;
+	bool overflow;			/* the driver gave more than fit */
+	__u8 addr[NET_TABLE_MAX][ETH_ALEN];
+};
+
+struct net_rules {
+	__u64 features;			/* negotiated */
+	__u8 mac[ETH_ALEN];
+	__u8 modes;			/* NET_MODE() */
+	bool announce;			/* the driver has been asked to announce itself */
+	__u16 pairs;			/* in use */
+	__u16 max_pairs;
+	__u64 offloads;			/* bits of VIRTIO_NET_F_GUEST_*, in effect */
+	struct net_table unicast;
+	struct net_table multicast;
+	__u8 vlans[NET_NUM_VLANS / 8];
+};
+
+/* The offloads that a driver may switch. */
+#define NET_OFFLOADS	(1ULL << VIRTIO_NET_F_GUEST_CSUM)
+
+void net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac, __u16 max_pairs);
+__u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len);
+bool net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len);
+bool net_mac_is_valid(const __u8 *mac);
+
+#endif
