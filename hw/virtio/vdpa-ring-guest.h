@@ -1,0 +1,150 @@
+/*
+ * vDPA: a guest's split virtqueue, read as its device
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Takes descriptor chains from a ring in guest memory and gives them back.
+ * The guest may write anything anywhere at any time: every index, length and
+ * address is read once, checked, and used from the copy.  What does not hold
+ * breaks the ring: vdpa_ring_guest_broken() says why, every later call does
+ * nothing and returns -EPROTO (-EFAULT when memory could not be reached the
+ * first time), and nothing else is affected.
+ *
+ * Life cycle
+ *
+ *   vdpa_ring_guest_start() -> pop, push, flush, notifications
+ *   -> vdpa_ring_guest_stop(); may be started again
+ *
+ * Thread model: one thread at a time (QEMU: under the BQL).
+ *
+ * The theory of operation is at the top of vdpa-ring-guest.c.
+ */
+#ifndef HW_VIRTIO_VDPA_RING_GUEST_H
+#define HW_VIRTIO_VDPA_RING_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The most descriptors that a ring or an indirect table is taken to have. */
+#define VDPA_RING_MAX 32768
+
+/* How guest memory is reached.  Addresses are what the driver writes: guest-
+ * physical, or IOVAs of the guest's own IOMMU. */
+typedef struct VdpaGuestOps {
+    /*
+     * Where [@addr, @addr + @len) is in this process, if it is RAM in one
+     * piece that stays there until vdpa_ring_guest_stop() or _remap(); else
+     * NULL, and read() and write() are used.  *@log: what dirty() gets for
+     * @addr.
+     */
+    void *(*ram)(void *opaque, uint64_t addr, uint64_t len, bool write,
+                 uint64_t *log);
+
+    /*
+     * Copies from, to guest memory.  0 or -errno.  write() marks what it
+     * wrote dirty itself.  A reader sees 2 and 4 byte accesses whole.
+     */
+    int (*read)(void *opaque, uint64_t addr, void *to, size_t len);
+    int (*write)(void *opaque, uint64_t addr, const void *from, size_t len);
+
+    /* [@log, @log + @len) was written: may be lost to a migration if not
+     * copied again.  Ranges need not be page aligned.  May be NULL. */
+    void (*dirty)(void *opaque, uint64_t log, uint64_t len);
+} VdpaGuestOps;
+
+/* One piece of a chain, as the guest described it; len is never 0. */
+typedef struct VdpaGuestSeg {
+    uint64_t addr;
+    uint32_t len;
+    bool device_writes;
+} VdpaGuestSeg;
+
+/* A chain: first the pieces that the device reads, then those it writes. */
+typedef struct VdpaGuestChain {
+    const VdpaGuestSeg *segs;   /* the ring's own; valid until the next pop */
+    unsigned nread;
+    unsigned nwrite;
+    uint64_t read_len;          /* bytes */
+    uint64_t write_len;
+    uint16_t head;              /* what push() takes */
+} VdpaGuestChain;
+
+/* Where a ring is and what its two sides agreed on. */
+typedef struct VdpaGuestLayout {
+    uint64_t desc, avail, used; /* addresses for VdpaGuestOps */
+    uint16_t num;               /* descriptors: a power of two */
+    bool event_idx;             /* VIRTIO_RING_F_EVENT_IDX */
+    bool indirect;              /* VIRTIO_RING_F_INDIRECT_DESC */
+} VdpaGuestLayout;
+
+typedef struct VdpaRingGuest VdpaRingGuest;
+
+/* @ops and @opaque must outlive the ring. */
+VdpaRingGuest *vdpa_ring_guest_new(const VdpaGuestOps *ops, void *opaque);
+void vdpa_ring_guest_free(VdpaRingGuest *ring);
+
+/*
+ * Begins to serve a ring: the next chain is taken from available index
+ * @avail_idx, the next is given back at used index @used_idx.  0, or -EINVAL
+ * (size), -EFAULT (the ring is not in guest memory).  Clears a broken state.
+ */
+int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
+                          uint16_t avail_idx, uint16_t used_idx);
+
+/* Serves it no more; pointers that ops->ram() gave are forgotten. */
+void vdpa_ring_guest_stop(VdpaRingGuest *ring);
+
+/* Asks ops->ram() again: guest memory was remapped.  0 or -EFAULT. */
+int vdpa_ring_guest_remap(VdpaRingGuest *ring);
+
+/* Takes the next chain: 1, or 0 (there is none), or -errno (broken). */
+int vdpa_ring_guest_pop(VdpaRingGuest *ring, VdpaGuestChain *chain);
+
+/* Undoes the last pop, which must have returned 1, before any other call. */
+void vdpa_ring_guest_unpop(VdpaRingGuest *ring);
+
+/* How many chains wait; 0 when broken. */
+unsigned vdpa_ring_guest_waiting(VdpaRingGuest *ring);
+
+/*
+ * Gives chain @head back with @len bytes written.  The guest sees it after
+ * the next flush().  Chains may be given back in any order.
+ */
+int vdpa_ring_guest_push(VdpaRingGuest *ring, uint16_t head, uint32_t len);
+
+/*
+ * Shows the guest what was pushed: 1 if it wants to be interrupted, 0 if
+ * not, -errno.
+ */
+int vdpa_ring_guest_flush(VdpaRingGuest *ring);
+
+/* Asks the guest not to kick; it may still. */
+void vdpa_ring_guest_notify_off(VdpaRingGuest *ring);
+
+/*
+ * Asks the guest to kick at the next chain.  1 if there is one already, for
+ * which no kick may come; 0 if not; -errno.
+ */
+int vdpa_ring_guest_notify_on(VdpaRingGuest *ring);
+
+/* Why the ring is broken; NULL if it is not.  The ring's own string. */
+const char *vdpa_ring_guest_broken(const VdpaRingGuest *ring);
+
+/* Breaks the ring for a reason that its user found. */
+void vdpa_ring_guest_break(VdpaRingGuest *ring, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The next available index to take, the next used index to give. */
+uint16_t vdpa_ring_guest_avail_idx(const VdpaRingGuest *ring);
+uint16_t vdpa_ring_guest_used_idx(const VdpaRingGuest *ring);
+
+/*
+ * Writes @heads into the available ring's @n slots that end just before its
+ * next index, and steps back by as many: whoever serves the ring next finds
+ * them first.  See "Rewinding" in vdpa-shadow-ring.c.  0 or -errno.
+ */
+int vdpa_ring_guest_rewind(VdpaRingGuest *ring, const uint16_t *heads,
+                           unsigned n);
+
+#endif
