@@ -116,6 +116,11 @@ class Host:
                         for path in (built, self.kernel_dir() / "release"))
         return "" if ours == theirs else f"modules are for {ours}, L1's kernel is {theirs}"
 
+    def outer_has(self, device: str) -> bool:
+        """Whether the outer emulator knows a device."""
+        return subprocess.run([str(self.outer()), "-device", f"{device},help"], check=False,
+                              capture_output=True).returncode == 0
+
     def kernel_dir(self) -> Path:
         """L1's kernel, fetched if need be."""
         path = self.build / "kernels" / self.args.kernel
@@ -139,6 +144,10 @@ class Host:
             return self.no_modules()
         for need in case.scenario.needs:
             if need == "kernel-modules":
+                continue
+            if need == "ifcvf-device":
+                if not self.outer_has("x-ifcvf-test-net"):
+                    return f"missing: {scenario.NEEDS[need]}"
                 continue
             if not there[need]:
                 return f"missing: {scenario.NEEDS[need]}"
@@ -190,6 +199,7 @@ class Host:
             cpus=declared.l1_cpus, cpu=self.args.cpu,
             time_limit=declared.time_limit * getattr(self.args, "time_factor", 1),
             append=declared.append, extra=declared.l1_devices,
+            monitor=declared.l1_monitor,
             interactive=case is None)
 
 

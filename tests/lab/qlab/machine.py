@@ -67,6 +67,7 @@ class Settings:
     interactive: bool = False
     append: str = ""
     extra: tuple[str, ...] = ()
+    monitor: bool = False
 
 
 @dataclass
@@ -78,6 +79,20 @@ class Outcome:
     seconds: float
     up_seconds: float | None = None
     figures: dict[str, Any] = field(default_factory=dict)
+
+
+def monitor(cfg: Settings) -> list[str]:
+    """The emulator's monitor as a port of L1's, see outer.py.
+
+    Both ends are the emulator's: one listens, the other connects to it.
+    """
+    if not cfg.monitor:
+        return []
+    path = cfg.out / "monitor"
+    return ["-chardev", f"socket,id=monitor,path={path},server=on,wait=off",
+            "-mon", "chardev=monitor,mode=control",
+            "-chardev", f"socket,id=port,path={path}",
+            "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port"]
 
 
 def command(cfg: Settings) -> list[str]:
@@ -103,7 +118,7 @@ def command(cfg: Settings) -> list[str]:
         "-fsdev", f"local,id=out,path={cfg.out},security_model=none",
         "-device", "virtio-9p-pci,fsdev=out,mount_tag=out",
         "-device", "virtio-rng-pci",
-        *cfg.extra,
+        *monitor(cfg), *cfg.extra,
     ]
 
 

@@ -46,6 +46,7 @@ NEEDS = {
     "ours": "build/qemu/qemu-system-x86_64 (make)",
     "stock": "build/stock/qemu-system-x86_64 (make stock)",
     "fault": "build/qemu-fault/qemu-system-x86_64 (the fault-injection build)",
+    "ifcvf-device": "an outer emulator with x-ifcvf-test-net (make)",
     "kernel-modules": "our kernel modules for this kernel (make kernel)",
 }
 
@@ -75,6 +76,8 @@ class Scenario:
     append: str = ""
     #: More devices of L1: words of the outer emulator's command line.
     l1_devices: tuple[str, ...] = ()
+    #: L1 can talk to its own emulator; see outer.py.
+    l1_monitor: bool = False
     #: Kernel versions it cannot run on, with the reason.
     not_on: Mapping[str, str] = field(default_factory=dict)
     #: Modes it cannot run in, with the reason.
