@@ -27,10 +27,17 @@
  * There is no read side, for a device never asks for a missing translation.
  */
 
+#include <linux/moduleparam.h>
 #include <linux/nospec.h>
 #include <linux/uio.h>
 
 #include "vdpa_priv.h"
+
+/* The kernel memory that pinned entries take is bounded by RLIMIT_MEMLOCK; nothing bounds this. */
+static unsigned int max_file_entries = 65536;
+module_param(max_file_entries, uint, 0644);
+MODULE_PARM_DESC(max_file_entries,
+		 "Entries of one address space of a device that takes virtual addresses");
 
 /* What a writer has to give at least: everything up to the padding. */
 #define MESSAGE_MIN (offsetof(struct vhost_msg_v2, iotlb) + sizeof(struct vhost_iotlb_msg))
@@ -296,13 +303,14 @@ ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from)
 /* vhost.mutex protects all of it from the first open on. */
 void vv_as_init_all(struct vv_session *s)
 {
+	unsigned int most = s->vdpa->use_va ? max_file_entries : UINT_MAX;
 	u32 i;
 
 	for (i = 0; i < s->nas; i++) {
 		s->as[i].session = s;
 		s->as[i].id = i;
-		vhost_iotlb_init(&s->as[i].live, 0, 0);
-		vhost_iotlb_init(&s->as[i].retired, 0, 0);
+		vhost_iotlb_init(&s->as[i].live, most, 0);
+		vhost_iotlb_init(&s->as[i].retired, UINT_MAX, 0);
 	}
 }
 

@@ -21,24 +21,17 @@
  * Errors: ENOMEM the limit (or no memory at all), EFAULT nothing there or not writable, EINVAL the
  * range cannot be cut at pages.
  *
- * Limits: CAP_IPC_LOCK does not lift the limit.  The number of file entries is bounded, as nothing
- * else would bound the kernel memory that they take; pinned entries are bounded by the limit.
+ * Limits: CAP_IPC_LOCK does not lift the limit.
  */
 
 #include <linux/file.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "vdpa_priv.h"
 
 #define PAGES_AT_ONCE (PAGE_SIZE / sizeof(struct page *))
-
-static unsigned int max_file_entries = 65536;
-module_param(max_file_entries, uint, 0644);
-MODULE_PARM_DESC(max_file_entries,
-		 "Entries of one address space of a device that takes virtual addresses");
 
 /* Contiguous pages that are pinned and not yet an entry. */
 struct run {
@@ -212,8 +205,6 @@ static int file_add(struct vv_as *as, u64 iova, u64 size, u64 uaddr, u32 perm,
 
 	if ((perm & VHOST_ACCESS_WO) && !(vma->vm_flags & VM_MAYWRITE))
 		return -EFAULT;
-	if (as->live.nmaps >= max_file_entries)
-		return -ENOSPC;
 	held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
 	if (!held)
 		return -ENOMEM;
