@@ -12,7 +12,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts bench lint labtools payload lab lab-soundness peer avocado avocado-host
+SUITES := unit graft scripts bench lint kernel kernel-unit labtools payload lab lab-soundness peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -70,6 +70,8 @@ help:
 # help:   make check-graft          graft's own tests
 # help:   make check-scripts        configure, fetching and counting
 # help:   make check-bench          the benchmarks' and the demo's own code
+# help:   make check-kernel         the kernel modules, every kernel with headers: W=1, sparse
+# help:   make check-kernel-unit    vhost_iotlb and vringh in a process: sanitizers, model, fuzz
 # help:   make check-lint           manifest, shell, Python, copied lines
 # help:   make check-payload        the guest payloads, and that their oracle bites
 # help:   make check-lab            scenarios in the nested machine, short set
