@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Intel IFC VF: registers.
+ *
+ * Theory of operation
+ *
+ * A VF is a virtio-pci function in modern mode: vendor capabilities in configuration space say in
+ * which BAR, from where and how long its common, notify, ISR and device areas are.  One more area
+ * has no capability: BAR 4 holds the live-migration registers, a 16-bit index for every queue, in
+ * blocks of two queues.
+ *
+ * What the device says about itself is checked once, in ifcvf_hw_probe(), and nothing that fails
+ * is ever mapped or touched: areas against their BAR in 64-bit arithmetic, and against the size
+ * that their use needs; each queue's doorbell against the notify area; the number of queues
+ * against the live-migration area; queue sizes against virtio's limits.  The rules for the areas
+ * are a table.  After that no offset that comes from the device is used again.
+ *
+ * What can still go wrong is time and absence.  A reset is waited for, so long and no longer, and a
+ * device that does not stop loses the right to master the bus, because the memory it may write to
+ * is about to be somebody else's.  The configuration is read again while its generation changes,
+ * so often and no more.  A device that was pulled out answers with ones; a status of 0xff, which no
+ * driver ever sets, is when to ask whether it is still there.
+ *
+ * Limits: split rings only; of several capabilities of one type the first is used, as virtio has it.
+ */
+#include <linux/iopoll.h>
+#include <linux/log2.h>
+#include <linux/virtio_ring.h>
+
+#include "ifcvf.h"
+
+#define LM_BAR		4
+#define LM_FIRST	0x20
+#define LM_BLOCK	0x40
+#define LM_REGISTER	4
+
+#define RESET_POLL_US	100
+#define RESET_LIMIT_US	(2 * USEC_PER_SEC)
+#define CONFIG_TRIES	16
+
+#define SPLIT_RING_MAX	32768
+
+#define common(vf, field) \
+	(&((struct virtio_pci_common_cfg __iomem *)(vf)->area[IFCVF_COMMON].base)->field)
+
+/* What an area must be to be used. */
+struct area_rule {
+	const char *name;
+	u8 cfg_type;
+	u8 cap_len;	/* bytes of its capability, at the least */
+	u8 align;	/* of its start */
+	u32 min_len;	/* bytes of it, at the least */
+};
+
+static const struct area_rule area_rules[IFCVF_LM] = {
+	[IFCVF_COMMON] = {
+		.name = "common", .cfg_type = VIRTIO_PCI_CAP_COMMON_CFG,
+		.cap_len = sizeof(struct virtio_pci_cap),
+		.align = 4, .min_len = sizeof(struct virtio_pci_common_cfg),
+	},
+	[IFCVF_NOTIFY] = {
+		.name = "notify", .cfg_type = VIRTIO_PCI_CAP_NOTIFY_CFG,
+		.cap_len = sizeof(struct virtio_pci_notify_cap),
+		.align = 2, .min_len = sizeof(__le16),
+	},
+	[IFCVF_ISR] = {
+		.name = "ISR", .cfg_type = VIRTIO_PCI_CAP_ISR_CFG,
+		.cap_len = sizeof(struct virtio_pci_cap),
+		.align = 1, .min_len = 1,
+	},
+	[IFCVF_DEVICE] = {
+		.name = "device", .cfg_type = VIRTIO_PCI_CAP_DEVICE_CFG,
+		.cap_len = sizeof(struct virtio_pci_cap),
+		.align = 4, .min_len = 1,
+	},
+};
+
+/*
+ * Transport features that can be passed on: those that change only what is in the ring.  The others
+ * need something of the driver (packed ring state, notification data, queue reset, SR-IOV).
+ */
+#define TRANSPORT_FIRST	24
+#define TRANSPORT_LAST	49
+#define TRANSPORT_OURS	(BIT_ULL(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT_ULL(VIRTIO_F_ANY_LAYOUT) | \
+			 BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) | BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | \
+			 BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) | \
+			 BIT_ULL(VIRTIO_F_IN_ORDER) | BIT_ULL(VIRTIO_F_ORDER_PLATFORM))
+#define FEATURES_OURS	(~GENMASK_ULL(TRANSPORT_LAST, TRANSPORT_FIRST) | TRANSPORT_OURS)
+
+/* Areas: find, check, map */
+
+static u32 config_dword(struct pci_dev *pdev, int pos)
+{
+	u32 value = 0;
+
+	pci_read_config_dword(pdev, pos, &value);
+	return value;
+}
+
+/* Where the capability of @cfg_type is, 0 for nowhere. */
+static u8 find_capability(struct pci_dev *pdev, u8 cfg_type)
+{
+	u8 pos = pci_find_capability(pdev, PCI_CAP_ID_VNDR);
+	u8 type = 0;
+
+	/* The PCI core bounds the number of steps, so a list that bites its tail does no harm. */
+	for (; pos; pos = pci_find_next_capability(pdev, pos, PCI_CAP_ID_VNDR)) {
+		pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cfg_type), &type);
+		if (type == cfg_type)
+			return pos;
+	}
+	return 0;
+}
+
+/* Whether an area is inside a memory BAR of this function. */
+static bool in_bar(struct pci_dev *pdev, const struct ifcvf_area *area)
+{
+	return area->bar < PCI_STD_NUM_BARS &&
+	       (pci_resource_flags(pdev, area->bar) & IORESOURCE_MEM) && area->len &&
+	       (u64)area->off + area->len <= pci_resource_len(pdev, area->bar);
+}
+
+static int find_area(struct ifcvf_vf *vf, const struct area_rule *rule, struct ifcvf_area *area)
+{
+	struct pci_dev *pdev = vf->pdev;
+	u8 pos = find_capability(pdev, rule->cfg_type);
+	u8 cap_len = 0;
+
+	if (!pos) {
+		pci_err(pdev, "no capability for the %s area\n", rule->name);
+		return -ENODEV;
+	}
+	pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cap_len), &cap_len);
+	pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, bar), &area->bar);
+	area->off = config_dword(pdev, pos + offsetof(struct virtio_pci_cap, offset));
+	area->len = config_dword(pdev, pos + offsetof(struct virtio_pci_cap, length));
+	if (cap_len < rule->cap_len || !in_bar(pdev, area) || area->len < rule->min_len ||
+	    !IS_ALIGNED(area->off, rule->align)) {
+		pci_err(pdev, "unusable %s area: BAR %u, offset %#x, length %#x, capability of %u bytes\n",
+			rule->name, area->bar, area->off, area->len, cap_len);
+		return -EINVAL;
+	}
+	if (rule->cfg_type == VIRTIO_PCI_CAP_NOTIFY_CFG)
+		vf->notify_stride = config_dword(pdev, pos +
+			offsetof(struct virtio_pci_notify_cap, notify_off_multiplier));
+	return 0;
+}
+
+static int find_areas(struct ifcvf_vf *vf)
+{
+	struct ifcvf_area *lm = &vf->area[IFCVF_LM];
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(area_rules); i++) {
+		ret = find_area(vf, &area_rules[i], &vf->area[i]);
+		if (ret)
+			return ret;
+	}
+	lm->bar = LM_BAR;
+	lm->len = min_t(resource_size_t, pci_resource_len(vf->pdev, LM_BAR), U32_MAX);
+	if (!in_bar(vf->pdev, lm)) {
+		pci_err(vf->pdev, "no live-migration area in BAR %u\n", LM_BAR);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int map_areas(struct ifcvf_vf *vf)
+{
+	int i, ret, bars = 0;
+
+	for (i = 0; i < IFCVF_AREAS; i++)
+		bars |= BIT(vf->area[i].bar);
+	ret = pcim_iomap_regions(vf->pdev, bars, pci_name(vf->pdev));
+	if (ret) {
+		pci_err(vf->pdev, "cannot map BARs %#x: %d\n", bars, ret);
+		return ret;
+	}
+	for (i = 0; i < IFCVF_AREAS; i++) {
+		struct ifcvf_area *area = &vf->area[i];
+
+		area->base = pcim_iomap_table(vf->pdev)[area->bar] + area->off;
+		area->pa = pci_resource_start(vf->pdev, area->bar) + area->off;
+	}
+	return 0;
+}
+
+/* Queues */
+
+static void select_queue(const struct ifcvf_vf *vf, u16 i)
+{
+	vp_iowrite16(i, common(vf, queue_select));
+}
+
+static u32 lm_offset(u16 i)
+{
+	return LM_FIRST + i / 2 * LM_BLOCK + i % 2 * LM_REGISTER;
+}
+
+static __le16 __iomem *lm_register(const struct ifcvf_vf *vf, u16 i)
+{
+	return vf->area[IFCVF_LM].base + lm_offset(i);
+}
+
+static int probe_queue(struct ifcvf_vf *vf, u16 i)
+{
+	const struct ifcvf_area *notify = &vf->area[IFCVF_NOTIFY];
+	struct ifcvf_queue *queue = &vf->queues[i];
+	u64 off;
+
+	select_queue(vf, i);
+	off = (u64)vp_ioread16(common(vf, queue_notify_off)) * vf->notify_stride;
+	queue->max_size = vp_ioread16(common(vf, queue_size));
+	if (off + sizeof(__le16) > notify->len || !IS_ALIGNED(off, sizeof(__le16))) {
+		pci_err(vf->pdev, "queue %u is notified at %#llx, the notify area ends at %#x\n",
+			i, off, notify->len);
+		return -EINVAL;
+	}
+	if (!queue->max_size || queue->max_size > SPLIT_RING_MAX) {
+		pci_err(vf->pdev, "queue %u has %u entries\n", i, queue->max_size);
+		return -EINVAL;
+	}
+	queue->doorbell = notify->base + off;
+	queue->doorbell_pa = notify->pa + off;
+	spin_lock_init(&queue->cb_lock);
+	return 0;
+}
+
+static int probe_queues(struct ifcvf_vf *vf)
+{
+	u16 i, nr = vp_ioread16(common(vf, num_queues));
+	int ret;
+
+	if (!nr || lm_offset(nr - 1) + LM_REGISTER > vf->area[IFCVF_LM].len) {
+		pci_err(vf->pdev, "%u queues, with %#x bytes of live-migration area\n",
+			nr, vf->area[IFCVF_LM].len);
+		return -EINVAL;
+	}
+	vf->queues = devm_kcalloc(&vf->pdev->dev, nr, sizeof(*vf->queues), GFP_KERNEL);
+	if (!vf->queues)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++) {
+		ret = probe_queue(vf, i);
+		if (ret)
+			return ret;
+	}
+	vf->nr_queues = nr;
+	return 0;
+}
+
+static u64 device_features(const struct ifcvf_vf *vf)
+{
+	u64 features;
+
+	vp_iowrite32(1, common(vf, device_feature_select));
+	features = (u64)vp_ioread32(common(vf, device_feature)) << 32;
+	vp_iowrite32(0, common(vf, device_feature_select));
+	return features | vp_ioread32(common(vf, device_feature));
+}
+
+int ifcvf_hw_probe(struct ifcvf_vf *vf)
+{
+	int ret;
+
+	ret = find_areas(vf);
+	if (ret)
+		return ret;
+	ret = map_areas(vf);
+	if (ret)
+		return ret;
+	ret = ifcvf_hw_reset(vf);
+	if (ret)
+		return ret;
+	vf->config_len = min(vf->area[IFCVF_DEVICE].len, vf->type->config_len);
+	vf->features = device_features(vf) & FEATURES_OURS;
+	return probe_queues(vf);
+}
+
+void ifcvf_hw_set_features(struct ifcvf_vf *vf, u64 features)
+{
+	vp_iowrite32(0, common(vf, guest_feature_select));
+	vp_iowrite32(lower_32_bits(features), common(vf, guest_feature));
+	vp_iowrite32(1, common(vf, guest_feature_select));
+	vp_iowrite32(upper_32_bits(features), common(vf, guest_feature));
+}
+
+int ifcvf_hw_queue_start(struct ifcvf_vf *vf, u16 i)
+{
+	const struct ifcvf_queue *queue = &vf->queues[i];
+
+	lockdep_assert_held(&vf->lock);
+	if (!is_power_of_2(queue->size) || queue->size > queue->max_size)
+		return -EINVAL;
+	select_queue(vf, i);
+	vp_iowrite16(queue->size, common(vf, queue_size));
+	vp_iowrite64_twopart(queue->desc, common(vf, queue_desc_lo), common(vf, queue_desc_hi));
+	vp_iowrite64_twopart(queue->avail, common(vf, queue_avail_lo), common(vf, queue_avail_hi));
+	vp_iowrite64_twopart(queue->used, common(vf, queue_used_lo), common(vf, queue_used_hi));
+	vp_iowrite16(queue->next_avail, lm_register(vf, i));
+	vp_iowrite16(1, common(vf, queue_enable));
+	return vp_ioread16(common(vf, queue_enable)) == 1 ? 0 : -EIO;
+}
+
+u16 ifcvf_hw_next_avail(const struct ifcvf_vf *vf, u16 i)
+{
+	return vp_ioread16(lm_register(vf, i));
+}
+
+/* A device that cannot have a vector reads back that it has none. */
+
+bool ifcvf_hw_set_queue_vector(struct ifcvf_vf *vf, u16 i, u16 vector)
+{
+	lockdep_assert_held(&vf->lock);
+	select_queue(vf, i);
+	vp_iowrite16(vector, common(vf, queue_msix_vector));
+	return vp_ioread16(common(vf, queue_msix_vector)) == vector;
+}
+
+bool ifcvf_hw_set_config_vector(struct ifcvf_vf *vf, u16 vector)
+{
+	vp_iowrite16(vector, common(vf, msix_config));
+	return vp_ioread16(common(vf, msix_config)) == vector;
+}
+
+/* Reading the ISR clears it. */
+bool ifcvf_hw_config_changed(const struct ifcvf_vf *vf)
+{
+	return vp_ioread8(vf->area[IFCVF_ISR].base) & VIRTIO_PCI_ISR_CONFIG;
+}
+
+/* Status */
+
+bool ifcvf_hw_gone(const struct ifcvf_vf *vf)
+{
+	return vp_ioread8(common(vf, device_status)) == 0xff && !pci_device_is_present(vf->pdev);
+}
+
+u8 ifcvf_hw_get_status(const struct ifcvf_vf *vf)
+{
+	return ifcvf_hw_gone(vf) ? VIRTIO_CONFIG_S_FAILED : vp_ioread8(common(vf, device_status));
+}
+
+void ifcvf_hw_set_status(struct ifcvf_vf *vf, u8 status)
+{
+	vp_iowrite8(status, common(vf, device_status));
+}
+
+int ifcvf_hw_reset(struct ifcvf_vf *vf)
+{
+	u8 status;
+	int ret;
+
+	ifcvf_hw_set_status(vf, 0);
+	ret = read_poll_timeout(vp_ioread8, status, !status || ifcvf_hw_gone(vf), RESET_POLL_US,
+				RESET_LIMIT_US, false, common(vf, device_status));
+	if (ret) {
+		pci_err(vf->pdev, "does not finish a reset; cut off from memory\n");
+		pci_clear_master(vf->pdev);
+	} else if (!status) {
+		pci_set_master(vf->pdev);
+	}
+	return ret;
+}
+
+/* Configuration space */
+
+u8 ifcvf_hw_generation(const struct ifcvf_vf *vf)
+{
+	return vp_ioread8(common(vf, config_generation));
+}
+
+/* How many of @len bytes at @off are in the configuration space. */
+static u32 config_part(const struct ifcvf_vf *vf, u32 off, u32 len)
+{
+	return off < vf->config_len ? min(len, vf->config_len - off) : 0;
+}
+
+/* Bytes beyond the configuration space read as 0. */
+void ifcvf_hw_read_config(struct ifcvf_vf *vf, u32 off, void *buf, u32 len)
+{
+	const u8 __iomem *config = vf->area[IFCVF_DEVICE].base;
+	u32 i, part = config_part(vf, off, len);
+	int tries = CONFIG_TRIES;
+	u8 *byte = buf;
+	u8 before;
+
+	memset(byte + part, 0, len - part);
+	if (!part)
+		return;
+	do {
+		before = ifcvf_hw_generation(vf);
+		for (i = 0; i < part; i++)
+			byte[i] = vp_ioread8(config + off + i);
+	} while (ifcvf_hw_generation(vf) != before && --tries);
+	if (!tries)
+		dev_warn_ratelimited(&vf->pdev->dev, "configuration changes faster than it is read\n");
+}
+
+void ifcvf_hw_write_config(struct ifcvf_vf *vf, u32 off, const void *buf, u32 len)
+{
+	u8 __iomem *config = vf->area[IFCVF_DEVICE].base;
+	u32 i, part = config_part(vf, off, len);
+	const u8 *byte = buf;
+
+	for (i = 0; i < part; i++)
+		vp_iowrite8(byte[i], config + off + i);
+}

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Intel IFC VF: operations of the vDPA device.
+ *
+ * Theory of operation
+ *
+ * The hardware is a virtio device, so most operations are a register.  Queues are the exception.
+ * What the user of the device sets is kept in struct ifcvf_queue and handed over in one go when
+ * DRIVER_OK comes, checked as a whole: it can be set in any order, as vhost does, and a queue is
+ * never enabled half way.
+ *
+ * Status bits that mean more than a write to the register are a table (status_steps), walked in
+ * virtio's order:
+ *
+ *	FEATURES_OK	the chosen features go to the device, which may decline the bit
+ *	DRIVER_OK	vectors, then every queue that is ready; FAILED when that does not work
+ *
+ * and a status of 0 is ifcvf_stop(), which is also what ends a vDPA device, in two phases: the
+ * device is reset, after which it neither writes to memory nor interrupts; then handlers are waited
+ * for, and only then callbacks and settings go.  Nothing that was handed in is used after it.
+ *
+ * A notification that is sent before DRIVER_OK is lost in the device, so every queue is notified
+ * once when it is live.
+ *
+ * Queue state (where the device looks for the next available entry) is the live-migration register
+ * of a live queue, and what was set of any other.
+ *
+ * Limits: a queue that became ready after DRIVER_OK is started then; one that became unready runs
+ * on until the reset, as virtio 1.0 hardware knows no other way.  No suspend: there is no register
+ * for it, so a state read while the device runs is only as good as the queue is quiet.  One group,
+ * one address space, that of the platform's IOMMU: a control queue cannot be shadowed by itself.
+ */
+#include <linux/vdpa_ext.h>
+
+#include "ifcvf.h"
+
+#define QUEUE_ALIGN	PAGE_SIZE
+
+static struct ifcvf_dev *to_dev(const struct vdpa_device *vdpa)
+{
+	return container_of(vdpa, struct ifcvf_dev, vdpa);
+}
+
+static struct ifcvf_vf *to_vf(const struct vdpa_device *vdpa)
+{
+	return to_dev(vdpa)->vf;
+}
+
+static struct ifcvf_queue *to_queue(const struct vdpa_device *vdpa, u16 idx)
+{
+	return &to_vf(vdpa)->queues[idx];
+}
+
+/* Start and stop */
+
+static int start_queue(struct ifcvf_vf *vf, u16 i)
+{
+	int ret = ifcvf_hw_queue_start(vf, i);
+
+	if (ret)
+		pci_err(vf->pdev, "queue %u of %u entries does not start: %d\n", i,
+			vf->queues[i].size, ret);
+	vf->queues[i].live = !ret;
+	return ret;
+}
+
+static int enter_features_ok(struct ifcvf_vf *vf)
+{
+	u64 features = vf->dev->driver_features;
+
+	/* What a driver without these two means by an address, the device cannot know. */
+	if (~features & (BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
+		return -EINVAL;
+	ifcvf_hw_set_features(vf, features);
+	return 0;
+}
+
+static int enter_driver_ok(struct ifcvf_vf *vf)
+{
+	int ret;
+	u16 i;
+
+	/* Vectors that are there already are those of an attempt that failed: reset first. */
+	if (vf->lines || !(ifcvf_hw_get_status(vf) & VIRTIO_CONFIG_S_FEATURES_OK))
+		return -EINVAL;
+	ret = ifcvf_irq_start(vf);
+	for (i = 0; !ret && i < vf->nr_queues; i++)
+		if (vf->queues[i].ready)
+			ret = start_queue(vf, i);
+	return ret;
+}
+
+static void notify_live_queues(struct ifcvf_vf *vf)
+{
+	u16 i;
+
+	for (i = 0; i < vf->nr_queues; i++)
+		if (vf->queues[i].live)
+			ifcvf_hw_kick(vf, i);
+}
+
+static const struct {
+	u8 bit;
+	u8 on_failure;	/* set instead */
+	int (*enter)(struct ifcvf_vf *vf);
+	void (*entered)(struct ifcvf_vf *vf);
+} status_steps[] = {
+	{ VIRTIO_CONFIG_S_FEATURES_OK, 0, enter_features_ok, NULL },
+	{ VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, enter_driver_ok, notify_live_queues },
+};
+
+static void raise_status_locked(struct ifcvf_vf *vf, u8 status)
+{
+	u8 old = ifcvf_hw_get_status(vf);
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(status_steps); i++) {
+		u8 bit = status_steps[i].bit;
+
+		if (!(status & ~old & bit))
+			continue;
+		ret = status_steps[i].enter(vf);
+		if (ret) {
+			pci_err(vf->pdev, "status %#x cannot be reached from %#x: %d\n", status,
+				old, ret);
+			ifcvf_hw_set_status(vf, old | status_steps[i].on_failure);
+			return;
+		}
+		old |= bit | (status & (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER));
+		ifcvf_hw_set_status(vf, old);
+		if (status_steps[i].entered)
+			status_steps[i].entered(vf);
+	}
+	ifcvf_hw_set_status(vf, status);
+}
+
+static void forget_queue(struct ifcvf_queue *queue)
+{
+	spin_lock_irq(&queue->cb_lock);
+	queue->cb = (struct vdpa_callback){};
+	spin_unlock_irq(&queue->cb_lock);
+	queue->desc = 0;
+	queue->avail = 0;
+	queue->used = 0;
+	queue->size = 0;
+	queue->next_avail = 0;
+	queue->ready = false;
+	queue->live = false;
+}
+
+int ifcvf_stop(struct ifcvf_vf *vf)
+{
+	int ret;
+	u16 i;
+
+	mutex_lock(&vf->lock);
+	ret = ifcvf_hw_reset(vf);
+	ifcvf_irq_stop(vf);
+	spin_lock_irq(&vf->config_cb_lock);
+	vf->config_cb = (struct vdpa_callback){};
+	spin_unlock_irq(&vf->config_cb_lock);
+	for (i = 0; i < vf->nr_queues; i++)
+		forget_queue(&vf->queues[i]);
+	if (vf->dev)
+		vf->dev->driver_features = 0;
+	mutex_unlock(&vf->lock);
+	return ret;
+}
+
+static u8 op_get_status(struct vdpa_device *vdpa)
+{
+	return ifcvf_hw_get_status(to_vf(vdpa));
+}
+
+static void op_set_status(struct vdpa_device *vdpa, u8 status)
+{
+	struct ifcvf_vf *vf = to_vf(vdpa);
+
+	if (!status) {
+		ifcvf_stop(vf);
+		return;
+	}
+	mutex_lock(&vf->lock);
+	if (!ifcvf_hw_gone(vf))
+		raise_status_locked(vf, status);
+	mutex_unlock(&vf->lock);
+}
+
+static int op_reset(struct vdpa_device *vdpa)
+{
+	return ifcvf_stop(to_vf(vdpa));
+}
+
+/* Features */
+
+static u64 op_get_device_features(struct vdpa_device *vdpa)
+{
+	return to_dev(vdpa)->features;
+}
+
+static int op_set_driver_features(struct vdpa_device *vdpa, u64 features)
+{
+	struct ifcvf_dev *dev = to_dev(vdpa);
+
+	if (features & ~dev->features)
+		return -EINVAL;
+	/* None at all is what is set before the configuration is read for the first time. */
+	if (features && !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
+		return -EINVAL;
+	mutex_lock(&dev->vf->lock);
+	dev->driver_features = features;
+	mutex_unlock(&dev->vf->lock);
+	return 0;
+}
+
+static u64 op_get_driver_features(struct vdpa_device *vdpa)
+{
+	return to_dev(vdpa)->driver_features;
+}
+
+/* Queues */
+
+static int op_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
+{
+	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+
+	mutex_lock(&to_vf(vdpa)->lock);
+	queue->desc = desc;
+	queue->avail = avail;
+	queue->used = used;
+	mutex_unlock(&to_vf(vdpa)->lock);
+	return 0;
+}
+
+static void op_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
+{
+	mutex_lock(&to_vf(vdpa)->lock);
+	to_queue(vdpa, idx)->size = num;
+	mutex_unlock(&to_vf(vdpa)->lock);
+}
+
+static void op_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
+{
+	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	struct ifcvf_vf *vf = to_vf(vdpa);
+
+	mutex_lock(&vf->lock);
+	queue->ready = ready;
+	if (ready && !queue->live && !ifcvf_hw_gone(vf) &&
+	    (ifcvf_hw_get_status(vf) & VIRTIO_CONFIG_S_DRIVER_OK)) {
+		if (start_queue(vf, idx))
+			queue->ready = false;
+		else
+			ifcvf_hw_kick(vf, idx);
+	}
+	mutex_unlock(&vf->lock);
+}
+
+static bool op_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
+{
+	return to_queue(vdpa, idx)->ready;
+}
+
+static int op_set_vq_state(struct vdpa_device *vdpa, u16 idx, const struct vdpa_vq_state *state)
+{
+	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	int ret = 0;
+
+	mutex_lock(&to_vf(vdpa)->lock);
+	if (queue->live)
+		ret = -EBUSY;
+	else
+		queue->next_avail = state->split.avail_index;
+	mutex_unlock(&to_vf(vdpa)->lock);
+	return ret;
+}
+
+static int op_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
+{
+	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	struct ifcvf_vf *vf = to_vf(vdpa);
+	int ret = 0;
+
+	mutex_lock(&vf->lock);
+	if (!queue->live)
+		state->split.avail_index = queue->next_avail;
+	else
+		state->split.avail_index = ifcvf_hw_next_avail(vf, idx);
+	/* Asked afterwards: what was read of a device that is there now was no vacancy. */
+	if (queue->live && ifcvf_hw_gone(vf))
+		ret = -ENODEV;
+	mutex_unlock(&vf->lock);
+	return ret;
+}
+
+static void op_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
+{
+	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+
+	spin_lock_irq(&queue->cb_lock);
+	queue->cb = *cb;
+	spin_unlock_irq(&queue->cb_lock);
+}
+
+static int op_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
+{
+	struct ifcvf_vf *vf = to_vf(vdpa);
+	int irq;
+
+	mutex_lock(&vf->lock);
+	irq = ifcvf_irq_of(vf, idx);
+	mutex_unlock(&vf->lock);
+	return irq;
+}
+
+static void op_kick_vq(struct vdpa_device *vdpa, u16 idx)
+{
+	ifcvf_hw_kick(to_vf(vdpa), idx);
+}
+
+/*
+ * A user may map a page of doorbells only if there is nothing else in that page: the whole of it has
+ * to be notify area.  Any other doorbell is reported with a size that is no page.
+ */
+static struct vdpa_notification_area op_get_vq_notification(struct vdpa_device *vdpa, u16 idx)
+{
+	const struct ifcvf_area *notify = &to_vf(vdpa)->area[IFCVF_NOTIFY];
+	phys_addr_t addr = to_queue(vdpa, idx)->doorbell_pa;
+	bool page = PAGE_ALIGNED(addr) && addr + PAGE_SIZE <= notify->pa + notify->len;
+
+	return (struct vdpa_notification_area) {
+		.addr = addr,
+		.size = page ? PAGE_SIZE : sizeof(__le16),
+	};
+}
+
+static u16 op_get_vq_size(struct vdpa_device *vdpa, u16 idx)
+{
+	return idx < to_vf(vdpa)->nr_queues ? to_queue(vdpa, idx)->max_size : 0;
+}
+
+/* The largest of all queues; the others are held to op_get_vq_size(). */
+static u16 op_get_vq_num_max(struct vdpa_device *vdpa)
+{
+	const struct ifcvf_vf *vf = to_vf(vdpa);
+	u16 i, most = 0;
+
+	for (i = 0; i < vf->nr_queues; i++)
+		most = max(most, vf->queues[i].max_size);
+	return most;
+}
+
+static u32 op_get_vq_align(struct vdpa_device *vdpa)
+{
+	return QUEUE_ALIGN;
+}
+
+static u32 op_get_vq_group(struct vdpa_device *vdpa, u16 idx)
+{
+	return 0;
+}
+
+/* Identity and configuration */
+
+static u32 op_get_device_id(struct vdpa_device *vdpa)
+{
+	return to_vf(vdpa)->type->virtio_id;
+}
+
+static u32 op_get_vendor_id(struct vdpa_device *vdpa)
+{
+	return to_vf(vdpa)->pdev->subsystem_vendor;
+}
+
+static size_t op_get_config_size(struct vdpa_device *vdpa)
+{
+	return to_vf(vdpa)->config_len;
+}
+
+static void op_get_config(struct vdpa_device *vdpa, unsigned int off, void *buf, unsigned int len)
+{
+	ifcvf_hw_read_config(to_vf(vdpa), off, buf, len);
+}
+
+static void op_set_config(struct vdpa_device *vdpa, unsigned int off, const void *buf,
+			  unsigned int len)
+{
+	ifcvf_hw_write_config(to_vf(vdpa), off, buf, len);
+}
+
+static u32 op_get_generation(struct vdpa_device *vdpa)
+{
+	return ifcvf_hw_generation(to_vf(vdpa));
+}
+
+static void op_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
+{
+	struct ifcvf_vf *vf = to_vf(vdpa);
+
+	spin_lock_irq(&vf->config_cb_lock);
+	vf->config_cb = *cb;
+	spin_unlock_irq(&vf->config_cb_lock);
+}
+
+static const struct vdpa_config_ops ifcvf_ops = {
+	.get_status		= op_get_status,
+	.set_status		= op_set_status,
+	.reset			= op_reset,
+	.get_device_features	= op_get_device_features,
+	.set_driver_features	= op_set_driver_features,
+	.get_driver_features	= op_get_driver_features,
+	.set_vq_address		= op_set_vq_address,
+	.set_vq_num		= op_set_vq_num,
+	.set_vq_ready		= op_set_vq_ready,
+	.get_vq_ready		= op_get_vq_ready,
+	.set_vq_state		= op_set_vq_state,
+	.get_vq_state		= op_get_vq_state,
+	.set_vq_cb		= op_set_vq_cb,
+	.get_vq_irq		= op_get_vq_irq,
+	.kick_vq		= op_kick_vq,
+	.get_vq_notification	= op_get_vq_notification,
+#ifndef VDPA_NEEDS_EXT_OPS
+	.get_vq_size		= op_get_vq_size,
+#endif
+	.get_vq_num_max		= op_get_vq_num_max,
+	.get_vq_align		= op_get_vq_align,
+	.get_vq_group		= op_get_vq_group,
+	.get_device_id		= op_get_device_id,
+	.get_vendor_id		= op_get_vendor_id,
+	.get_config_size	= op_get_config_size,
+	.get_config		= op_get_config,
+	.set_config		= op_set_config,
+	.get_generation		= op_get_generation,
+	.set_config_cb		= op_set_config_cb,
+};
+
+#ifdef VDPA_NEEDS_EXT_OPS
+static const struct vdpa_ext_ops ifcvf_ext_ops = {
+	.get_vq_size = op_get_vq_size,
+};
+
+static int set_ext_ops(struct ifcvf_dev *dev)
+{
+	return vdpa_set_ext_ops(&dev->vdpa, &ifcvf_ext_ops);
+}
+#else
+static int set_ext_ops(struct ifcvf_dev *dev)
+{
+	return 0;
+}
+#endif
+
+int ifcvf_dev_create(struct ifcvf_vf *vf, const char *name, u64 features)
+{
+	struct ifcvf_dev *dev;
+	int ret;
+
+	ret = ifcvf_stop(vf);
+	if (ret)
+		return ret;
+	dev = vdpa_alloc_device(struct ifcvf_dev, vdpa, &vf->pdev->dev, &ifcvf_ops, 1, 1, name,
+				false);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	dev->vf = vf;
+	dev->features = features;
+	dev->vdpa.dma_dev = &vf->pdev->dev;
+	dev->vdpa.mdev = &vf->mgmt;
+	ret = set_ext_ops(dev);
+	if (ret)
+		goto put;
+	/* Its driver can be at work before the registration returns. */
+	vf->dev = dev;
+	ret = _vdpa_register_device(&dev->vdpa, vf->nr_queues);
+	if (ret)
+		goto forget;
+	return 0;
+
+forget:
+	vf->dev = NULL;
+put:
+	put_device(&dev->vdpa.dev);
+	return ret;
+}
