@@ -37,10 +37,10 @@
 
 static_assert(!IS_ENABLED(CONFIG_HIGHMEM));
 
-static unsigned int max_iotlb_entries;
-module_param(max_iotlb_entries, uint, 0644);
+static unsigned int max_iotlb_entries = UINT_MAX;
+module_param(max_iotlb_entries, uint, 0444);
 MODULE_PARM_DESC(max_iotlb_entries,
-		 "mappings that an address space holds; more fail with ENOSPC (0: no limit)");
+		 "mappings that an address space holds; more fail with ENOSPC (default: no limit)");
 
 /* Every physical address as itself, for queues of the kernel's own drivers; never changes. */
 static struct vhost_iotlb *identity;
@@ -50,7 +50,7 @@ int sim_iommu_init(void)
 {
 	int ret;
 
-	identity = vhost_iotlb_alloc(0, 0);
+	identity = vhost_iotlb_alloc(1, 0);
 	if (!identity)
 		return -ENOMEM;
 	ret = vhost_iotlb_add_range(identity, 0, S64_MAX, 0, VHOST_MAP_RW);
@@ -76,7 +76,7 @@ int sim_spaces_init(struct sim_device *sim)
 		return -ENOMEM;
 	for (i = 0; i < sim->kind->nspaces; i++) {
 		init_rwsem(&sim->spaces[i].sem);
-		vhost_iotlb_init(&sim->spaces[i].tlb, 0, 0);
+		vhost_iotlb_init(&sim->spaces[i].tlb, max_iotlb_entries, 0);
 	}
 	return 0;
 }
@@ -135,20 +135,6 @@ static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
 	swap(a->nmaps, b->nmaps);
 }
 
-static bool is_full(const struct vhost_iotlb *tlb)
-{
-	unsigned int limit = READ_ONCE(max_iotlb_entries);
-
-	return limit && tlb->nmaps >= limit;
-}
-
-static int add_mapping(struct vhost_iotlb *tlb, u64 first, u64 last, u64 pa, u32 perm)
-{
-	if (is_full(tlb))
-		return -ENOSPC;
-	return vhost_iotlb_add_range(tlb, first, last, pa, perm);
-}
-
 static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from)
 {
 	struct vhost_iotlb_map *map;
@@ -156,7 +142,7 @@ static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from)
 
 	for (map = vhost_iotlb_itree_first(from, 0, U64_MAX); map;
 	     map = vhost_iotlb_itree_next(map, 0, U64_MAX)) {
-		ret = add_mapping(to, map->start, map->last, map->addr, map->perm);
+		ret = vhost_iotlb_add_range(to, map->start, map->last, map->addr, map->perm);
 		if (ret)
 			return ret;
 	}
@@ -175,7 +161,7 @@ int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb 
 	ret = sim_fault(sim, SIM_FAULT_MAP);
 	if (ret)
 		return ret;
-	vhost_iotlb_init(&next, 0, 0);
+	vhost_iotlb_init(&next, max_iotlb_entries, 0);
 	ret = clone_tree(&next, iotlb);
 	if (!ret) {
 		down_write(&space->sem);
@@ -199,7 +185,7 @@ int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size,
 	if (ret)
 		return ret;
 	down_write(&space->sem);
-	ret = add_mapping(&space->tlb, iova, iova + size - 1, pa, perm);
+	ret = vhost_iotlb_add_range(&space->tlb, iova, iova + size - 1, pa, perm);
 	up_write(&space->sem);
 	return ret;
 }

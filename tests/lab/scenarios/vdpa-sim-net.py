@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A process drives a simulated NIC through /dev/vhost-vdpa-N.
+
+Numbered frames have to come back whole, each once and in order, through one pair and through
+several, while the device is suspended and resumed in mid-traffic, and while it is suspended, reset
+and begun again from the positions it reported.  Every control command has to answer and to filter as
+the specification says.
+
+*Limits*: the rate is that of an emulated machine: good for comparison on one host only.
+"""
+
+from pathlib import Path
+
+from qlab import simdrive
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="frames and control commands through a simulated NIC, suspended in mid-traffic",
+    time_limit=240,
+    needs=("kernel-modules",),
+    suites=("full",),
+    append="slub_debug=FZPU",
+    own_binaries=True,
+    variants={
+        "one": {"pairs": 1, "batch": "1"},
+        "pairs": {"pairs": 4, "batch": "1"},
+        "pieces": {"pairs": 2, "batch": "0"},
+    },
+    short=("pairs",),
+)
+
+FRAMES = 4000
+ROUNDS = 8
+
+
+def link_knob(lab: Lab, sim: simdrive.Sim) -> None:
+    """The link knob is seen in the configuration space."""
+    for state, bit in (("0", 0), ("1", 1)):
+        sim.knob("net0", "link").write_text(state, "ascii")
+        config = simdrive.answer("dev", "config", "show", "net0")["config"]["net0"]
+        shown = {key.strip(): value for key, value in config.items()}    # iproute2 says "link "
+        lab.check(shown.get("link") == ("up" if bit else "down"), f"link {state}: {shown}")
+
+
+def run(lab: Lab, pairs: int, batch: str) -> None:
+    """All of it."""
+    sim = simdrive.Sim(lab, "net", vdpa_sim=f"batch_mapping={batch}")
+    sim.add("net0", "mac", "52:54:00:11:22:33", *(["max_vqp", str(pairs)] if pairs > 1 else []))
+    lab.defer(lambda: sim.delete("net0"))
+    node: Path = sim.node("net0")
+    figures = simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS)
+    lab.check(figures["suspensions"] == ROUNDS, f"{figures}")
+    simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS, "reset")
+    if pairs > 1:
+        lab.figures |= simdrive.run(lab, "net", node, "ctrl", pairs)
+    lab.figures |= simdrive.run(lab, "net", node, "rate", pairs, 3)
+    link_knob(lab, sim)
