@@ -240,17 +240,38 @@ const struct message_row message_rows[] = {
 };
 
 static const char all_efault[] = "every error of a message becomes EFAULT there";
-static const char range_first[] = "the queue index is checked before the group's";
-static const char pointer_first[] = "numbers that it does not know are taken for queue ioctls";
+static const char owner_first[] = "numbers that it does not know are taken for queue ioctls";
+static const char not_checked[] = "not checked there";
 
+#define UNKNOWN(name)							\
+	{ name, "opened", EPERM, owner_first },				\
+	{ name, "not the owner", EPERM, owner_first }
+
+/* The first that fits counts. */
 const struct difference differences[] = {
+	UNKNOWN("VHOST_RESET_OWNER"),
+	{ "VHOST_RESET_OWNER", "*", EFAULT, owner_first },
+	UNKNOWN("VHOST_NET_SET_BACKEND"),
+	UNKNOWN("a number beyond the last"),
+	{ "a number beyond the last", "*", EFAULT, owner_first },
+	UNKNOWN("another driver's number"),
+	{ "another driver's number", "*", EFAULT, owner_first },
+	{ "VHOST_SET_VRING_NUM", "running", 0, "the size of a moving ring can be changed there" },
+	{ "VHOST_VDPA_SET_GROUP_ASID", "running", 0,
+	  "the space of a moving ring can be changed there" },
+	{ "VHOST_VDPA_SET_GROUP_ASID", "group 2^32 - 1", ENOBUFS,
+	  "the group is compared with the number of queues first" },
+	{ "UPDATE without access", "message", 0, not_checked },
+	{ "UPDATE with access 4", "message", 0, not_checked },
+	{ "INVALIDATE of nothing", "message", 0, not_checked },
+	{ "INVALIDATE of nothing at address 0", "message", 0,
+	  "taken for a range up to the last address: everything is unmapped there" },
+	{ "INVALIDATE over the end of addresses", "message", 0, not_checked },
+	{ "INVALIDATE in a space that has no mapping", "message", EFAULT,
+	  "a space is not there before it is used" },
+	{ "BATCH_END that the device refuses", "message", 0, "the device's error is dropped there" },
 	{ "message", "EINVAL", EFAULT, all_efault },
 	{ "message", "EEXIST", EFAULT, all_efault },
 	{ "message", "EPERM", EFAULT, all_efault },
-	{ "VHOST_SET_VRING_NUM", "running", 0, "the size of a moving ring can be changed there" },
-	{ "VHOST_SET_VRING_NUM", "twice the maximum", 0, "not checked" },
-	{ "VHOST_VDPA_SET_GROUP_ASID", "running", 0, "the space of a moving ring can be changed there" },
-	{ "VHOST_VDPA_SET_GROUP_ASID", "group 2^32 - 1", ENOBUFS, range_first },
-	{ "unknown", "*", EFAULT, pointer_first },
 	{ NULL }
 };

@@ -43,7 +43,6 @@ SCENARIO = Scenario(
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={"tree": {}, "incremental": {"batch_mapping": False}},
-    short=("tree",),
 )
 
 
