@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A simulated disk: what its files share.
+ *
+ *	vdpa_sim_blk_main.c	devices, configuration space, serving requests
+ *	vdpa_sim_blk_req.c	what a request is, without the kernel
+ *	vdpa_sim_blk_store.c	the contents
+ *
+ * Limits: see vdpa_sim_blk_main.c.
+ */
+#ifndef QEMU_LIVE_VDPA_SIM_BLK_H
+#define QEMU_LIVE_VDPA_SIM_BLK_H
+
+#include <linux/xarray.h>
+
+#include "sim.h"
+#include "vdpa_sim_blk_req.h"
+
+/* Contents of a disk: the pages that were written; what is not there reads as zeroes. */
+struct blk_store {
+	struct rw_semaphore sem;	/* for writing while pages go away */
+	struct xarray pages;		/* by index; protected by its own lock */
+};
+
+/* blk_store_*() return 0, -EFAULT for the driver's memory, -ENOMEM; bounds are the caller's. */
+void blk_store_init(struct blk_store *store);
+void blk_store_free(struct blk_store *store);
+int blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to);
+int blk_store_write(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *from);
+void blk_store_clear(struct blk_store *store, u64 offset, u64 len);
+
+#endif

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Simulated disks (module vdpa_sim_blk): management device "vdpasim_blk".
+ *
+ *	modprobe vdpa_sim_blk capacity_mib=256 num_queues=2
+ *	vdpa dev add name disk0 mgmtdev vdpasim_blk
+ *
+ * A disk lives in memory as long as its device does, resets included.  Each queue is a unit of its
+ * own; a request is done when its batch is, so nothing is in flight once the device is suspended, and
+ * a flush has nothing to wait for.
+ *
+ * Nothing is read or written before the whole request has been checked against the size of the disk
+ * and the room in its buffers.  A request that has no room for its status is given back untouched.
+ *
+ * Limits: size and number of queues are the same for all disks.
+ */
+#include <linux/module.h>
+#include <uapi/linux/vdpa.h>
+#include <uapi/linux/virtio_ids.h>
+
+#include "vdpa_sim_blk.h"
+
+#define MAX_QUEUES	16
+#define MAX_MIB		(1U << 20)
+
+static unsigned int capacity_mib = 64;
+module_param(capacity_mib, uint, 0444);
+MODULE_PARM_DESC(capacity_mib, "size of a disk, 1 to 1048576 MiB; memory is taken as it is written");
+
+static unsigned int num_queues = 1;
+module_param(num_queues, uint, 0444);
+MODULE_PARM_DESC(num_queues, "queues of a disk, 1 to 16");
+
+struct sim_blk {
+	struct sim_device sim;		/* first */
+	struct blk_store store;
+};
+
+static struct sim_blk *blk_of(struct sim_device *sim)
+{
+	return container_of(sim, struct sim_blk, sim);
+}
+
+#define ALL_FEATURES (SIM_FEATURES |				\
+		      BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |		\
+		      BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |		\
+		      BIT_ULL(VIRTIO_BLK_F_TOPOLOGY) |		\
+		      BIT_ULL(VIRTIO_BLK_F_FLUSH) |		\
+		      BIT_ULL(VIRTIO_BLK_F_MQ) |		\
+		      BIT_ULL(VIRTIO_BLK_F_DISCARD) |		\
+		      BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES))
+
+static u64 disk_sectors(void)
+{
+	return (u64)capacity_mib << (20 - BLK_SECTOR_SHIFT);
+}
+
+/* Serving requests; functions return a virtio_blk status. */
+
+static u8 status_of(int ret)
+{
+	return ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+static u8 clear_ranges(struct sim_blk *blk, const struct blk_limits *limits,
+		       const struct blk_request *req, struct sim_cursor *from)
+{
+	struct virtio_blk_discard_write_zeroes ranges[BLK_MAX_RANGES];
+	size_t count = req->len / sizeof(*ranges);
+	size_t i;
+
+	if (sim_read(from, ranges, req->len))
+		return VIRTIO_BLK_S_IOERR;
+	for (i = 0; i < count; i++)
+		if (!blk_range_is_good(limits, req->action, &ranges[i]))
+			return VIRTIO_BLK_S_IOERR;
+	for (i = 0; i < count; i++)
+		blk_store_clear(&blk->store, le64_to_cpu(ranges[i].sector) << BLK_SECTOR_SHIFT,
+				(u64)le32_to_cpu(ranges[i].num_sectors) << BLK_SECTOR_SHIFT);
+	return VIRTIO_BLK_S_OK;
+}
+
+static u8 put_id(struct sim_blk *blk, size_t room, struct sim_cursor *to)
+{
+	char id[VIRTIO_BLK_ID_BYTES] = { 0 };
+
+	strncpy(id, dev_name(&blk->sim.vdpa.dev), sizeof(id) - 1);
+	return status_of(sim_write(to, id, min(room, sizeof(id))));
+}
+
+static u8 perform(struct sim_blk *blk, const struct blk_limits *limits,
+		  const struct blk_request *req, struct sim_cursor *from, struct sim_cursor *to)
+{
+	switch (req->action) {
+	case BLK_READ:
+		return status_of(blk_store_read(&blk->store, req->offset, req->len, to));
+	case BLK_WRITE:
+		return status_of(blk_store_write(&blk->store, req->offset, req->len, from));
+	case BLK_FLUSH:
+		return VIRTIO_BLK_S_OK;
+	case BLK_ID:
+		return put_id(blk, req->len, to);
+	case BLK_DISCARD:
+	case BLK_ZERO:
+		return clear_ranges(blk, limits, req, from);
+	case BLK_REFUSE:
+		break;
+	}
+	return req->status;
+}
+
+static u8 take(struct sim_blk *blk, struct sim_queue *vq, size_t readable, size_t writable)
+{
+	struct blk_limits limits = {
+		.features = blk->sim.features,
+		.sectors = disk_sectors(),
+	};
+	struct virtio_blk_outhdr head;
+	struct sim_cursor from, to;
+	struct blk_request req;
+	u8 status;
+
+	if (readable < sizeof(head) || sim_fault(&blk->sim, SIM_FAULT_DATA))
+		return VIRTIO_BLK_S_IOERR;
+	sim_cursor_init(&from, vq, &vq->in);
+	sim_cursor_init(&to, vq, &vq->out);
+	if (sim_read(&from, &head, sizeof(head)))
+		return VIRTIO_BLK_S_IOERR;
+	req = blk_parse(&limits, &head, readable, writable);
+	status = perform(blk, &limits, &req, &from, &to);
+	if (status == VIRTIO_BLK_S_OK)
+		vq->stats.bytes += req.len;
+	return status;
+}
+
+/* The status is the last byte that the driver wants written. */
+static void serve_one(struct sim_blk *blk, struct sim_queue *vq)
+{
+	size_t writable = sim_iov_bytes(&vq->out);
+	struct sim_cursor end;
+	u32 written = 0;
+	u8 status;
+
+	vq->stats.requests++;
+	if (!writable) {
+		vq->stats.errors++;
+		sim_queue_complete(vq, 0);
+		return;
+	}
+	status = take(blk, vq, sim_iov_bytes(&vq->in), writable);
+	if (status != VIRTIO_BLK_S_OK)
+		vq->stats.errors++;
+	sim_cursor_init(&end, vq, &vq->out);
+	if (!sim_skip(&end, writable - 1) && !sim_write(&end, &status, sizeof(status)))
+		written = min_t(size_t, writable, U32_MAX);
+	sim_queue_complete(vq, written);
+}
+
+static bool blk_serve(struct sim_unit *unit)
+{
+	struct sim_queue *vq = unit->queues;
+	int i;
+
+	if (!vq->active)
+		return false;
+	sim_queue_hush(vq);
+	for (i = 0; i < SIM_BATCH; i++) {
+		if (sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
+			return !sim_queue_listen(vq);
+		serve_one(blk_of(unit->sim), vq);
+	}
+	return true;
+}
+
+/* The device. */
+
+static void blk_start(struct sim_device *sim)
+{
+}
+
+static void blk_reset(struct sim_device *sim)
+{
+}
+
+#define LE(bits, value) ((__force __virtio##bits)cpu_to_le##bits(value))
+
+static void blk_get_config(struct sim_device *sim, void *buf)
+{
+	struct virtio_blk_config *config = buf;
+
+	config->capacity = LE(64, disk_sectors());
+	config->seg_max = LE(32, 128);
+	config->blk_size = LE(32, 1 << BLK_SECTOR_SHIFT);
+	config->min_io_size = LE(16, 1);
+	config->opt_io_size = LE(32, PAGE_SIZE >> BLK_SECTOR_SHIFT);
+	config->num_queues = LE(16, sim->nqueues);
+	config->max_discard_sectors = LE(32, BLK_MAX_RANGE_SECTORS);
+	config->max_discard_seg = LE(32, BLK_MAX_RANGES);
+	config->discard_sector_alignment = LE(32, 1);
+	config->max_write_zeroes_sectors = LE(32, BLK_MAX_RANGE_SECTORS);
+	config->max_write_zeroes_seg = LE(32, BLK_MAX_RANGES);
+	config->write_zeroes_may_unmap = 1;
+}
+
+static int blk_put_stats(struct sim_queue *vq, struct sk_buff *msg)
+{
+	return sim_put_stat(msg, "requests", vq->stats.requests) ?:
+	       sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
+	       sim_put_stat(msg, "errors", vq->stats.errors);
+}
+
+static void blk_destroy(struct sim_device *sim)
+{
+	blk_store_free(&blk_of(sim)->store);
+}
+
+static const struct sim_kind blk_kind = {
+	.device_id	 = VIRTIO_ID_BLOCK,
+	.size		 = sizeof(struct sim_blk),
+	.config_size	 = sizeof(struct virtio_blk_config),
+	.ngroups	 = 1,
+	.nspaces	 = 1,
+	.queues_per_unit = 1,
+	.serve		 = blk_serve,
+	.start		 = blk_start,
+	.reset		 = blk_reset,
+	.get_config	 = blk_get_config,
+	.put_stats	 = blk_put_stats,
+	.destroy	 = blk_destroy,
+};
+
+/* Management device. */
+
+static struct device *blk_parent;
+
+/* What to offer; 0 when that is not possible. */
+static u64 wanted_features(const struct vdpa_dev_set_config *config)
+{
+	u64 all = ALL_FEATURES & (num_queues > 1 ? U64_MAX : ~BIT_ULL(VIRTIO_BLK_F_MQ));
+
+	if (!(config->mask & BIT_ULL(VDPA_ATTR_DEV_FEATURES)))
+		return all;
+	if (config->device_features & ~all ||
+	    !(config->device_features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
+		return 0;
+	return config->device_features;
+}
+
+static int blk_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
+		       const struct vdpa_dev_set_config *config)
+{
+	u64 features = wanted_features(config);
+	struct sim_device *sim;
+	int ret;
+
+	if (!features)
+		return -EINVAL;
+	sim = sim_device_new(&blk_kind, blk_parent, name, num_queues);
+	if (IS_ERR(sim))
+		return PTR_ERR(sim);
+	blk_store_init(&blk_of(sim)->store);
+	sim->offered = features;
+	ret = sim_device_register(sim, mgmt);
+	if (ret)
+		sim_device_drop(sim);
+	return ret;
+}
+
+static void blk_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
+{
+	sim_device_unregister(sim_of(vdpa));
+}
+
+static const struct vdpa_mgmtdev_ops blk_mgmt_ops = {
+	.dev_add = blk_dev_add,
+	.dev_del = blk_dev_del,
+};
+
+static struct virtio_device_id blk_ids[] = {
+	{ VIRTIO_ID_BLOCK, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+
+static struct vdpa_mgmt_dev blk_mgmt = {
+	.ops			= &blk_mgmt_ops,
+	.id_table		= blk_ids,
+	.config_attr_mask	= BIT_ULL(VDPA_ATTR_DEV_FEATURES),
+	.supported_features	= ALL_FEATURES,
+};
+
+static int __init blk_init(void)
+{
+	int ret;
+
+	if (!num_queues || num_queues > MAX_QUEUES || !capacity_mib || capacity_mib > MAX_MIB)
+		return -EINVAL;
+	blk_parent = root_device_register("vdpasim_blk");
+	if (IS_ERR(blk_parent))
+		return PTR_ERR(blk_parent);
+	blk_mgmt.device = blk_parent;
+	blk_mgmt.max_supported_vqs = num_queues;
+	ret = vdpa_mgmtdev_register(&blk_mgmt);
+	if (ret)
+		root_device_unregister(blk_parent);
+	return ret;
+}
+module_init(blk_init);
+
+/* Unregistering the management device deletes its devices. */
+static void __exit blk_exit(void)
+{
+	vdpa_mgmtdev_unregister(&blk_mgmt);
+	root_device_unregister(blk_parent);
+}
+module_exit(blk_exit);
+
+MODULE_DESCRIPTION("vDPA simulator, block devices");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Requests of a simulated disk (virtio 1.2, 5.2.6).
+ *
+ *	readable	[head, 16 bytes][data]
+ *	writable	[data][status, 1 byte]
+ *
+ * A request type is a row of a table: the feature it needs, which way its data goes, and what else is
+ * to be checked.  Whatever does not fit is refused: VIRTIO_BLK_S_UNSUPP for what the device does not
+ * know or the driver did not negotiate, VIRTIO_BLK_S_IOERR for the rest.
+ *
+ * Limits: no secure erase, no zones, no lifetime.
+ */
+#include "vdpa_sim_blk_req.h"
+
+#ifdef __KERNEL__
+#include <linux/kernel.h>
+#include <asm/byteorder.h>
+#else
+#include <endian.h>
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define le32_to_cpu le32toh
+#define le64_to_cpu le64toh
+#define __force
+#endif
+
+#define NO_FEATURE	64
+
+enum data {
+	DATA_NONE,			/* none is wanted; some is ignored */
+	DATA_IN,			/* to the driver, whole sectors of the disk */
+	DATA_OUT,			/* from the driver, whole sectors of the disk */
+	DATA_ANSWER,			/* to the driver, anything */
+	DATA_RANGES,			/* from the driver */
+};
+
+static const struct row {
+	__u32 type;
+	unsigned int feature;
+	enum blk_action action;
+	enum data data;
+} rows[] = {
+	{ VIRTIO_BLK_T_IN, NO_FEATURE, BLK_READ, DATA_IN },
+	{ VIRTIO_BLK_T_OUT, NO_FEATURE, BLK_WRITE, DATA_OUT },
+	{ VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_F_FLUSH, BLK_FLUSH, DATA_NONE },
+	{ VIRTIO_BLK_T_GET_ID, NO_FEATURE, BLK_ID, DATA_ANSWER },
+	{ VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_F_DISCARD, BLK_DISCARD, DATA_RANGES },
+	{ VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, BLK_ZERO, DATA_RANGES },
+};
+
+static struct blk_request refused(__u8 status)
+{
+	return (struct blk_request) { .action = BLK_REFUSE, .status = status };
+}
+
+static bool on_disk(const struct blk_limits *limits, __u64 sector, __u64 count)
+{
+	return sector <= limits->sectors && count <= limits->sectors - sector;
+}
+
+static bool whole_sectors(const struct blk_limits *limits, __u64 sector, size_t len)
+{
+	return !(len & ((1 << BLK_SECTOR_SHIFT) - 1)) &&
+	       on_disk(limits, sector, len >> BLK_SECTOR_SHIFT);
+}
+
+static bool whole_ranges(size_t len)
+{
+	const size_t one = sizeof(struct virtio_blk_discard_write_zeroes);
+
+	return len && !(len % one) && len / one <= BLK_MAX_RANGES;
+}
+
+static const struct row *find_row(__u32 type)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].type == type)
+			return &rows[i];
+	return NULL;
+}
+
+/**
+ * blk_parse - what is to be done
+ * @limits:   of the device
+ * @head:     the first bytes that the driver gave
+ * @readable: bytes that the driver gave, @head among them: at least as many as it has
+ * @writable: bytes that the driver wants written, the status among them: at least one
+ *
+ * Return: the request; data that it says is there, is there.
+ */
+struct blk_request blk_parse(const struct blk_limits *limits,
+			     const struct virtio_blk_outhdr *head, size_t readable,
+			     size_t writable)
+{
+	const struct row *row = find_row(le32_to_cpu((__force __le32)head->type));
+	__u64 sector = le64_to_cpu((__force __le64)head->sector);
+	struct blk_request req = { .status = VIRTIO_BLK_S_OK };
+	size_t out = readable - sizeof(*head);
+	size_t in = writable - 1;
+	bool good = true;
+
+	if (!row || (row->feature != NO_FEATURE && !(limits->features >> row->feature & 1)))
+		return refused(VIRTIO_BLK_S_UNSUPP);
+	req.action = row->action;
+	switch (row->data) {
+	case DATA_NONE:
+		break;
+	case DATA_IN:
+	case DATA_OUT:
+		req.len = row->data == DATA_IN ? in : out;
+		good = whole_sectors(limits, sector, req.len);
+		req.offset = sector << BLK_SECTOR_SHIFT;
+		break;
+	case DATA_ANSWER:
+		req.len = in;
+		break;
+	case DATA_RANGES:
+		req.len = out;
+		good = whole_ranges(out);
+		break;
+	}
+	return good ? req : refused(VIRTIO_BLK_S_IOERR);
+}
+
+/* One range of a discard or write zeroes request; flags must be ones that the request has. */
+bool blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
+		       const struct virtio_blk_discard_write_zeroes *range)
+{
+	__u32 known = action == BLK_ZERO ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
+	__u32 count = le32_to_cpu(range->num_sectors);
+
+	return !(le32_to_cpu(range->flags) & ~known) && count <= BLK_MAX_RANGE_SECTORS &&
+	       on_disk(limits, le64_to_cpu(range->sector), count);
+}
