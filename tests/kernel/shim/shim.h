@@ -294,5 +294,8 @@ static inline void list_del(struct list_head *item)
 	     pos = after)
 
 #include "interval-tree.h"
+#ifdef SHIM_FOR_BASE
+#include "base.h"
+#endif
 
 #endif
