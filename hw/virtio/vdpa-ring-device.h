@@ -61,10 +61,11 @@ typedef void (*VdpaWritten)(void *opaque, uint64_t log, uint64_t len);
 typedef struct VdpaDeviceDone {
     uint32_t token;             /* as add() took it */
     uint32_t len;               /* bytes written; 0 if it could write none */
+    bool len_ignored;           /* could write none and says it did */
 } VdpaDeviceDone;
 
 /*
- * A ring of @num descriptors, a power of two of at most VDPA_RING_MAX.
+ * A ring of @num descriptors, a power of two to 32,768.
  * @written may be NULL.  The memory stays the caller's and must outlive the
  * ring.  NULL if @num is not fit.
  */

@@ -6,9 +6,8 @@
  * Takes descriptor chains from a ring in guest memory and gives them back.
  * The guest may write anything anywhere at any time: every index, length and
  * address is read once, checked, and used from the copy.  What does not hold
- * breaks the ring: vdpa_ring_guest_broken() says why, every later call does
- * nothing and returns -EPROTO (-EFAULT when memory could not be reached the
- * first time), and nothing else is affected.
+ * breaks the ring: vdpa_ring_guest_broken() says why, that call and all later
+ * ones return -EPROTO and do nothing, and nothing else is affected.
  *
  * Life cycle
  *
@@ -26,9 +25,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most descriptors that a ring or an indirect table is taken to have. */
-#define VDPA_RING_MAX 32768
-
 /* How guest memory is reached.  Addresses are what the driver writes: guest-
  * physical, or IOVAs of the guest's own IOMMU. */
 typedef struct VdpaGuestOps {
@@ -42,8 +38,9 @@ typedef struct VdpaGuestOps {
                  uint64_t *log);
 
     /*
-     * Copies from, to guest memory.  0 or -errno.  write() marks what it
-     * wrote dirty itself.  A reader sees 2 and 4 byte accesses whole.
+     * Copies from, to guest memory where ram() has no answer.  0 or -errno.
+     * write() marks what it wrote dirty itself.  Accesses of 2, 4 and 8 bytes
+     * are whole; each call is a full memory barrier.
      */
     int (*read)(void *opaque, uint64_t addr, void *to, size_t len);
     int (*write)(void *opaque, uint64_t addr, const void *from, size_t len);
@@ -73,7 +70,7 @@ typedef struct VdpaGuestChain {
 /* Where a ring is and what its two sides agreed on. */
 typedef struct VdpaGuestLayout {
     uint64_t desc, avail, used; /* addresses for VdpaGuestOps */
-    uint16_t num;               /* descriptors: a power of two */
+    uint16_t num;               /* descriptors: a power of two, to 32,768 */
     bool event_idx;             /* VIRTIO_RING_F_EVENT_IDX */
     bool indirect;              /* VIRTIO_RING_F_INDIRECT_DESC */
 } VdpaGuestLayout;
@@ -92,7 +89,10 @@ void vdpa_ring_guest_free(VdpaRingGuest *ring);
 int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
                           uint16_t avail_idx, uint16_t used_idx);
 
-/* Serves it no more; pointers that ops->ram() gave are forgotten. */
+/*
+ * Serves it no more: flushes, asks the guest to kick whoever serves it next,
+ * forgets the pointers that ops->ram() gave.
+ */
 void vdpa_ring_guest_stop(VdpaRingGuest *ring);
 
 /* Asks ops->ram() again: guest memory was remapped.  0 or -EFAULT. */
@@ -101,7 +101,14 @@ int vdpa_ring_guest_remap(VdpaRingGuest *ring);
 /* Takes the next chain: 1, or 0 (there is none), or -errno (broken). */
 int vdpa_ring_guest_pop(VdpaRingGuest *ring, VdpaGuestChain *chain);
 
-/* Undoes the last pop, which must have returned 1, before any other call. */
+/*
+ * The same for chain @head, without regard to the available ring: it was
+ * taken from there in the ring's earlier life and not given back.
+ */
+int vdpa_ring_guest_take(VdpaRingGuest *ring, uint16_t head,
+                         VdpaGuestChain *chain);
+
+/* Undoes the last pop or take, which returned 1, before any other call. */
 void vdpa_ring_guest_unpop(VdpaRingGuest *ring);
 
 /* How many chains wait; 0 when broken. */
@@ -109,7 +116,8 @@ unsigned vdpa_ring_guest_waiting(VdpaRingGuest *ring);
 
 /*
  * Gives chain @head back with @len bytes written.  The guest sees it after
- * the next flush().  Chains may be given back in any order.
+ * the next flush().  Chains may be given back in any order.  0, -EINVAL (it
+ * is not taken), -EPROTO.
  */
 int vdpa_ring_guest_push(VdpaRingGuest *ring, uint16_t head, uint32_t len);
 
@@ -140,9 +148,10 @@ uint16_t vdpa_ring_guest_avail_idx(const VdpaRingGuest *ring);
 uint16_t vdpa_ring_guest_used_idx(const VdpaRingGuest *ring);
 
 /*
- * Writes @heads into the available ring's @n slots that end just before its
+ * Writes @heads into the available ring's @n slots that end just before the
  * next index, and steps back by as many: whoever serves the ring next finds
- * them first.  See "Rewinding" in vdpa-shadow-ring.c.  0 or -errno.
+ * them first.  They are no longer taken.  See "Rewinding" in
+ * vdpa-shadow-ring.c.  0 or -errno.
  */
 int vdpa_ring_guest_rewind(VdpaRingGuest *ring, const uint16_t *heads,
                            unsigned n);

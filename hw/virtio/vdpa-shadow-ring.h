@@ -64,7 +64,7 @@ typedef struct VdpaShadowOps {
 enum {
     VDPA_SHADOW_KICK = 1,       /* kick the device */
     VDPA_SHADOW_CALL = 2,       /* interrupt the guest */
-    VDPA_SHADOW_MORE = 4,       /* the budget ran out: call again, soon */
+    VDPA_SHADOW_MORE = 4,       /* the budget ran out: the same call again */
 };
 
 /* Where a ring stopped. */
@@ -116,7 +116,8 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
 /*
  * Ends it.  The device must not touch its ring any more, and complete() must
  * have been called since.  Fills @state (may be NULL); a broken ring's is
- * where it was.
+ * where it was.  Whoever serves the guest's ring next is to be kicked once,
+ * and the guest interrupted once: neither knows what the other did meanwhile.
  */
 void vdpa_shadow_ring_stop(VdpaShadowRing *ring, VdpaShadowState *state);
 
@@ -129,13 +130,13 @@ void vdpa_shadow_ring_stop(VdpaShadowRing *ring, VdpaShadowState *state);
 int vdpa_shadow_ring_rewind(VdpaShadowRing *ring);
 
 /*
- * Gives up to @budget chains (0: no limit) to the device.  VDPA_SHADOW_*, or
- * -errno: broken.
+ * Gives up to @budget chains (0: as many as the device's ring has
+ * descriptors) to the device.  VDPA_SHADOW_*, or -errno: broken.
  */
 int vdpa_shadow_ring_forward(VdpaShadowRing *ring, unsigned budget);
 
 /*
- * Gives up to @budget chains (0: no limit) back to the guest, then forwards
+ * Gives up to @budget chains (0: as above) back to the guest, then forwards
  * what had no room before.  VDPA_SHADOW_*, or -errno: broken.
  */
 int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget);

@@ -1,0 +1,365 @@
+/*
+ * vDPA: which memory a device sees at which I/O virtual address
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * Each map is in up to three indexes (vdpa-interval.c), one for each kind of
+ * address, so that every direction is one descent of a balanced tree:
+ *
+ *   by IOVA   no overlaps; also where vdpa_iova_alloc() looks for holes
+ *   by GPA    no overlaps; maps of guest RAM only
+ *   by HVA    overlaps allowed, ordered by (hva, iova): aliases
+ *
+ * Who asks for what: the memory listener adds and removes by IOVA; a shadow
+ * ring asks for every descriptor of the guest, by GPA or, where the guest has
+ * an IOMMU, by IOVA; whoever unmaps memory of its own asks by HVA.
+ *
+ * Guest RAM is best put at IOVA = GPA, with vdpa_iova_add(): a device that
+ * the guest drives directly then finds the guest's own addresses, and the same
+ * maps serve when its rings are shadowed.  Rings of ours go to the top of the
+ * range, with vdpa_iova_alloc() and a window that is top_down, where no RAM
+ * will be plugged in later.
+ *
+ * Nothing changes until a call is known to succeed.
+ *
+ * Failures: what does not fit is refused, with an errno that says which way.
+ *
+ * Limits: about 300 bytes a map.  A map of all 2^64 bytes cannot be said.
+ * Neighbouring maps are not merged: the kernel was told of them one by one,
+ * and will be told so again when they go.
+ */
+#include "hw/virtio/vdpa-iova.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <glib.h>
+
+#include "hw/virtio/vdpa-interval.h"
+
+typedef struct Entry {
+    VdpaIovaMap map;
+    VdpaInterval by_iova;
+    VdpaInterval by_gpa;        /* in its index unless gpa is NONE */
+    VdpaInterval by_hva;        /* in its index unless hva is NONE */
+} Entry;
+
+struct VdpaIovaTable {
+    uint64_t first, last;
+    uint64_t page_mask;         /* low bits that have to be 0 */
+    VdpaIntervals by_iova, by_gpa, by_hva;
+    size_t count;
+    uint64_t bytes;
+};
+
+#define ENTRY_OF(node, index) \
+    ((node) ? (Entry *)((char *)(node) - offsetof(Entry, index)) : NULL)
+#define MAP_OF(node, index) \
+    ((node) ? &ENTRY_OF(node, index)->map : NULL)
+
+static bool is_power_of_two(uint64_t value)
+{
+    return value && !(value & (value - 1));
+}
+
+VdpaIovaTable *vdpa_iova_new(uint64_t first, uint64_t last,
+                             uint64_t page_size)
+{
+    VdpaIovaTable *table = g_new0(VdpaIovaTable, 1);
+
+    assert(is_power_of_two(page_size) && first <= last);
+    table->first = first;
+    table->last = last;
+    table->page_mask = page_size - 1;
+    return table;
+}
+
+void vdpa_iova_free(VdpaIovaTable *table)
+{
+    if (table) {
+        vdpa_iova_clear(table);
+        g_free(table);
+    }
+}
+
+/* Whether [@start, @start + @size) is in whole pages and does not wrap. */
+static bool range_fit(const VdpaIovaTable *table, uint64_t start,
+                      uint64_t size)
+{
+    return !((start | size) & table->page_mask) && size &&
+           size - 1 <= UINT64_MAX - start;
+}
+
+/* Whether all but its IOVA make sense of @map. */
+static bool map_fit(const VdpaIovaTable *table, const VdpaIovaMap *map)
+{
+    bool reserved = map->hva == VDPA_IOVA_NONE;
+
+    if (reserved != !map->perm || map->perm & ~VDPA_IOVA_RW) {
+        return false;
+    }
+    if (reserved && map->gpa != VDPA_IOVA_NONE) {
+        return false;
+    }
+    return (reserved || range_fit(table, map->hva, map->size)) &&
+           (map->gpa == VDPA_IOVA_NONE ||
+            range_fit(table, map->gpa, map->size));
+}
+
+static bool taken(const VdpaIntervals *index, uint64_t start, uint64_t size)
+{
+    const VdpaInterval *next = vdpa_intervals_at_or_above(index, start);
+
+    return next && next->first <= start + (size - 1);
+}
+
+static bool gpa_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
+{
+    return map->gpa != VDPA_IOVA_NONE &&
+           taken(&table->by_gpa, map->gpa, map->size);
+}
+
+static void index_insert(VdpaIntervals *index, VdpaInterval *node,
+                         uint64_t start, const VdpaIovaMap *map)
+{
+    if (start != VDPA_IOVA_NONE) {
+        node->first = start;
+        node->last = start + (map->size - 1);
+        node->tie = map->iova;
+        vdpa_intervals_insert(index, node);
+    }
+}
+
+static void account(VdpaIovaTable *table, const VdpaIovaMap *map, int sign)
+{
+    table->count += sign;
+    if (map->perm) {
+        table->bytes += sign * map->size;
+    }
+}
+
+static void enter(VdpaIovaTable *table, const VdpaIovaMap *map)
+{
+    Entry *entry = g_new0(Entry, 1);
+
+    entry->map = *map;
+    index_insert(&table->by_iova, &entry->by_iova, map->iova, map);
+    index_insert(&table->by_gpa, &entry->by_gpa, map->gpa, map);
+    index_insert(&table->by_hva, &entry->by_hva, map->hva, map);
+    account(table, map, 1);
+}
+
+static void leave(VdpaIovaTable *table, Entry *entry)
+{
+    vdpa_intervals_remove(&table->by_iova, &entry->by_iova);
+    if (entry->map.gpa != VDPA_IOVA_NONE) {
+        vdpa_intervals_remove(&table->by_gpa, &entry->by_gpa);
+    }
+    if (entry->map.hva != VDPA_IOVA_NONE) {
+        vdpa_intervals_remove(&table->by_hva, &entry->by_hva);
+    }
+    account(table, &entry->map, -1);
+    g_free(entry);
+}
+
+int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
+{
+    if (!range_fit(table, map->iova, map->size) || !map_fit(table, map)) {
+        return -EINVAL;
+    }
+    if (map->iova < table->first ||
+        map->iova + (map->size - 1) > table->last) {
+        return -ERANGE;
+    }
+    if (taken(&table->by_iova, map->iova, map->size) ||
+        gpa_taken(table, map)) {
+        return -EEXIST;
+    }
+    enter(table, map);
+    return 0;
+}
+
+int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
+                    const VdpaIovaWindow *window)
+{
+    const VdpaIovaWindow whole = { .first = 0, .last = UINT64_MAX };
+    VdpaPlace place = { .size = map->size };
+
+    window = window ? window : &whole;
+    place.first = MAX(window->first, table->first);
+    place.last = MIN(window->last, table->last);
+    place.align = MAX(window->align, table->page_mask + 1);
+    place.top_down = window->top_down;
+    if (!range_fit(table, 0, map->size) || !map_fit(table, map) ||
+        !is_power_of_two(place.align)) {
+        return -EINVAL;
+    }
+    if (gpa_taken(table, map)) {
+        return -EEXIST;
+    }
+    if (!vdpa_intervals_place(&table->by_iova, &place, &map->iova)) {
+        return -ENOSPC;
+    }
+    enter(table, map);
+    return 0;
+}
+
+int vdpa_iova_reserve(VdpaIovaTable *table, uint64_t iova, uint64_t size)
+{
+    const VdpaIovaMap map = {
+        .iova = iova,
+        .size = size,
+        .hva = VDPA_IOVA_NONE,
+        .gpa = VDPA_IOVA_NONE,
+    };
+
+    return vdpa_iova_add(table, &map);
+}
+
+int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
+{
+    Entry *entry = ENTRY_OF(vdpa_intervals_find(&table->by_iova, iova),
+                            by_iova);
+
+    if (!entry || entry->map.iova != iova || entry->map.size != size) {
+        return -ENOENT;
+    }
+    leave(table, entry);
+    return 0;
+}
+
+void vdpa_iova_clear(VdpaIovaTable *table)
+{
+    while (table->by_iova.root) {
+        leave(table, ENTRY_OF(table->by_iova.root, by_iova));
+    }
+}
+
+const VdpaIovaMap *vdpa_iova_find(const VdpaIovaTable *table, uint64_t iova)
+{
+    return MAP_OF(vdpa_intervals_find(&table->by_iova, iova), by_iova);
+}
+
+const VdpaIovaMap *vdpa_iova_find_gpa(const VdpaIovaTable *table,
+                                      uint64_t gpa)
+{
+    return MAP_OF(vdpa_intervals_find(&table->by_gpa, gpa), by_gpa);
+}
+
+const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
+                                      uint64_t hva,
+                                      const VdpaIovaMap *after)
+{
+    const VdpaInterval *last = NULL;
+
+    if (after) {
+        last = &((const Entry *)((const char *)after -
+                                 offsetof(Entry, map)))->by_hva;
+    }
+    return MAP_OF(vdpa_intervals_holding(&table->by_hva, hva, last), by_hva);
+}
+
+const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
+                                         uint64_t iova)
+{
+    const VdpaInterval *node = vdpa_intervals_at_or_above(&table->by_iova,
+                                                          iova);
+
+    if (node && node->first < iova) {
+        return vdpa_iova_next(table, MAP_OF(node, by_iova));
+    }
+    return MAP_OF(node, by_iova);
+}
+
+const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table)
+{
+    return vdpa_iova_at_or_above(table, 0);
+}
+
+const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
+                                  const VdpaIovaMap *map)
+{
+    uint64_t last = map->iova + (map->size - 1);
+
+    return last == UINT64_MAX
+           ? NULL
+           : MAP_OF(vdpa_intervals_at_or_above(&table->by_iova, last + 1),
+                    by_iova);
+}
+
+static bool request_fit(uint64_t addr, uint64_t len)
+{
+    return len && len - 1 <= UINT64_MAX - addr;
+}
+
+/* Cuts the request of @len bytes to what @map has from @offset on. */
+static int fill_span(const VdpaIovaMap *map, uint64_t offset, uint64_t len,
+                     unsigned need, VdpaIovaSpan *span)
+{
+    if ((map->perm & need) != need) {
+        return -EACCES;
+    }
+    span->map = map;
+    span->iova = map->iova + offset;
+    span->hva = map->hva == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
+                                           : map->hva + offset;
+    span->gpa = map->gpa == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
+                                           : map->gpa + offset;
+    span->len = MIN(len, map->size - offset);
+    return 0;
+}
+
+int vdpa_iova_span(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
+                   unsigned need, VdpaIovaSpan *span)
+{
+    const VdpaIovaMap *map;
+
+    if (!request_fit(iova, len)) {
+        return -EINVAL;
+    }
+    map = vdpa_iova_find(table, iova);
+    return map ? fill_span(map, iova - map->iova, len, need, span) : -ENOENT;
+}
+
+int vdpa_iova_span_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
+                       unsigned need, VdpaIovaSpan *span)
+{
+    const VdpaIovaMap *map;
+
+    if (!request_fit(gpa, len)) {
+        return -EINVAL;
+    }
+    map = vdpa_iova_find_gpa(table, gpa);
+    return map ? fill_span(map, gpa - map->gpa, len, need, span) : -ENOENT;
+}
+
+/* The first alias that allows what is needed. */
+int vdpa_iova_span_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
+                       unsigned need, VdpaIovaSpan *span)
+{
+    const VdpaIovaMap *map;
+    int ret = -ENOENT;
+
+    if (!request_fit(hva, len)) {
+        return -EINVAL;
+    }
+    for (map = vdpa_iova_find_hva(table, hva, NULL); map;
+         map = vdpa_iova_find_hva(table, hva, map)) {
+        ret = fill_span(map, hva - map->hva, len, need, span);
+        if (!ret) {
+            break;
+        }
+    }
+    return ret;
+}
+
+size_t vdpa_iova_count(const VdpaIovaTable *table)
+{
+    return table->count;
+}
+
+uint64_t vdpa_iova_bytes(const VdpaIovaTable *table)
+{
+    return table->bytes;
+}

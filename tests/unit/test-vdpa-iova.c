@@ -1,0 +1,513 @@
+/*
+ * IOVA table: every answer is that of a list that is searched from end to end
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * The model is an array of maps.  Random calls go to both; results, errors,
+ * iteration and, now and then, all lookups around all edges must agree.  The
+ * address space is small, so that neighbours, overlaps, aliases and full
+ * tables happen all the time; a second world lies at the upper end of the
+ * 64-bit space.  The tree's own promises (height, order) are checked by what
+ * they are for: the number of nodes that a lookup can pass.
+ *
+ * Limits: speed is tests/bench's.
+ */
+#include <errno.h>
+#include <glib.h>
+
+#include "hw/virtio/vdpa-interval.h"
+#include "hw/virtio/vdpa-iova.h"
+
+#define PAGE 4096ull
+#define HVA 0x7f0000000000ull
+
+static VdpaIovaMap map_of(uint64_t iova, uint64_t size, uint64_t hva,
+                          uint64_t gpa)
+{
+    return (VdpaIovaMap) { iova, size, hva, gpa, VDPA_IOVA_RW };
+}
+
+/* --- cases ----------------------------------------------------------------- */
+
+static void test_empty(void)
+{
+    VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    VdpaIovaSpan span;
+
+    g_assert_null(vdpa_iova_find(t, 0));
+    g_assert_null(vdpa_iova_find_gpa(t, 0));
+    g_assert_null(vdpa_iova_find_hva(t, 0, NULL));
+    g_assert_null(vdpa_iova_first(t));
+    g_assert_cmpint(vdpa_iova_remove(t, 0, PAGE), ==, -ENOENT);
+    g_assert_cmpint(vdpa_iova_span(t, 0, 1, 0, &span), ==, -ENOENT);
+    g_assert_cmpuint(vdpa_iova_count(t), ==, 0);
+    vdpa_iova_free(t);
+    vdpa_iova_free(NULL);
+}
+
+static void test_refusals(void)
+{
+    static const struct {
+        VdpaIovaMap map;
+        int error;
+    } cases[] = {
+        { { PAGE, 0, HVA, 0, 3 }, -EINVAL },
+        { { PAGE + 1, PAGE, HVA, 0, 3 }, -EINVAL },
+        { { PAGE, PAGE + 1, HVA, 0, 3 }, -EINVAL },
+        { { PAGE, PAGE, HVA + 8, 0, 3 }, -EINVAL },
+        { { PAGE, PAGE, HVA, 8, 3 }, -EINVAL },
+        { { PAGE, PAGE, HVA, 0, 4 }, -EINVAL },
+        { { PAGE, PAGE, HVA, 0, 0 }, -EINVAL },
+        { { PAGE, PAGE, VDPA_IOVA_NONE, VDPA_IOVA_NONE, 3 }, -EINVAL },
+        { { PAGE, PAGE, VDPA_IOVA_NONE, 0, 0 }, -EINVAL },
+        { { -PAGE, 2 * PAGE, HVA, 0, 3 }, -EINVAL },
+        { { PAGE, 2 * PAGE, -PAGE, 0, 3 }, -EINVAL },
+        { { PAGE, 2 * PAGE, HVA, -PAGE, 3 }, -EINVAL },
+        { { 0, PAGE, HVA, 0, 3 }, -ERANGE },
+        { { 64 * PAGE, PAGE, HVA, 0, 3 }, -ERANGE },
+        { { 63 * PAGE, 2 * PAGE, HVA, 0, 3 }, -ERANGE },
+        { { 17 * PAGE, PAGE, HVA, 0, 3 }, -EEXIST },
+        { { 15 * PAGE, 2 * PAGE, HVA, 0, 3 }, -EEXIST },
+        { { 15 * PAGE, 9 * PAGE, HVA, 0, 3 }, -EEXIST },
+        { { 20 * PAGE, PAGE, HVA, 100 * PAGE, 3 }, -EEXIST },
+        { { 20 * PAGE, 2 * PAGE, HVA, 99 * PAGE, 3 }, -EEXIST },
+        { { 14 * PAGE, 2 * PAGE, HVA, 98 * PAGE, 3 }, 0 },
+        { { 18 * PAGE, 2 * PAGE, HVA, 102 * PAGE, 1 }, 0 },
+    };
+    VdpaIovaTable *t = vdpa_iova_new(PAGE, 64 * PAGE - 1, PAGE);
+    VdpaIovaMap first = map_of(16 * PAGE, 2 * PAGE, HVA, 100 * PAGE);
+
+    g_assert_cmpint(vdpa_iova_add(t, &first), ==, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_assert_cmpint(vdpa_iova_add(t, &cases[i].map), ==, cases[i].error);
+    }
+    g_assert_cmpuint(vdpa_iova_count(t), ==, 3);
+    g_assert_cmpuint(vdpa_iova_bytes(t), ==, 6 * PAGE);
+    vdpa_iova_free(t);
+}
+
+/* Two guest addresses of one piece of host memory. */
+static void test_aliases(void)
+{
+    VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    VdpaIovaMap low = map_of(0, 16 * PAGE, HVA, 0);
+    VdpaIovaMap high = map_of(64 * PAGE, 4 * PAGE, HVA + 8 * PAGE, 64 * PAGE);
+    const VdpaIovaMap *found;
+    VdpaIovaSpan span;
+
+    low.perm = VDPA_IOVA_READ;
+    g_assert_cmpint(vdpa_iova_add(t, &high), ==, 0);
+    g_assert_cmpint(vdpa_iova_add(t, &low), ==, 0);
+
+    found = vdpa_iova_find_hva(t, HVA + 9 * PAGE, NULL);
+    g_assert_cmpuint(found->iova, ==, 0);
+    found = vdpa_iova_find_hva(t, HVA + 9 * PAGE, found);
+    g_assert_cmpuint(found->iova, ==, 64 * PAGE);
+    g_assert_null(vdpa_iova_find_hva(t, HVA + 9 * PAGE, found));
+    found = vdpa_iova_find_hva(t, HVA + 12 * PAGE, NULL);
+    g_assert_cmpuint(found->iova, ==, 0);
+    g_assert_null(vdpa_iova_find_hva(t, HVA + 12 * PAGE, found));
+
+    /* The alias that may be written, where that is needed. */
+    g_assert_cmpint(vdpa_iova_span_hva(t, HVA + 9 * PAGE + 5, 8 * PAGE,
+                                       VDPA_IOVA_WRITE, &span), ==, 0);
+    g_assert_cmpuint(span.iova, ==, 65 * PAGE + 5);
+    g_assert_cmpuint(span.gpa, ==, 65 * PAGE + 5);
+    g_assert_cmpuint(span.len, ==, 3 * PAGE - 5);
+    g_assert_cmpint(vdpa_iova_span_hva(t, HVA, 1, VDPA_IOVA_WRITE, &span),
+                    ==, -EACCES);
+
+    g_assert_cmpint(vdpa_iova_remove(t, 0, 16 * PAGE), ==, 0);
+    g_assert_null(vdpa_iova_find_hva(t, HVA, NULL));
+    g_assert_nonnull(vdpa_iova_find_hva(t, HVA + 8 * PAGE, NULL));
+    vdpa_iova_free(t);
+}
+
+static void test_span(void)
+{
+    VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    VdpaIovaMap map = map_of(-16 * PAGE, 16 * PAGE, HVA, 4 * PAGE);
+    VdpaIovaSpan span;
+
+    g_assert_cmpint(vdpa_iova_add(t, &map), ==, 0);
+    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 1, 3, &span), ==, 0);
+    g_assert_cmpuint(span.len, ==, 1);
+    g_assert_cmpuint(span.hva, ==, HVA + 16 * PAGE - 1);
+    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 2, 3, &span), ==, -EINVAL);
+    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 0, 3, &span), ==, -EINVAL);
+    g_assert_cmpint(vdpa_iova_span_gpa(t, 19 * PAGE, 2 * PAGE, 3, &span),
+                    ==, 0);
+    g_assert_cmpuint(span.len, ==, PAGE);
+    g_assert_cmpuint(span.iova, ==, -PAGE);
+    g_assert_cmpint(vdpa_iova_span_gpa(t, 20 * PAGE, 1, 3, &span), ==,
+                    -ENOENT);
+    g_assert_null(vdpa_iova_next(t, vdpa_iova_first(t)));
+
+    g_assert_cmpint(vdpa_iova_reserve(t, 0, PAGE), ==, 0);
+    g_assert_cmpint(vdpa_iova_span(t, 5, 1, 1, &span), ==, -EACCES);
+    g_assert_cmpint(vdpa_iova_span(t, 5, 1, 0, &span), ==, 0);
+    g_assert_cmpuint(span.hva, ==, VDPA_IOVA_NONE);
+    g_assert_cmpuint(vdpa_iova_count(t), ==, 2);
+    g_assert_cmpuint(vdpa_iova_bytes(t), ==, 16 * PAGE);
+    vdpa_iova_free(t);
+}
+
+static void test_alloc_directions(void)
+{
+    VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    VdpaIovaWindow top = { .last = (1ull << 48) - 1, .top_down = true };
+    VdpaIovaWindow huge = { .last = UINT64_MAX, .align = 512 * PAGE };
+    VdpaIovaMap map = map_of(0, PAGE, HVA, VDPA_IOVA_NONE);
+
+    g_assert_cmpint(vdpa_iova_reserve(t, 0, 3 * PAGE), ==, 0);
+    g_assert_cmpint(vdpa_iova_alloc(t, &map, NULL), ==, 0);
+    g_assert_cmpuint(map.iova, ==, 3 * PAGE);
+    g_assert_cmpint(vdpa_iova_alloc(t, &map, &top), ==, 0);
+    g_assert_cmpuint(map.iova, ==, (1ull << 48) - PAGE);
+    g_assert_cmpint(vdpa_iova_alloc(t, &map, &top), ==, 0);
+    g_assert_cmpuint(map.iova, ==, (1ull << 48) - 2 * PAGE);
+    g_assert_cmpint(vdpa_iova_alloc(t, &map, &huge), ==, 0);
+    g_assert_cmpuint(map.iova, ==, 512 * PAGE);
+    huge.align = 3 * PAGE;
+    g_assert_cmpint(vdpa_iova_alloc(t, &map, &huge), ==, -EINVAL);
+    vdpa_iova_free(t);
+}
+
+/* 2^64 bytes less one page, and then that page. */
+static void test_alloc_everything(void)
+{
+    VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    VdpaIovaMap rest = map_of(0, PAGE, HVA, VDPA_IOVA_NONE);
+
+    g_assert_cmpint(vdpa_iova_reserve(t, 0, -PAGE), ==, 0);
+    g_assert_cmpint(vdpa_iova_alloc(t, &rest, NULL), ==, 0);
+    g_assert_cmpuint(rest.iova, ==, -PAGE);
+    g_assert_cmpint(vdpa_iova_alloc(t, &rest, NULL), ==, -ENOSPC);
+    vdpa_iova_free(t);
+}
+
+/* Neither order of insertion makes the tree deep. */
+static void test_balance(void)
+{
+    static const char orders[] = "up", *order;
+    enum { N = 1 << 14 };
+
+    for (order = orders; *order; order++) {
+        g_autofree VdpaInterval *nodes = g_new0(VdpaInterval, N);
+        VdpaIntervals set = {};
+
+        for (unsigned i = 0; i < N; i++) {
+            nodes[i].first = nodes[i].last = *order == 'u' ? i : N - 1 - i;
+            vdpa_intervals_insert(&set, &nodes[i]);
+        }
+        g_assert_cmpint(set.root->height, <=, 20);
+        for (unsigned i = 0; i < N - N / 16; i++) {
+            vdpa_intervals_remove(&set, &nodes[i]);
+        }
+        g_assert_cmpint(set.root->height, <=, 15);
+    }
+}
+
+/* --- the model ------------------------------------------------------------- */
+
+typedef struct World {
+    VdpaIovaTable *table;
+    uint64_t first, last;
+    GArray *model;              /* VdpaIovaMap, in no order */
+    GRand *rand;
+} World;
+
+#define MODEL(w, i) (&g_array_index((w)->model, VdpaIovaMap, i))
+
+static bool overlap(uint64_t a, uint64_t b, uint64_t a_size, uint64_t b_size)
+{
+    return a <= b + (b_size - 1) && b <= a + (a_size - 1);
+}
+
+static int model_check(World *w, const VdpaIovaMap *map)
+{
+    if (map->iova < w->first || map->iova + (map->size - 1) > w->last) {
+        return -ERANGE;
+    }
+    for (unsigned i = 0; i < w->model->len; i++) {
+        const VdpaIovaMap *old = MODEL(w, i);
+
+        if (overlap(old->iova, map->iova, old->size, map->size) ||
+            (old->gpa != VDPA_IOVA_NONE && map->gpa != VDPA_IOVA_NONE &&
+             overlap(old->gpa, map->gpa, old->size, map->size))) {
+            return -EEXIST;
+        }
+    }
+    return 0;
+}
+
+static bool model_same(const VdpaIovaMap *a, const VdpaIovaMap *b)
+{
+    return a->iova == b->iova && a->size == b->size && a->hva == b->hva &&
+           a->gpa == b->gpa && a->perm == b->perm;
+}
+
+static bool covers(uint64_t start, const VdpaIovaMap *map, uint64_t addr)
+{
+    return start != VDPA_IOVA_NONE && addr >= start &&
+           addr - start < map->size;
+}
+
+static void expect(const VdpaIovaMap *model, const VdpaIovaMap *found)
+{
+    if (!model) {
+        g_assert_null(found);
+        return;
+    }
+    g_assert_nonnull(found);
+    g_assert_true(model_same(model, found));
+}
+
+static gint by_hva(gconstpointer a, gconstpointer b)
+{
+    const VdpaIovaMap *x = *(VdpaIovaMap *const *)a;
+    const VdpaIovaMap *y = *(VdpaIovaMap *const *)b;
+
+    return x->hva != y->hva ? (x->hva < y->hva ? -1 : 1)
+                            : (x->iova < y->iova ? -1 : 1);
+}
+
+static void check_hva(World *w, uint64_t hva)
+{
+    g_autoptr(GPtrArray) model = g_ptr_array_new();
+    const VdpaIovaMap *found = NULL;
+
+    for (unsigned i = 0; i < w->model->len; i++) {
+        if (covers(MODEL(w, i)->hva, MODEL(w, i), hva)) {
+            g_ptr_array_add(model, MODEL(w, i));
+        }
+    }
+    g_ptr_array_sort(model, by_hva);
+    for (unsigned i = 0; i < model->len; i++) {
+        found = vdpa_iova_find_hva(w->table, hva, found);
+        expect(g_ptr_array_index(model, i), found);
+    }
+    g_assert_null(model->len ? vdpa_iova_find_hva(w->table, hva, found)
+                             : vdpa_iova_find_hva(w->table, hva, NULL));
+}
+
+static void check_lookups(World *w, uint64_t addr)
+{
+    const VdpaIovaMap *iova = NULL, *gpa = NULL, *above = NULL;
+
+    for (unsigned i = 0; i < w->model->len; i++) {
+        const VdpaIovaMap *map = MODEL(w, i);
+
+        iova = covers(map->iova, map, addr) ? map : iova;
+        gpa = covers(map->gpa, map, addr) ? map : gpa;
+        if (map->iova >= addr && (!above || map->iova < above->iova)) {
+            above = map;
+        }
+    }
+    expect(iova, vdpa_iova_find(w->table, addr));
+    expect(gpa, vdpa_iova_find_gpa(w->table, addr));
+    expect(above, vdpa_iova_at_or_above(w->table, addr));
+    check_hva(w, addr);
+}
+
+static void check_all(World *w)
+{
+    const VdpaIovaMap *map = vdpa_iova_first(w->table);
+    uint64_t bytes = 0;
+
+    g_assert_cmpuint(vdpa_iova_count(w->table), ==, w->model->len);
+    for (unsigned i = 0; i < w->model->len; i++) {
+        g_assert_nonnull(map);
+        map = vdpa_iova_next(w->table, map);
+        bytes += MODEL(w, i)->perm ? MODEL(w, i)->size : 0;
+        check_lookups(w, MODEL(w, i)->iova - 1);
+        check_lookups(w, MODEL(w, i)->iova + MODEL(w, i)->size);
+        check_lookups(w, MODEL(w, i)->hva + MODEL(w, i)->size - 1);
+    }
+    g_assert_null(map);
+    g_assert_cmpuint(vdpa_iova_bytes(w->table), ==, bytes);
+}
+
+static uint64_t pick(World *w, unsigned below)
+{
+    return g_rand_int_range(w->rand, 0, below);
+}
+
+static VdpaIovaMap random_map(World *w)
+{
+    uint64_t span = (w->last - w->first) / PAGE;
+    VdpaIovaMap map = {
+        .iova = w->first + (pick(w, span + 8) - 4) * PAGE,
+        .size = (1 + pick(w, pick(w, 8) ? 4 : 40)) * PAGE,
+        .hva = w->first + pick(w, span / 2) * PAGE,
+        .gpa = pick(w, 3) ? w->first + pick(w, span) * PAGE : VDPA_IOVA_NONE,
+        .perm = 1 + pick(w, 3),
+    };
+
+    /* What wraps is refused, which the cases above look at. */
+    if (map.iova + map.size - 1 < map.iova) {
+        map.iova -= map.size;
+    }
+    if (map.gpa != VDPA_IOVA_NONE && map.gpa + map.size - 1 < map.gpa) {
+        map.gpa = VDPA_IOVA_NONE;
+    }
+    return map;
+}
+
+static void step_add(World *w)
+{
+    VdpaIovaMap map = random_map(w);
+    int error = model_check(w, &map);
+
+    g_assert_cmpint(vdpa_iova_add(w->table, &map), ==, error);
+    if (!error) {
+        g_array_append_val(w->model, map);
+    }
+}
+
+/* The first fit, page by page. */
+static int model_alloc(World *w, VdpaIovaMap *map, const VdpaIovaWindow *win)
+{
+    uint64_t low = MAX(win->first, w->first), high = MIN(win->last, w->last);
+    uint64_t n = low > high ? 0 : (high - low) / PAGE + 1;
+    VdpaIovaMap try = *map;
+
+    for (uint64_t i = 0; i < n; i++) {
+        try.gpa = VDPA_IOVA_NONE;
+        try.iova = win->top_down ? high - (high - low) % PAGE - i * PAGE
+                                 : low + i * PAGE;
+        if (try.iova % MAX(win->align, PAGE) == 0 &&
+            try.iova + (try.size - 1) >= try.iova &&
+            try.iova + (try.size - 1) <= high && !model_check(w, &try)) {
+            map->iova = try.iova;
+            return 0;
+        }
+    }
+    return -ENOSPC;
+}
+
+static bool model_gpa_free(World *w, const VdpaIovaMap *map)
+{
+    for (unsigned i = 0; i < w->model->len; i++) {
+        if (MODEL(w, i)->gpa != VDPA_IOVA_NONE &&
+            map->gpa != VDPA_IOVA_NONE &&
+            overlap(MODEL(w, i)->gpa, map->gpa, MODEL(w, i)->size,
+                    map->size)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void step_alloc(World *w)
+{
+    uint64_t span = (w->last - w->first) / PAGE;
+    uint64_t from = pick(w, span);
+    VdpaIovaWindow window = {
+        .first = w->first + from * PAGE,
+        .last = w->first + (from + pick(w, span - from + 1)) * PAGE +
+                (PAGE - 1),
+        .align = pick(w, 3) ? 0 : PAGE << pick(w, 4),
+        .top_down = pick(w, 2),
+    };
+    VdpaIovaMap map = random_map(w), model;
+    int error;
+
+    model = map;
+    error = model_gpa_free(w, &map) ? model_alloc(w, &model, &window)
+                                    : -EEXIST;
+    g_assert_cmpint(vdpa_iova_alloc(w->table, &map, &window), ==, error);
+    if (!error) {
+        g_assert_cmphex(map.iova, ==, model.iova);
+        g_array_append_val(w->model, map);
+    }
+}
+
+static void step_remove(World *w)
+{
+    VdpaIovaMap map;
+    unsigned i;
+
+    if (!w->model->len) {
+        return;
+    }
+    i = pick(w, w->model->len);
+    map = *MODEL(w, i);
+    g_assert_cmpint(vdpa_iova_remove(w->table, map.iova, map.size + PAGE), ==,
+                    -ENOENT);
+    g_assert_cmpint(vdpa_iova_remove(w->table, map.iova + PAGE / 2, map.size),
+                    ==, -ENOENT);
+    g_assert_cmpint(vdpa_iova_remove(w->table, map.iova, map.size), ==, 0);
+    g_array_remove_index_fast(w->model, i);
+}
+
+static void run_model(uint64_t first, uint64_t last, unsigned steps)
+{
+    World w = {
+        .table = vdpa_iova_new(first, last, PAGE),
+        .first = first,
+        .last = last,
+        .model = g_array_new(false, false, sizeof(VdpaIovaMap)),
+        .rand = g_rand_new_with_seed(g_test_rand_int()),
+    };
+
+    for (unsigned i = 0; i < steps; i++) {
+        bool shrink = i / 500 % 2;
+        unsigned what = pick(&w, 8);
+
+        if (what < (shrink ? 5u : 2u)) {
+            step_remove(&w);
+        } else if (what == 7) {
+            step_alloc(&w);
+        } else {
+            step_add(&w);
+        }
+        check_lookups(&w, first + pick(&w, (last - first) / 64) * 64);
+        if (i % 100 == 0) {
+            check_all(&w);
+        }
+    }
+    g_rand_free(w.rand);
+    g_array_free(w.model, true);
+    vdpa_iova_free(w.table);
+}
+
+static void test_model(void)
+{
+    run_model(0, 512 * PAGE - 1, 40000);
+    run_model(64 * PAGE, 300 * PAGE - 1, 20000);
+}
+
+static void test_model_at_the_end(void)
+{
+    run_model(-512 * PAGE, UINT64_MAX, 40000);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } tests[] = {
+        { "empty", test_empty },
+        { "refusals", test_refusals },
+        { "aliases", test_aliases },
+        { "span", test_span },
+        { "alloc/directions", test_alloc_directions },
+        { "alloc/everything", test_alloc_everything },
+        { "balance", test_balance },
+        { "model", test_model },
+        { "model/end-of-the-address-space", test_model_at_the_end },
+    };
+
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strconcat("/vdpa-iova/", tests[i].name,
+                                            NULL);
+
+        g_test_add_func(path, tests[i].run);
+    }
+    return g_test_run();
+}
