@@ -14,16 +14,18 @@
 #include "vdpa_sim_blk_req.h"
 
 #ifdef __KERNEL__
-#include <linux/kernel.h>
+#include <linux/stddef.h>
 #include <asm/byteorder.h>
 #else
 #include <endian.h>
-#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define le32_to_cpu le32toh
 #define le64_to_cpu le64toh
+#ifndef __force
 #define __force
 #endif
+#endif
 
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 #define NO_FEATURE	64
 
 enum data {
@@ -75,7 +77,7 @@ static const struct row *find_row(__u32 type)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++)
+	for (i = 0; i < COUNT(rows); i++)
 		if (rows[i].type == type)
 			return &rows[i];
 	return NULL;

@@ -23,12 +23,12 @@
 #include "vdpa_sim_net_rules.h"
 
 #ifdef __KERNEL__
-#include <linux/kernel.h>
 #include <linux/string.h>
 #else
 #include <string.h>
-#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #endif
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
 
 #define HEAD_LEN	2		/* class and command, in front of all data */
 #define ANY_LEN		((size_t)-1)
@@ -226,7 +226,7 @@ __u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
 
 	if (len < HEAD_LEN)
 		return VIRTIO_NET_ERR;
-	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+	for (i = 0; i < COUNT(commands); i++) {
 		const struct command *row = &commands[i];
 
 		if (row->class != command[0] || row->cmd != command[1])
