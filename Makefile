@@ -5,7 +5,7 @@
 # asked for without make.  A tree that is not configured is configured with the defaults first.
 
 .DEFAULT_GOAL := all
-.PHONY: all build demo check bench stock fault graft install kernel clean distclean help
+.PHONY: all build demo check bench stock fault graft install kernel kernel-install clean distclean help
 MAKEFLAGS += --no-print-directory
 
 CONFIGURED := build/meson/build.ninja
@@ -51,6 +51,9 @@ kernel:
 	@$(DEPS) kernel
 	scripts/build-kernel
 
+kernel-install:
+	scripts/install-kernel $(KERNEL_INSTALL_ARGS)
+
 clean:
 	@for dir in build/qemu build/qemu-fault build/stock build/meson; do \
 	    if [ -f $$dir/build.ninja ]; then ninja -C $$dir -t clean; fi; \
@@ -85,6 +88,7 @@ help:
 # help: make graft                bring build/src up to date, build nothing
 # help: make install              into --prefix of configure; DESTDIR=... before it
 # help: make kernel               our kernel modules, for every kernel with headers (build/kernel)
+# help: make kernel-install       put them onto this machine by DKMS, as root (docs/kernel.md)
 # help: make clean                what was compiled; make distclean: all of build/
 # help:
 # help: Whatever the machine lacks is installed first, as root or by sudo; otherwise the one
