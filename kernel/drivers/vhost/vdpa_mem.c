@@ -190,9 +190,10 @@ static int files_check(struct vv_range *range)
 	return 0;
 }
 
+/* VM_SHARED is not set where the file was opened to read; such a one can be shared as well. */
 static bool is_shared_file(const struct vm_area_struct *vma)
 {
-	return vma->vm_file && (vma->vm_flags & VM_SHARED) &&
+	return vma->vm_file && (vma->vm_flags & VM_MAYSHARE) &&
 	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
 }
 

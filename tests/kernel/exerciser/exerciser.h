@@ -9,8 +9,9 @@
  *	cells.c		walks the tables, prints them
  *	life.c		what is no single call: processes, threads, pinned memory, removal, faults
  *	fuzz.c		random IOTLB messages against a model
+ *	kinds.c		devices of kinds that the simulator is not
  *
- * Limits: the device has to be the simulated network card of our vdpa_sim_net.
+ * Limits: the device of all but kinds.c has to be the simulated network card of our vdpa_sim_net.
  */
 #ifndef EXERCISER_H
 #define EXERCISER_H
@@ -147,6 +148,7 @@ const char *errno_name(int err);
 
 /* subject.c */
 void subject_add(struct subject *subject);
+void subject_learn(struct subject *subject);
 void subject_remove(struct subject *subject);
 bool subject_exists(const struct subject *subject);
 int subject_open(const struct subject *subject);
@@ -172,5 +174,9 @@ void walk_life(struct subject *subject);
 
 /* fuzz.c */
 void fuzz(struct subject *subject, uint64_t seed, unsigned int messages);
+
+/* kinds.c */
+void walk_files(struct subject *subject);
+void walk_platform(struct subject *subject);
 
 #endif

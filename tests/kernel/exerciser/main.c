@@ -3,11 +3,12 @@
  * exerciser: every ioctl of /dev/vhost-vdpa-N, in every state, with good and bad arguments.
  *
  *	exerciser --mgmt vdpasim_net [--incremental] [--reference] [--seed N] [--messages N]
+ *	exerciser --mgmt vdpa_test --kind files|platform
  *	exerciser --markdown
  *
  * Prints TAP; exit status 0 when all is as the tables say.  --reference says that the driver under
  * test is the kernel's own, which differs in a few places that the tables name.  --incremental says
- * that the simulator was loaded with batch_mapping=0.  --markdown prints the tables for docs/.
+ * that the simulator was loaded with batch_mapping=0.  --kind is for tests/kernel/device.  --markdown prints the tables for docs/.
  *
  * Needs root, iproute2's vdpa, debugfs, and nobody else using the management device.
  *
@@ -20,6 +21,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 static const struct option options[] = {
@@ -28,15 +30,30 @@ static const struct option options[] = {
 	{ "reference", no_argument, NULL, 'r' },
 	{ "seed", required_argument, NULL, 's' },
 	{ "messages", required_argument, NULL, 'n' },
+	{ "kind", required_argument, NULL, 'k' },
 	{ "markdown", no_argument, NULL, 'd' },
 	{ NULL }
 };
+
+static void walk_simulated(struct subject *subject, uint64_t seed, unsigned int messages)
+{
+	subject_learn(subject);
+	note("%u queues of %u entries, %u groups, %u spaces", subject->vqs, subject->entries,
+	     subject->groups, subject->spaces);
+	walk_ioctls(subject);
+	walk_bad_arguments(subject);
+	walk_messages(subject);
+	walk_removed(subject);
+	walk_life(subject);
+	fuzz(subject, seed, messages);
+}
 
 int main(int argc, char *argv[])
 {
 	struct subject subject = { .name = "exercised", .whole_tree = true };
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	unsigned int messages = 4000;
+	const char *kind = "simulated";
 	uint64_t seed = 1;
 	int option;
 
@@ -57,6 +74,9 @@ int main(int argc, char *argv[])
 		case 'n':
 			messages = strtoul(optarg, NULL, 0);
 			break;
+		case 'k':
+			kind = optarg;
+			break;
 		case 'd':
 			print_markdown();
 			return 0;
@@ -71,14 +91,12 @@ int main(int argc, char *argv[])
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
 		die("setrlimit");
 	subject_add(&subject);
-	note("%u queues of %u entries, %u groups, %u spaces", subject.vqs, subject.entries,
-	     subject.groups, subject.spaces);
-	walk_ioctls(&subject);
-	walk_bad_arguments(&subject);
-	walk_messages(&subject);
-	walk_removed(&subject);
-	walk_life(&subject);
-	fuzz(&subject, seed, messages);
+	if (!strcmp(kind, "files"))
+		walk_files(&subject);
+	else if (!strcmp(kind, "platform"))
+		walk_platform(&subject);
+	else
+		walk_simulated(&subject, seed, messages);
 	subject_remove(&subject);
 	return tap_end();
 }

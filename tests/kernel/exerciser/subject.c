@@ -79,7 +79,7 @@ bool subject_exists(const struct subject *subject)
 	return !access(path, F_OK);
 }
 
-static void learn(struct subject *subject)
+void subject_learn(struct subject *subject)
 {
 	int fd = subject_open(subject);
 
@@ -112,7 +112,6 @@ void subject_add(struct subject *subject)
 		if (subject->arena == MAP_FAILED)
 			die("mmap");
 	}
-	learn(subject);
 }
 
 void subject_remove(struct subject *subject)

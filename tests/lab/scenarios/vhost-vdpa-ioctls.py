@@ -4,17 +4,22 @@
 Theory of operation
 ===================
 
-tests/kernel/exerciser is built inside L1 and run on a simulated network card, with redzones,
-poisoning and consistency checks on in the slab allocator.  It prints TAP; each line that is not ok
-is in the log, and one fails the scenario.  What it does to the kernel is seen by the kernel, whose
-reports fail the scenario as they do any.
+tests/kernel/exerciser runs inside L1 on a simulated network card, with redzones, poisoning and
+consistency checks on in the slab allocator.  It prints TAP; each line that is not ok is in the log,
+and one fails the scenario.  What it does to the kernel is seen by the kernel, whose reports fail the
+scenario as they do any.
 
     tree          the simulator takes mappings as a whole tree (set_map)
     incremental   it takes them one by one (dma_map)
+    files         tests/kernel/device instead: virtual addresses, files, doorbells
+    platform      the same, as a device that wants an IOMMU and has none
 
 On kernel 6.12 the driver under test is that kernel's own vhost_vdpa, under our simulator: an
 independent implementation, from which ours differs where the exerciser's tables say so.  Its reports
 about itself are its own affair, and the parts that would wait for it are skipped.
+
+Exerciser and test device are taken from build/kernel/exerciser if they are current, else they are
+built here, which takes a minute more.
 
 *Limits*: vhost_vdpa has to be the only driver on the bus, so virtio_vdpa is not loaded.
 """
@@ -42,21 +47,44 @@ SCENARIO = Scenario(
     suites=("full",),
     append="slub_debug=FZPU",
     own_binaries=True,
-    variants={"tree": {}, "incremental": {"batch_mapping": False}},
+    variants={"tree": {}, "incremental": {"batch_mapping": False}, "files": {"kind": "files"},
+              "platform": {"kind": "platform"}},
 )
 
 
-def build(lab: Lab) -> Path:
-    """The exerciser: as it was built outside, if that is current; compiled here otherwise."""
-    out = lab.tmp / "exerciser"
-    ready = TOP / "build" / "kernel" / "exerciser" / "exerciser"
-    newest = max(path.stat().st_mtime for path in SOURCE.glob("*.[ch]"))
+def build(lab: Lab, source: Path, target: str, *words: str) -> Path:
+    """TARGET of a Makefile: as it was built outside, if that is current, or built here."""
+    ready = TOP / "build" / "kernel" / "exerciser" / target
+    newest = max(path.stat().st_mtime for path in source.glob("*.[ch]"))
     if ready.exists() and ready.stat().st_mtime > newest:
         return ready
-    done = subprocess.run(["make", "-s", "-C", str(SOURCE), f"OUT={out}"], text=True,
+    out = lab.tmp / "exerciser"
+    done = subprocess.run(["make", "-s", "-C", str(source), f"OUT={out}", *words], text=True,
                           capture_output=True, check=False)
-    lab.check(done.returncode == 0, f"the exerciser cannot be built: {done.stderr[-500:]}")
-    return out / "exerciser"
+    lab.check(done.returncode == 0, f"{target} cannot be built: {done.stderr[-500:]}")
+    return out / Path(target).name
+
+
+def load_simulator(lab: Lab, batch_mapping: bool) -> list[str]:
+    """The network card; words for the exerciser."""
+    if not DEBUGFS.is_mount():
+        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+    lab.load("vhost_vdpa")
+    lab.load("vdpa_sim_net", vdpa_sim=f"batch_mapping={int(batch_mapping)}")
+    return ["--mgmt", "vdpasim_net", *([] if batch_mapping else ["--incremental"]),
+            *(["--reference"] if lab.kernel != "6.1" else [])]
+
+
+def load_test_device(lab: Lab, kind: str) -> list[str]:
+    """tests/kernel/device; words for the exerciser."""
+    if lab.kernel != "6.1":
+        lab.skip("the test device is for kernel 6.1")
+    symvers = lab.modules.directory / "src" / "Module.symvers"
+    module = build(lab, TOP / "tests" / "kernel" / "device", "6.1/vdpa_test_device.ko",
+                   f"SYMVERS={symvers}")
+    lab.load("vhost_vdpa")
+    subprocess.run(["/sbin/insmod", str(module), f"kind={kind}"], check=True)
+    return ["--mgmt", "vdpa_test", "--kind", kind]
 
 
 def check_doc(lab: Lab, program: Path) -> None:
@@ -67,21 +95,14 @@ def check_doc(lab: Lab, program: Path) -> None:
               f"{DOC.name} is not current: make -C tests/kernel/exerciser update-doc")
 
 
-def run(lab: Lab, batch_mapping: bool = True, seed: int = 1, messages: int = 4000,
-        device: str = "vdpa_sim_net", mgmt: str = "vdpasim_net",
-        options: tuple[str, ...] = ()) -> None:
+def run(lab: Lab, kind: str = "", batch_mapping: bool = True, seed: int = 1,
+        messages: int = 4000) -> None:
     """Build it, run it, count what it says."""
-    program = build(lab)
+    program = build(lab, SOURCE, "exerciser")
     check_doc(lab, program)
-    if not DEBUGFS.is_mount():
-        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
-    lab.load("vhost_vdpa")
-    lab.load(device, vdpa_sim=f"batch_mapping={int(batch_mapping)}")
-    command = [str(program), "--mgmt", mgmt, "--seed", str(seed), "--messages", str(messages),
-               *options]
-    command += [] if batch_mapping else ["--incremental"]
-    command += ["--reference"] if lab.kernel != "6.1" else []
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    words = load_test_device(lab, kind) if kind else load_simulator(lab, batch_mapping)
+    done = subprocess.run([str(program), *words, "--seed", str(seed), "--messages", str(messages)],
+                          text=True, capture_output=True, check=False)
     (lab.out / "exerciser.tap").write_text(done.stdout, encoding="utf-8")
     bad = [line for line in done.stdout.splitlines()
            if line.startswith(("not ok", "Bail out!"))]
