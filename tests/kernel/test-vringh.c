@@ -228,6 +228,7 @@ static void test_faults(struct rig *rig)
 		if (ret != fault->error)
 			g_error("%s: %d, not %d", fault->name, ret, fault->error);
 		g_assert_cmpuint(head, ==, 1);
+		g_assert_cmpuint(rig->riov.used, <=, NUM);
 		g_assert_cmpuint(shim_messages, ==, said + 1);
 		g_assert_cmpint(get(rig, &head), ==, 1);
 		g_assert_cmpuint(head, ==, 9);
