@@ -412,19 +412,32 @@ static void account(VdpaShadowRing *ring, uint16_t head, unsigned n)
     ring->missing = 0;
 }
 
-/* No room for @n descriptors: the chain waits where it was. */
-static int stall(VdpaShadowRing *ring, unsigned n)
+/* Gives @chain to the device: FORWARDED, STALLED or -errno. */
+static int give(VdpaShadowRing *ring, const VdpaGuestChain *chain)
 {
-    vdpa_ring_guest_unpop(ring->guest);
-    ring->missing = n;
-    ring->stats.stalls++;
-    return STALLED;
+    int n = expand(ring, chain);
+    int ret;
+
+    if (n < 0) {
+        return n;
+    }
+    ret = vdpa_ring_device_add(ring->device, ring->bufs, n, chain->head);
+    if (ret == -ENOSPC) {
+        ring->missing = n;
+        ring->stats.stalls++;
+        return STALLED;
+    }
+    if (ret) {
+        return ret;
+    }
+    account(ring, chain->head, n);
+    return FORWARDED;
 }
 
 static int forward_one(VdpaShadowRing *ring)
 {
     VdpaGuestChain chain;
-    int n, ret;
+    int ret;
 
     if (vdpa_ring_device_room(ring->device) < ring->missing) {
         return STALLED;
@@ -433,19 +446,11 @@ static int forward_one(VdpaShadowRing *ring)
     if (ret <= 0) {
         return ret;
     }
-    n = expand(ring, &chain);
-    if (n < 0) {
-        return n;
+    ret = give(ring, &chain);
+    if (ret != FORWARDED) {
+        vdpa_ring_guest_unpop(ring->guest);
     }
-    ret = vdpa_ring_device_add(ring->device, ring->bufs, n, chain.head);
-    if (ret == -ENOSPC) {
-        return stall(ring, n);
-    }
-    if (ret) {
-        return ret;
-    }
-    account(ring, chain.head, n);
-    return FORWARDED;
+    return ret;
 }
 
 /*

@@ -188,7 +188,7 @@ static uint16_t *used_event(struct vring_avail *avail, uint16_t num)
     return &avail->ring[num];
 }
 
-static uint16_t *avail_event(struct vring_used *used, uint16_t num)
+uint16_t *fake_avail_event(struct vring_used *used, uint16_t num)
 {
     return (uint16_t *)&used->ring[num];
 }
@@ -219,7 +219,7 @@ void fake_driver_init(FakeDriver *driver, FakeVdpa *vdpa,
     memset(driver->used, 0, 6 + 8 * num);
     driver->avail->idx = driver->used->idx = index;
     *used_event(driver->avail, num) = index;
-    *avail_event(driver->used, num) = index;
+    *fake_avail_event(driver->used, num) = index;
     for (unsigned i = 0; i < num; i++) {
         driver->next[i] = i + 1;
     }
@@ -296,7 +296,7 @@ bool fake_driver_publish(FakeDriver *driver)
     STORE(&driver->avail->idx, driver->avail_idx);
     driver->shown_avail = driver->avail_idx;
     if (driver->layout.event_idx) {
-        return vring_need_event(LOAD(avail_event(driver->used, num)),
+        return vring_need_event(LOAD(fake_avail_event(driver->used, num)),
                                 driver->avail_idx, old);
     }
     return !(LOAD(&driver->used->flags) & VRING_USED_F_NO_NOTIFY);
@@ -414,7 +414,7 @@ bool fake_device_return(FakeDevice *device, uint16_t head, uint32_t len)
 bool fake_device_enable(FakeDevice *device)
 {
     if (device->event_idx) {
-        STORE(avail_event(device->used, device->num), device->next_avail);
+        STORE(fake_avail_event(device->used, device->num), device->next_avail);
     } else {
         STORE(&device->used->flags, 0);
     }

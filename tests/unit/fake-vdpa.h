@@ -49,6 +49,9 @@ void fake_vdpa_free(FakeVdpa *vdpa);
 uint64_t fake_vdpa_gpa(FakeVdpa *vdpa, uint64_t iova, uint64_t len,
                        bool write);
 
+/* The field that <linux/virtio_ring.h> has no name for. */
+uint16_t *fake_avail_event(struct vring_used *used, uint16_t num);
+
 /* The driver's side of a ring in guest memory. */
 typedef struct FakeDriver {
     FakeVdpa *vdpa;
