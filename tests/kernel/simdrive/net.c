@@ -81,7 +81,7 @@ void net_begin(struct drive *d, const char *path, unsigned pairs_wanted)
     drive_negotiate(d, net_wanted());
     drive_config(d, &config, sizeof(config));
     memcpy(own_mac, config.mac, 6);
-    if (config.max_virtqueue_pairs < pairs_wanted)
+    if (pairs_wanted > 1 && config.max_virtqueue_pairs < pairs_wanted)
         fail("the device has %u pairs", config.max_virtqueue_pairs);
     last = net_has(d, VIRTIO_NET_F_MQ) ? 2 * config.max_virtqueue_pairs : 2;
     drive_map(d, 0);
