@@ -24,9 +24,10 @@
  * After that the session has no device.  Removal therefore does not wait for a user to close: the
  * file stays open, and everything done to it fails with ENODEV.
  *
- * Limits: a device whose reset returns while an interrupt callback of it still runs would call into
- * a session that may be freed; synchronize_rcu() covers callbacks from hard interrupts, not from
- * work of the driver's own that it does not wait for.
+ * Limits: removal waits for a call that is under way, and so for the memory that one faults in.  A
+ * device whose reset returns while an interrupt callback of it still runs would call into a session
+ * that may be freed; synchronize_rcu() covers callbacks from hard interrupts, not from work of the
+ * driver's own that it does not wait for.
  */
 
 #include <linux/idr.h>
@@ -56,14 +57,16 @@ int vv_reset(struct vv_session *s)
 	bool keep = s->backend_features & BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
 	int err;
 
-	s->suspended = false;
-	if (!ext || !ext->compat_reset)
-		return vdpa_reset(s->vdpa);
-
-	down_write(&s->vdpa->cf_lock);
-	s->vdpa->features_valid = false;
-	err = ext->compat_reset(s->vdpa, keep ? 0 : VDPA_EXT_RESET_F_CLEAN_MAP);
-	up_write(&s->vdpa->cf_lock);
+	if (ext && ext->compat_reset) {
+		down_write(&s->vdpa->cf_lock);
+		s->vdpa->features_valid = false;
+		err = ext->compat_reset(s->vdpa, keep ? 0 : VDPA_EXT_RESET_F_CLEAN_MAP);
+		up_write(&s->vdpa->cf_lock);
+	} else {
+		err = vdpa_reset(s->vdpa);
+	}
+	if (!err)
+		s->suspended = false;
 	return err;
 }
 

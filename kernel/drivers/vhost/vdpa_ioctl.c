@@ -94,10 +94,14 @@ static int set_status(struct vv_session *s, union vv_arg *arg)
 {
 	u8 old = s->vdpa->config->get_status(s->vdpa);
 	u8 new = arg->status;
+	int err;
 
 	if (!new) {
 		vv_bypass_all(s, false);
-		return vv_reset(s);
+		err = vv_reset(s);
+		if (err && (old & VIRTIO_CONFIG_S_DRIVER_OK))
+			vv_bypass_all(s, true);
+		return err;
 	}
 	if (old & ~new)
 		return -EINVAL;

@@ -250,6 +250,11 @@ static void walk_state_faults(const struct subject *subject)
 	ok(try_ioctl(fd, VHOST_GET_VRING_BASE, &base) == EIO, "GET_VRING_BASE that it refuses: EIO");
 	inject(subject, "get_vq_state", 0);
 	ok(!try_ioctl(fd, VHOST_VDPA_SUSPEND, NULL), "SUSPEND");
+	inject(subject, "reset", 1);
+	ok(try_ioctl(fd, VHOST_VDPA_SET_STATUS, &zero) == EIO && status_of(fd),
+	   "reset that the device refuses: EIO");
+	inject(subject, "reset", 0);
+	ok(subject->reference || !try_ioctl(fd, VHOST_SET_VRING_BASE, &base), "it is still suspended");
 	ok(!try_ioctl(fd, VHOST_VDPA_SET_STATUS, &zero) && !status_of(fd), "reset while suspended");
 	ok(!try_ioctl(fd, VHOST_SET_VRING_BASE, &base), "nothing is left of that");
 	close(fd);
@@ -258,6 +263,27 @@ static void walk_state_faults(const struct subject *subject)
 	ok(open_errno(subject) == EIO, "open, and the device cannot be reset: EIO");
 	inject(subject, "reset", 0);
 	ok(!open_errno(subject), "open again");
+}
+
+/* Mappings and a reset: user space has to take them out itself, whether the device lost them or not. */
+static void walk_reset(const struct subject *subject, bool persist)
+{
+	const char *how = persist ? "IOTLB_PERSIST" : "no IOTLB_PERSIST";
+	int fd = reach(subject, RUNNING), want = reference_errno(subject, EEXIST);
+	uint64_t bits = 1 << VHOST_BACKEND_F_IOTLB_MSG_V2 | 1 << VHOST_BACKEND_F_IOTLB_ASID;
+	long before = pinned_kib();
+	uint8_t zero = 0;
+
+	bits |= persist ? 1 << X_F_IOTLB_PERSIST : 0;
+	ok(!try_ioctl(fd, VHOST_SET_BACKEND_FEATURES, &bits), "%s", how);
+	ok(!try_ioctl(fd, VHOST_VDPA_SET_STATUS, &zero), "%s: reset", how);
+	ok(pinned_kib() == before, "%s: what is mapped is still pinned", how);
+	ok(try_map(fd, 0, IOVA_BASE, PAGE, subject->arena, VHOST_ACCESS_RW) == want,
+	   "%s: UPDATE: %s", how, errno_name(want));
+	ok(!try_unmap(fd, 0, IOVA_BASE, IOVA_SIZE), "%s: INVALIDATE", how);
+	ok(pinned_kib() == before - KIB(IOVA_SIZE), "%s: unpinned", how);
+	ok(!try_map(fd, 0, IOVA_BASE, PAGE, subject->arena, VHOST_ACCESS_RW), "%s: UPDATE again", how);
+	close(fd);
 }
 
 /* Results of ioctls that only ask. */
@@ -507,6 +533,8 @@ void walk_life(struct subject *subject)
 	walk_batches(subject);
 	walk_map_faults(subject);
 	walk_state_faults(subject);
+	walk_reset(subject, true);
+	walk_reset(subject, false);
 	walk_killed(subject);
 	walk_race(subject);
 	walk_race_removal(subject);

@@ -264,6 +264,8 @@ const struct difference differences[] = {
 	{ "UPDATE without access", "message", 0, not_checked },
 	{ "UPDATE with access 4", "message", 0, not_checked },
 	{ "UPDATE with access 255", "message", 0, not_checked },
+	{ "UPDATE with different offsets in the page", "message", 0,
+	  "other memory than the one named is mapped there" },
 	{ "INVALIDATE of nothing", "message", 0, not_checked },
 	{ "INVALIDATE of nothing at address 0", "message", 0,
 	  "taken for a range up to the last address: everything is unmapped there" },
