@@ -19,7 +19,8 @@
  * command line; what the control queue sets lasts until reset.
  *
  * VIRTIO_NET_F_GUEST_ANNOUNCE is offered to those who ask for it by device_features only: with it
- * QEMU would not migrate the device.
+ * QEMU would not migrate the device.  So is VIRTIO_F_RING_RESET: a queue is reset by making it not
+ * ready, which the kernel's own drivers do and user space has no way to.
  *
  * Limits: NET_MAX_PAIRS pairs.  Speed and duplex are not reported.
  */
@@ -44,7 +45,8 @@
 			  BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR))
 #define ALL_FEATURES (DEFAULT_FEATURES |				\
 		      BIT_ULL(VIRTIO_NET_F_MQ) |			\
-		      BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE))
+		      BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) |		\
+		      BIT_ULL(VIRTIO_F_RING_RESET))
 
 /* Features that stand for commands of the control queue. */
 #define CTRL_FEATURES (BIT_ULL(VIRTIO_NET_F_CTRL_RX) |			\
