@@ -6,8 +6,8 @@ Theory of operation
 
 A device is added by the stock `vdpa` tool to one of the simulator's management devices, and bound
 to vhost_vdpa, which makes /dev/vhost-vdpa-N of it.  The drivers are compiled in L1 when they are
-first wanted, unless
-tests/kernel/simdrive/build has done so.  A driver prints `name value` lines, which are figures, and ends with OK.
+first wanted, unless tests/kernel/simdrive/build has done so.  A driver prints `name value` lines,
+which are figures, and ends with OK.
 
 *Limits*: devices are named by the caller; deleting them is the caller's, or Sim.device()'s.
 """
@@ -25,7 +25,8 @@ from .context import Lab
 SOURCES = Path(__file__).resolve().parents[2] / "kernel/simdrive"
 BUILT = Path(__file__).resolve().parents[3] / "build/simdrive"
 DEBUGFS = Path("/sys/kernel/debug")
-FILES = {"net": ("drive.c", "net.c", "net_ctrl.c"), "blk": ("drive.c", "blk.c")}
+FILES = {"net": ("drive.c", "net.c", "net_ctrl.c"), "blk": ("drive.c", "blk.c"),
+         "hostile": ("drive.c", "hostile.c")}
 
 
 def tool(*args: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,8 @@
 Numbered frames have to come back whole, each once and in order, through one pair and through
 several, while the device is suspended and resumed in mid-traffic, and while it is suspended, reset
 and begun again from the positions it reported.  Every control command has to answer and to filter as
-the specification says.
+the specification says.  Rings full of rubbish may break the device until it is reset, and nothing
+else.
 
 *Limits*: the rate is that of an emulated machine: good for comparison on one host only.
 """
@@ -60,5 +61,7 @@ def run(lab: Lab, pairs: int, batch: str, only_rate: bool = False) -> None:
     simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS, "reset")
     if pairs > 1:
         lab.figures |= simdrive.run(lab, "net", node, "ctrl", pairs)
+    else:
+        lab.figures |= simdrive.run(lab, "hostile", node, 100, 1)
     lab.figures |= simdrive.run(lab, "net", node, "rate", pairs, 3)
     link_knob(lab, sim)

@@ -2,8 +2,9 @@
 /*
  * The control queue of a simulated NIC.
  *
- * A request is read as a whole, answered by vdpa_sim_net_rules.c, and completed with one byte of answer.  It
- * takes effect between two batches of frames of any pair, because it holds net->sem for writing.
+ * A request is read as a whole, answered by vdpa_sim_net_rules.c, and completed with one byte of
+ * answer.  It takes effect between two batches of frames of any pair, because it holds net->sem for
+ * writing.
  *
  * Limits: a command of more than NET_COMMAND_MAX bytes is refused.
  */
