@@ -45,11 +45,11 @@ INTERFACES = (
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize=alignment,pointer-overflow",
             "-fno-sanitize-recover=all", "-O1")
 #: Aligned, so that a case does not win by where the linker put it.
-FAST = ("-O2", "-falign-functions=64", "-falign-loops=32")
+FAST = ("-O2", "-falign-functions=64", "-falign-loops=32", "-Wno-maybe-uninitialized")
 #: What the kernel's own build says of its C.
 KERNEL_C = ("-std=gnu11", "-g", "-fno-strict-aliasing", "-fno-strict-overflow", "-Wall",
             "-Wno-unused-function", "-Wno-sign-compare", "-Wno-pointer-sign",
-            "-Wno-address-of-packed-member", "-Wno-maybe-uninitialized")
+            "-Wno-address-of-packed-member")
 
 
 class HarnessError(Exception):
