@@ -34,6 +34,9 @@
 #define LM_BLOCK	0x40
 #define LM_REGISTER	4
 
+/* As many as there is room for. */
+#define CAPABILITIES_MAX ((PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF) / sizeof(u32))
+
 #define RESET_POLL_US	100
 #define RESET_LIMIT_US	(2 * USEC_PER_SEC)
 #define CONFIG_TRIES	16
@@ -101,10 +104,11 @@ static u32 config_dword(struct pci_dev *pdev, int pos)
 static u8 find_capability(struct pci_dev *pdev, u8 cfg_type)
 {
 	u8 pos = pci_find_capability(pdev, PCI_CAP_ID_VNDR);
+	int left = CAPABILITIES_MAX;
 	u8 type = 0;
 
-	/* The PCI core bounds the number of steps, so a list that bites its tail does no harm. */
-	for (; pos; pos = pci_find_next_capability(pdev, pos, PCI_CAP_ID_VNDR)) {
+	/* A list can bite its own tail; the PCI core bounds each of its searches, not all together. */
+	for (; pos && left; pos = pci_find_next_capability(pdev, pos, PCI_CAP_ID_VNDR), left--) {
 		pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cfg_type), &type);
 		if (type == cfg_type)
 			return pos;
