@@ -35,20 +35,22 @@ class Outer:
 
     def __init__(self) -> None:
         subprocess.run(["/sbin/modprobe", "virtio_console"], check=True)
-        self._fd = os.open(self._port(), os.O_RDWR)
+        self._fd = self._open()
         self._buffer = b""
         self._message(time.monotonic() + TIMEOUT)  # the greeting
         self.cmd("qmp_capabilities")
 
     @staticmethod
-    def _port() -> Path:
+    def _open() -> int:
+        """The port's node is there before the port can be opened."""
         deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            ports = sorted(Path("/dev").glob("vport*p1"))
-            if ports:
-                return ports[0]
-            time.sleep(0.02)
-        raise OuterError("no console port for the emulator's monitor")
+        while True:
+            try:
+                return os.open(next(iter(sorted(Path("/dev").glob("vport*p1"))), ""), os.O_RDWR)
+            except OSError as err:
+                if time.monotonic() > deadline:
+                    raise OuterError("no console port for the emulator's monitor") from err
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Let go of the port."""
@@ -64,10 +66,8 @@ class Outer:
         return message
 
     def cmd(self, name: str, **arguments: Any) -> Any:
-        """Execute a QMP command; what it returned.  Underscores in keys stand for hyphens."""
-        request = {"execute": name,
-                   "arguments": {key.replace("_", "-"): value
-                                 for key, value in arguments.items()}}
+        """Execute a QMP command; what it returned."""
+        request = {"execute": name, "arguments": arguments}
         os.write(self._fd, json.dumps(request).encode() + b"\n")
         deadline = time.monotonic() + TIMEOUT
         while True:
