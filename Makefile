@@ -5,14 +5,16 @@
 # asked for without make.  A tree that is not configured is configured with the defaults first.
 
 .DEFAULT_GOAL := all
-.PHONY: all build demo check bench stock fault graft install kernel kernel-install clean distclean help
+VDPA_MODEL := build/meson/tests/unit/test-vdpa-shadow-model-plain
+
+.PHONY: all build demo check bench fuzz vdpa-long stock fault graft install kernel kernel-install clean distclean help
 MAKEFLAGS += --no-print-directory
 
 CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts bench lint kernel kernel-unit labtools payload lab lab-soundness peer avocado avocado-host
+SUITES := unit graft scripts bench lint fuzz kernel kernel-unit labtools payload lab lab-soundness peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -38,6 +40,14 @@ bench: $(CONFIGURED)
 	@$(DEPS) build lab
 	$(NINJA) qemu stock guest
 	tests/bench/bench $(BENCH_ARGS)
+
+fuzz:
+	@$(DEPS) fuzz
+	tests/fuzz/run --seconds 600 $(FUZZ_ARGS)
+
+vdpa-long: $(CONFIGURED)
+	$(NINJA) $(VDPA_MODEL:build/meson/%=%)
+	$(VDPA_MODEL) --descriptors=10000000
 
 stock fault graft: $(CONFIGURED)
 	@$(DEPS) build
@@ -77,12 +87,15 @@ help:
 # help:   make check-kernel-unit    vhost_iotlb and vringh in a process: sanitizers, model, fuzz
 # help:   make check-lint           manifest, shell, Python, copied lines
 # help:   make check-payload        the guest payloads, and that their oracle bites
+# help:   make check-fuzz           fuzz targets, some seconds each
 # help:   make check-lab            scenarios in the nested machine, short set
 # help:   make check-avocado-host   migration tests for avocado-framework, on this machine
 # help: make check-avocado        migration tests for avocado-framework, here and in the lab
 # help: make check-peer           the base's own migration-test, ours against stock
 # help: make check-lab-soundness  200 nested boots a mode
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
+# help: make fuzz                 fuzz targets, 10 minutes each; FUZZ_ARGS="--seconds 3600 --planted"
+# help: make vdpa-long            shadow ring against its model, 10^7 descriptors
 # help: make stock                build the ungrafted base (build/stock)
 # help: make fault                build the QEMU that loses ring entries on purpose (build/qemu-fault)
 # help: make graft                bring build/src up to date, build nothing

@@ -26,7 +26,7 @@
  *
  * Failures: what does not fit is refused, with an errno that says which way.
  *
- * Limits: about 300 bytes a map.  A map of all 2^64 bytes cannot be said.
+ * Limits: 320 bytes a map.  A map of all 2^64 bytes cannot be said.
  * Neighbouring maps are not merged: the kernel was told of them one by one,
  * and will be told so again when they go.
  */
@@ -35,14 +35,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <glib.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "hw/virtio/vdpa-interval.h"
 
+#define CACHE_LINE 64
+
+/* What a lookup reads of each node is in one cache line. */
 typedef struct Entry {
-    VdpaIovaMap map;
     VdpaInterval by_iova;
     VdpaInterval by_gpa;        /* in its index unless gpa is NONE */
-    VdpaInterval by_hva;        /* in its index unless hva is NONE */
+    VdpaInterval by_hva         /* in its index unless hva is NONE */
+        __attribute__((aligned(CACHE_LINE)));
+    VdpaIovaMap map;
 } Entry;
 
 struct VdpaIovaTable {
@@ -139,9 +145,20 @@ static void account(VdpaIovaTable *table, const VdpaIovaMap *map, int sign)
     }
 }
 
+static Entry *new_entry(void)
+{
+    Entry *entry = aligned_alloc(CACHE_LINE, sizeof(Entry));
+
+    if (!entry) {
+        g_error("vdpa-iova: no memory for a map");
+    }
+    memset(entry, 0, sizeof(Entry));
+    return entry;
+}
+
 static void enter(VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    Entry *entry = g_new0(Entry, 1);
+    Entry *entry = new_entry();
 
     entry->map = *map;
     index_insert(&table->by_iova, &entry->by_iova, map->iova, map);
@@ -160,7 +177,7 @@ static void leave(VdpaIovaTable *table, Entry *entry)
         vdpa_intervals_remove(&table->by_hva, &entry->by_hva);
     }
     account(table, &entry->map, -1);
-    g_free(entry);
+    free(entry);
 }
 
 int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)

@@ -206,9 +206,11 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
     ring->num = layout->num;
     ring->order = g_new0(uint64_t, layout->num);
     ring->bufs = g_new(VdpaDeviceBuf, num);
-    ring->again = g_memdup2(state->inflight,
-                            sizeof(uint16_t) * state->ninflight);
     ring->nagain = state->ninflight;
+    ring->again = g_new(uint16_t, ring->nagain);
+    for (unsigned i = 0; i < ring->nagain; i++) {
+        ring->again[i] = state->inflight[i];
+    }
     ring->started = true;
     return 0;
 }

@@ -20,6 +20,7 @@
 #include "fake-vdpa.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Pages between two maps, at most. */
@@ -100,6 +101,14 @@ const VdpaShadowOps fake_vdpa_ops = {
     .translate = op_translate,
 };
 
+void *fake_pages(size_t size)
+{
+    void *pages = aligned_alloc(FAKE_PAGE, size);
+
+    g_assert_nonnull(pages);
+    return memset(pages, 0, size);
+}
+
 static uint64_t iova_pages(uint64_t size)
 {
     return size / FAKE_PAGE * (MAX_GAP + 1);
@@ -122,7 +131,7 @@ FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand)
     uint64_t gpa = 0, iova = FAKE_IOVA, last = size - FAKE_PAGE, len;
 
     vdpa->size = size;
-    vdpa->ram = g_aligned_alloc0(size, 1, FAKE_PAGE);
+    vdpa->ram = fake_pages(size);
     vdpa->dirty = g_malloc0(size);
     vdpa->maps = vdpa_iova_new(0, UINT64_MAX, FAKE_PAGE);
     vdpa->gpa_page = g_new0(uint32_t, iova_pages(size));
@@ -152,7 +161,7 @@ FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand)
 void fake_vdpa_free(FakeVdpa *vdpa)
 {
     vdpa_iova_free(vdpa->maps);
-    g_aligned_free(vdpa->ram);
+    free(vdpa->ram);
     g_free(vdpa->gpa_page);
     g_free(vdpa->perm);
     g_free(vdpa->dirty);

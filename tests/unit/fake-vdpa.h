@@ -36,6 +36,9 @@ typedef struct FakeVdpa {
 
 extern const VdpaShadowOps fake_vdpa_ops;
 
+/* Whole pages of zeroes, for free(). */
+void *fake_pages(size_t size);
+
 /*
  * @size bytes of RAM at guest address 0, of which the first @whole are one map
  * and the rest maps of one to four pages each: some go on where the one before

@@ -527,10 +527,8 @@ static void model_init(Model *m, const Params *p)
     m->rand = g_rand_new_with_seed(g_test_rand_int());
     m->vdpa = fake_vdpa_new(RAM, RINGS, m->rand);
     m->vdpa->no_ram = p->slow;
-    m->memory.driver = g_aligned_alloc0(
-        1, vdpa_ring_driver_area_size(p->device_num * 2), FAKE_PAGE);
-    m->memory.device = g_aligned_alloc0(
-        1, vdpa_ring_device_area_size(p->device_num * 2), FAKE_PAGE);
+    m->memory.driver = fake_pages(vdpa_ring_driver_area_size(p->device_num * 2));
+    m->memory.device = fake_pages(vdpa_ring_device_area_size(p->device_num * 2));
     /* So that indices wrap soon, and not where slots do. */
     index = 65000 + pick(m, 600);
     fake_driver_init(&m->driver, m->vdpa, &layout, index);
@@ -551,8 +549,8 @@ static void model_free(Model *m)
     vdpa_shadow_ring_free(m->ring);
     fake_driver_destroy(&m->driver);
     fake_vdpa_free(m->vdpa);
-    g_aligned_free(m->memory.driver);
-    g_aligned_free(m->memory.device);
+    free(m->memory.driver);
+    free(m->memory.device);
     g_rand_free(m->rand);
 }
 
