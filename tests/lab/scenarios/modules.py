@@ -20,7 +20,7 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="all our kernel modules, with devices, loaded and unloaded again",
-    time_limit=1500,
+    time_limit=2400,
     needs=("kernel-modules",),
     suites=("full",),
     short=("once",),
