@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Intel IFC VFs in L1: the machine that has them, and what can be done with one.
+
+Theory of operation
+===================
+
+L1 is a q35 machine with an Intel IOMMU, which the kernel leaves off unless told (intel_iommu=on),
+and four root ports.  Three hold a VF from power-on: a network device of each product, which are
+ports of one hub, and a block device; the fourth is for what is plugged by the scenario.  virtio-pci
+takes whatever has virtio's vendor ID, so a VF is given to ifcvf by name (driver_override), as on a
+real host.
+
+*Limits*: single-queue VFs.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import vhostvdpa
+from .context import Lab
+from .outer import Outer
+
+NR_PORTS = 4
+
+
+def port(number: int) -> tuple[str, ...]:
+    """A root port of L1's machine."""
+    return ("-device", f"pcie-root-port,id=rp{number},bus=pcie.0,addr={0x10 + number:x}.0,"
+            f"chassis={number + 1},slot={number + 1},mem-reserve=4M,pref64-reserve=32M")
+
+
+#: Four root ports; a VF of each product in three of them, the network devices on one hub.
+DEVICES = (
+    "-machine", "q35", "-device", "intel-iommu",
+    *(word for number in range(NR_PORTS) for word in port(number)),
+    *(word for number in (0, 1, 3) for word in
+      ("-netdev", f"hubport,hubid=0,id=net{number}")),
+    "-device", "x-ifcvf-test-net,id=vf0,bus=rp0,netdev=net0,mac=52:54:00:00:00:10",
+    "-device", "x-ifcvf-test-net,id=vf1,bus=rp1,netdev=net1,mac=52:54:00:00:00:11,"
+               "model=c5000x",
+    "-drive", "if=none,id=disk,file=null-co://,snapshot=on",
+    "-device", "x-ifcvf-test-blk,id=vf2,bus=rp2,drive=disk",
+)
+
+PCI = Path("/sys/bus/pci")
+
+
+def tool(*words: str) -> str:
+    """Run a program that has to work; what it printed."""
+    done = subprocess.run(words, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def refused(*words: str) -> str:
+    """Run a program that has to fail; what it said."""
+    done = subprocess.run(words, text=True, capture_output=True, check=False)
+    if not done.returncode:
+        raise RuntimeError(f"{' '.join(words)} worked, and should not")
+    return done.stderr.strip()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of the kernel's."""
+    path.write_text(text, "ascii")
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait until CONDITION gives something; what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not after {seconds} s")
+        time.sleep(0.02)
+
+
+class Vf:
+    """The function in one root port."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        below = PCI / "devices" / f"0000:00:{0x10 + number:x}.0"
+        self.path: Path = wait_for(f"VF {number}", lambda: next(
+            (path.parent for path in below.glob("0000:??:??.?/driver_override")), None))
+        self.address = self.path.name
+        self.name = f"vdpa{number}"
+
+    def driver(self) -> str:
+        """The driver that has it, or nothing."""
+        link = self.path / "driver"
+        return link.resolve().name if link.exists() else ""
+
+    def unbind(self) -> None:
+        """Take it from its driver."""
+        if self.driver():
+            write(self.path / "driver" / "unbind", self.address)
+
+    def bind(self) -> None:
+        """Give it to ifcvf; an OSError if that does not want it."""
+        self.unbind()
+        write(self.path / "driver_override", "ifcvf")
+        write(PCI / "drivers/ifcvf/bind", self.address)
+
+    def add(self, *words: str) -> None:
+        """Make the vDPA device."""
+        tool("vdpa", "dev", "add", "name", self.name, "mgmtdev", f"pci/{self.address}", *words)
+
+    def delete(self) -> None:
+        """End the vDPA device."""
+        tool("vdpa", "dev", "del", self.name)
+
+    @property
+    def vdpa(self) -> Path:
+        """The vDPA device in sysfs."""
+        return Path("/sys/bus/vdpa/devices", self.name)
+
+    def give_to(self, driver: str) -> None:
+        """Put the vDPA device under a driver of the vDPA bus."""
+        if (self.vdpa / "driver").exists():
+            write(self.vdpa / "driver/unbind", self.name)
+        if driver:
+            write(self.vdpa / "driver_override", driver)
+            write(Path("/sys/bus/vdpa/drivers", driver, "bind"), self.name)
+
+    def virtio(self) -> Path:
+        """The virtio device that virtio_vdpa made of it, a child of what does the DMA."""
+        found: Path = wait_for(f"virtio device of {self.name}",
+                               lambda: next(self.path.glob("virtio*"), None))
+        return found
+
+    def interface(self) -> str:
+        """Name of its network interface."""
+        found: Path = wait_for(f"interface of {self.name}",
+                               lambda: next(self.virtio().glob("net/*"), None))
+        return found.name
+
+    def interrupts(self) -> dict[str, int]:
+        """How often each of its vectors was used."""
+        counts = {}
+        for line in Path("/proc/interrupts").read_text("ascii").splitlines():
+            if f"ifcvf-{self.address}" in line:
+                words = line.split()
+                counts[words[-1].rsplit("-", 1)[1]] = sum(
+                    int(word) for word in words[1:] if word.isdigit() and len(word) < 12)
+        return counts
+
+    def next_avail(self, queue: int) -> int:
+        """The live-migration register of a queue, read past the driver."""
+        with (self.path / "resource4").open("r+b") as file, \
+                mmap.mmap(file.fileno(), 4096) as area:
+            at = 0x20 + queue // 2 * 0x40 + queue % 2 * 4
+            return int(struct.unpack_from("<H", area, at)[0])
+
+
+def load(lab: Lab) -> None:
+    """All modules; the VFs that are there are taken from virtio-pci."""
+    lab.load("vdpa", "virtio_vdpa", "vhost_vdpa", "virtio_net", "virtio_blk", "ifcvf",
+             "af_packet")
+    for vf in (Vf(0), Vf(1), Vf(2)):
+        vf.bind()
+
+
+def mgmt_devices() -> dict[str, Any]:
+    """What `vdpa mgmtdev show` says, by PCI address."""
+    shown = json.loads(tool("vdpa", "-j", "mgmtdev", "show"))["mgmtdev"]
+    return {name.split("/")[-1]: value for name, value in shown.items()}
+
+
+def with_outer(action: Callable[[Outer], Any]) -> Any:
+    """Ask the emulator under L1 something."""
+    outer = Outer()
+    try:
+        return action(outer)
+    finally:
+        outer.close()
+
+
+def open_vhost(vf: Vf) -> vhostvdpa.Device:
+    """The VF's vDPA device as a vhost device."""
+    vf.give_to("vhost_vdpa")
+    node: Path = wait_for(f"vhost device of {vf.name}",
+                          lambda: next(vf.vdpa.glob("vhost-vdpa-*"), None))
+    path = Path("/dev", node.name)
+    wait_for(str(path), path.exists)
+    return vhostvdpa.Device(path)
+
+
+# VFs that are plugged
+
+
+@contextmanager
+def plugged(outer: Outer, **properties: Any) -> Iterator[Vf]:
+    """A VF in the fourth root port, under whatever driver took it."""
+    with spare(outer, **properties) as vf:
+        try:
+            yield vf
+        finally:
+            unplug(outer, "vf3", 3)
+
+
+def unplug(outer: Outer, device: str, number: int) -> None:
+    """Pull a device, and wait until neither L1 nor the emulator knows it any more."""
+    outer.cmd("device_del", id=device)
+    path = PCI / "devices" / f"0000:00:{0x10 + number:x}.0"
+    wait_for(f"{device} to go", lambda: not list(path.glob("0000:??:??.?")))
+    wait_for(f"{device} to be ejected", lambda: device not in {
+        child["name"] for child in outer.cmd("qom-list", path="/machine/peripheral")})
+
+
+@contextmanager
+def spare(outer: Outer, **properties: Any) -> Iterator[Vf]:
+    """The same, but the body takes it out itself."""
+    outer.cmd("device_add", driver="x-ifcvf-test-net", id="vf3", bus="rp3", netdev="net3",
+              mac="52:54:00:00:00:13", **properties)
+    vf = Vf(3)
+    time.sleep(0.3)  # drivers are tried after the files are there
+    yield vf
