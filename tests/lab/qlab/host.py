@@ -191,13 +191,14 @@ class Host:
         """L1 for CASE, or for a shell."""
         name = self.label(case, mode) if case else "shell"
         declared = case.scenario if case else scenario.Scenario("", 0)
+        factor = getattr(self.args, "time_factor", 1)
         return machine.Settings(
             outer=self.outer(), kernel_dir=self.kernel_dir(),
             mode=modes.MODES[mode], out=self.build / "lab" / name,
             inside=LAB / "qlab" / "inside.py",
             request=self.request(case, mode), memory=declared.l1_mem,
             cpus=declared.l1_cpus, cpu=self.args.cpu,
-            time_limit=declared.time_limit * getattr(self.args, "time_factor", 1),
+            time_limit=declared.time_limit * factor, up_limit=machine.UP_LIMIT * factor,
             append=declared.append, extra=declared.l1_devices,
             monitor=declared.l1_monitor,
             interactive=case is None)

@@ -64,6 +64,7 @@ class Settings:
     cpus: int = 2
     cpu: str | None = None
     time_limit: float = 60.0
+    up_limit: float = UP_LIMIT
     interactive: bool = False
     append: str = ""
     extra: tuple[str, ...] = ()
@@ -167,8 +168,8 @@ def watch(cfg: Settings, process: subprocess.Popen[bytes]) -> tuple[str, float |
             return f"the emulator ended with {process.returncode}", up_at
         if done_at is not None and now > done_at + END_LIMIT:
             return "verdict, but no power-off", up_at
-        if up_at is None and now > UP_LIMIT:
-            return f"not up after {UP_LIMIT:.0f} s", up_at
+        if up_at is None and now > cfg.up_limit:
+            return f"not up after {cfg.up_limit:.0f} s", up_at
         if up_at is not None and done_at is None and now > up_at + cfg.time_limit:
             return f"time limit of {cfg.time_limit:.0f} s", up_at
         time.sleep(0.1)
