@@ -36,7 +36,7 @@ from typing import Any
 
 SCENARIO_DIR = Path(__file__).resolve().parent.parent / "scenarios"
 
-SUITES = ("short", "full", "soundness")
+SUITES = ("short", "full", "kernel", "soundness")
 
 #: What a scenario can need, and what to tell when it is not there.
 NEEDS = {

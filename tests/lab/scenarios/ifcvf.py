@@ -29,6 +29,7 @@ SCENARIO = Scenario(
     about="the Intel IFC VF driver, on a model of the device",
     time_limit=240,
     needs=("kernel-modules", "ifcvf-device"),
+    suites=("full", "kernel"),
     own_binaries=True,
     append="slub_debug=FZPU",
     l1_mem=2048,

@@ -22,7 +22,7 @@ SCENARIO = Scenario(
     about="all our kernel modules, with devices, loaded and unloaded again",
     time_limit=2400,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     short=("once",),
     # Who allocated what is not tracked: that takes most of the time, as early as in L1's boot.
     append="slub_debug=FZP watchdog_thresh=60",

@@ -31,10 +31,11 @@ SCENARIO = Scenario(
     about="management of vDPA devices by netlink",
     time_limit=240,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={name: {"part": name} for name in ("tool", "errors", "dumps", "crowd")},
+    short=("errors",),
 )
 
 NET, BLK = "vdpasim_net", "vdpasim_blk"

@@ -15,7 +15,7 @@ SCENARIO = Scenario(
     about="requests to a simulated disk: good, bad, random, suspended",
     time_limit=150,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
 )

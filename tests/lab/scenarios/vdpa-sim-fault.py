@@ -23,7 +23,7 @@ SCENARIO = Scenario(
     about="each fault injected into the simulator gives its error and heals",
     time_limit=120,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={"tree": {"batch": "1"}, "pieces": {"batch": "0"}},

@@ -20,7 +20,7 @@ SCENARIO = Scenario(
     about="frames and control commands through a simulated NIC, suspended in mid-traffic",
     time_limit=240,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={

@@ -21,7 +21,7 @@ SCENARIO = Scenario(
     about="simulated devices added with every option, and added and deleted many times",
     time_limit=400,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={"options": {"cycles": 0}, "cycles": {"cycles": 100}, "thousand": {"cycles": 1000}},

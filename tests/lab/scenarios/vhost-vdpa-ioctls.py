@@ -44,11 +44,12 @@ SCENARIO = Scenario(
     about="the exerciser of the vhost-vdpa character device",
     time_limit=420,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={"tree": {}, "incremental": {"batch_mapping": False}, "files": {"kind": "files"},
               "platform": {"kind": "platform"}},
+    short=("tree",),
 )
 
 

@@ -37,12 +37,13 @@ SCENARIO = Scenario(
     about="network boot over vhost-vdpa in a nested machine",
     time_limit=300,
     needs=("kvm", "kernel-modules"),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     not_on={"6.12": "our vhost_vdpa is for kernel 6.1"},
     variants={"stock": {"which": "stock"}, "ours": {"which": "qemu"},
               "memlock": {"which": "stock", "memlock": True}},
+    short=("ours",),
 )
 
 

@@ -35,11 +35,12 @@ SCENARIO = Scenario(
     about="stock virtio drivers on vDPA devices, data verified",
     time_limit=240,
     needs=("kernel-modules",),
-    suites=("full",),
+    suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
     variants={name: {"part": name}
               for name in ("net", "blk", "events", "binding", "removal", "resize")},
+    short=("net",),
 )
 
 DEVICES = Path("/sys/bus/vdpa/devices")
