@@ -8,7 +8,8 @@ Theory of operation
 The lab's scenario `bench` starts one L1 and migrates a loaded guest with each subject in turn,
 --runs rounds of it; each run arrives here as one event and is printed and written to runs.jsonl at
 once, so that a run cut short leaves what it had.  stats.py reduces runs to the rows of
-results.json, core.py counts the core's instructions, report.py makes report.html.
+results.json, core.py counts the core's instructions, vdpa.py times the vDPA core beside the base's
+(rows of results.json too), report.py makes report.html.
 
 The exit status is 0 only if every run went well and every row could be made.  What was measured is
 written in any case; what failed is in the report and on the screen.
@@ -35,6 +36,7 @@ sys.path[:0] = [str(HERE), str(TOP / "tests/lab")]
 
 import core  # noqa: E402
 import stats  # noqa: E402
+import vdpa  # noqa: E402
 from qlab import host, initramfs, machine, modes, scenario, stream  # noqa: E402
 
 #: Seconds for L1 and the first guest's boot, and for one round of all subjects.
@@ -65,7 +67,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--kernel", choices=host.KERNELS, default=host.KERNELS[0])
     parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIR")
     parser.add_argument("--no-core", action="store_true",
-                        help="leave out the core's micro-benchmark")
+                        help="leave out the micro-benchmarks")
     args = parser.parse_args(argv)
     if args.quick:
         args.runs, args.memory = 1, min(args.memory, 96)
@@ -159,6 +161,11 @@ def core_figures(args: argparse.Namespace) -> dict[str, Any]:
     return core.measure(front / "tests/bench/bench-core")
 
 
+def vdpa_figures(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of the vDPA core."""
+    return [] if args.no_core else list(vdpa.measure_all(1 if args.quick else args.runs))
+
+
 def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """What the figures are figures of."""
     commit = subprocess.run(["git", "-C", str(TOP), "describe", "--always", "--dirty"],
@@ -180,10 +187,10 @@ def clear(out: Path) -> None:
 
 
 def write(args: argparse.Namespace, runs: list[stats.Run], measured: dict[str, Any],
-          seconds: float) -> list[dict[str, Any]]:
+          more: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
     """results.json, core.json and the report."""
     import report
-    rows = stats.results(runs)
+    rows = stats.results(runs) + more
     for name, data in (("results.json", rows), ("core.json", measured)):
         (args.out / name).write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     page = report.page(setting(args, seconds), runs, measured)
@@ -228,13 +235,19 @@ def main() -> int:
         measured = core_figures(args)
     except (core.CoreError, OSError, subprocess.TimeoutExpired) as err:
         measured = {"skipped": str(err), "error": str(err)}
-    show(write(args, runs, measured, time.monotonic() - start))
+    rows: list[dict[str, Any]] = []
+    failed = []
+    try:
+        rows = vdpa_figures(args)
+    except (vdpa.VdpaError, OSError, subprocess.TimeoutExpired) as err:
+        failed.append(f"vdpa: {err}")
+    show(write(args, runs, measured, rows, time.monotonic() - start))
     for case in measured.get("cases", []):
         print(f"core: {case['instructions_per_entry']:.1f} instructions an entry in harvests "
               f"of {case['batch']}")
     if "skipped" in measured:
         print(f"core: not measured: {measured['skipped']}")
-    found = complaints(args, runs, outcome, measured)
+    found = complaints(args, runs, outcome, measured) + failed
     for line in found:
         print(f"bench: FAILED: {line}")
     print(f"bench: {args.out / 'results.json'} and report.html are written")
