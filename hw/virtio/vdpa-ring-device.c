@@ -87,7 +87,7 @@ struct VdpaRingDevice {
     uint16_t seen_used;         /* the device's idx when last looked at */
 };
 
-/* --- memory ---------------------------------------------------------------- */
+/* --- memory --------------------------------------------------------------- */
 
 static size_t whole_pages(size_t size)
 {
@@ -133,7 +133,7 @@ static uint32_t load32(const uint8_t *area, uint64_t offset)
     return GUINT32_FROM_LE(value);
 }
 
-/* --- life cycle ------------------------------------------------------------ */
+/* --- life cycle ----------------------------------------------------------- */
 
 void vdpa_ring_device_reset(VdpaRingDevice *ring)
 {
@@ -214,7 +214,7 @@ static int G_GNUC_PRINTF(2, 3) broke(VdpaRingDevice *ring, const char *format,
     return -EPROTO;
 }
 
-/* --- offering buffers ------------------------------------------------------ */
+/* --- offering buffers ----------------------------------------------------- */
 
 /* Writes one descriptor and its cell. */
 static void fill(VdpaRingDevice *ring, uint16_t index,
@@ -282,7 +282,7 @@ bool vdpa_ring_device_publish(VdpaRingDevice *ring)
     return !(load16(ring->used, RING_FLAGS) & RING_USED_F_NO_NOTIFY);
 }
 
-/* --- taking them back ------------------------------------------------------ */
+/* --- taking them back ----------------------------------------------------- */
 
 /* Looks at the used ring again: how many entries wait, or -EPROTO. */
 static int look(VdpaRingDevice *ring)
@@ -369,7 +369,7 @@ int vdpa_ring_device_get(VdpaRingDevice *ring, VdpaDeviceDone *done)
                      load32(ring->used, offset + 4), done);
 }
 
-/* --- notifications --------------------------------------------------------- */
+/* --- notifications -------------------------------------------------------- */
 
 void vdpa_ring_device_notify_off(VdpaRingDevice *ring)
 {

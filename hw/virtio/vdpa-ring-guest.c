@@ -145,7 +145,7 @@ static bool usable(const VdpaRingGuest *ring)
     return ring->started && !ring->broken;
 }
 
-/* --- access to guest memory ------------------------------------------------ */
+/* --- access to guest memory ----------------------------------------------- */
 
 /* Finds out how the @len bytes at @addr, of some alignment, are reached. */
 static Area area_at(VdpaRingGuest *ring, uint64_t addr, uint64_t len,
@@ -240,7 +240,7 @@ static int store_used(VdpaRingGuest *ring, uint16_t slot, uint32_t id,
     return 0;
 }
 
-/* --- life cycle ------------------------------------------------------------ */
+/* --- life cycle ----------------------------------------------------------- */
 
 static bool layout_fit(const VdpaGuestLayout *layout)
 {
@@ -324,7 +324,7 @@ int vdpa_ring_guest_remap(VdpaRingGuest *ring)
     return find_areas(ring) ? unreachable(ring, ring->layout.desc) : 0;
 }
 
-/* --- reading chains -------------------------------------------------------- */
+/* --- reading chains ------------------------------------------------------- */
 
 /* A walk through a chain, in the ring's table and at most one indirect. */
 typedef struct Walk {
@@ -500,7 +500,7 @@ unsigned vdpa_ring_guest_waiting(VdpaRingGuest *ring)
     return usable(ring) ? MAX(look(ring), 0) : 0;
 }
 
-/* --- giving back ----------------------------------------------------------- */
+/* --- giving back ---------------------------------------------------------- */
 
 int vdpa_ring_guest_push(VdpaRingGuest *ring, uint16_t head, uint32_t len)
 {
@@ -576,7 +576,7 @@ int vdpa_ring_guest_flush(VdpaRingGuest *ring)
     return wants_call(ring, old);
 }
 
-/* --- notifications --------------------------------------------------------- */
+/* --- notifications -------------------------------------------------------- */
 
 void vdpa_ring_guest_notify_off(VdpaRingGuest *ring)
 {
@@ -602,7 +602,7 @@ int vdpa_ring_guest_notify_on(VdpaRingGuest *ring)
     return ret < 0 ? ret : ret > 0;
 }
 
-/* --- for who serves the ring next ------------------------------------------ */
+/* --- for who serves the ring next ----------------------------------------- */
 
 uint16_t vdpa_ring_guest_avail_idx(const VdpaRingGuest *ring)
 {

@@ -160,7 +160,7 @@ void vdpa_shadow_state_clear(VdpaShadowState *state)
     state->ninflight = 0;
 }
 
-/* --- life cycle ------------------------------------------------------------ */
+/* --- life cycle ----------------------------------------------------------- */
 
 /* Whether a state can be one of a ring of @num descriptors. */
 static bool state_fit(const VdpaShadowState *state, uint16_t num)
@@ -299,7 +299,7 @@ unsigned vdpa_shadow_ring_inflight(const VdpaShadowRing *ring)
                          : 0;
 }
 
-/* --- guest to device ------------------------------------------------------- */
+/* --- guest to device ------------------------------------------------------ */
 
 static bool continues(const VdpaDeviceBuf *buf, const VdpaSpan *span)
 {
@@ -515,7 +515,7 @@ int vdpa_shadow_ring_forward(VdpaShadowRing *ring, unsigned budget)
     return flags | (ret == FORWARDED ? VDPA_SHADOW_MORE : 0);
 }
 
-/* --- device to guest ------------------------------------------------------- */
+/* --- device to guest ------------------------------------------------------ */
 
 static int complete_one(VdpaShadowRing *ring)
 {

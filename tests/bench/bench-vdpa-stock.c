@@ -29,7 +29,7 @@
 
 #include "bench-vdpa.h"
 
-/* --- IOVA tree ------------------------------------------------------------- */
+/* --- IOVA tree ------------------------------------------------------------ */
 
 typedef struct StockTable {
     IOVATree *by_iova, *by_gpa; /* both: IOVA to the other address */
@@ -109,7 +109,7 @@ const BenchTable table_stock = {
     stock_make, stock_look_up, stock_free, stock_make_empty, stock_alloc,
 };
 
-/* --- the guest's virtqueue ------------------------------------------------- */
+/* --- the guest's virtqueue ------------------------------------------------ */
 
 struct VirtQueue {
     FakeVdpa *vdpa;
@@ -239,7 +239,7 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem,
     virtqueue_flush(vq, 1);
 }
 
-/* --- events ---------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------- */
 
 static EventNotifierHandler *on_call, *on_kick;
 
@@ -271,7 +271,7 @@ void event_notifier_set_handler(EventNotifier *e,
     *(on_call ? &on_kick : &on_call) = handler;
 }
 
-/* --- shadow virtqueue ------------------------------------------------------ */
+/* --- shadow virtqueue ----------------------------------------------------- */
 
 typedef struct StockRing {
     VhostShadowVirtqueue *svq;

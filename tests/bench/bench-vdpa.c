@@ -41,7 +41,7 @@ static double cpu_ns(void)
     return now.tv_sec * 1e9 + now.tv_nsec;
 }
 
-/* --- ours ------------------------------------------------------------------ */
+/* --- ours ----------------------------------------------------------------- */
 
 static bool ours_add(VdpaIovaTable *table, size_t i)
 {
@@ -148,7 +148,7 @@ const BenchRing ring_ours = {
     ours_ring_make, ours_forward, ours_complete, ours_kicks,
 };
 
-/* --- measuring ------------------------------------------------------------- */
+/* --- measuring ------------------------------------------------------------ */
 
 static size_t scatter(size_t i, size_t n)
 {

@@ -64,12 +64,7 @@ static inline Int128 int128_make64(uint64_t v)
 #define int128_add(a, b) ((Int128)((a) + (b)))
 #define int128_gt(a, b) ((__int128_t)(a) > (__int128_t)(b))
 
-typedef enum {
-    IOMMU_NONE = 0,
-    IOMMU_RO = 1,
-    IOMMU_WO = 2,
-    IOMMU_RW = 3,
-} IOMMUAccessFlags;
+typedef enum { IOMMU_NONE, IOMMU_RO, IOMMU_WO, IOMMU_RW } IOMMUAccessFlags;
 
 static inline uintptr_t qemu_real_host_page_size(void)
 {
@@ -104,16 +99,11 @@ typedef struct VirtIODevice {
 
 typedef struct VirtQueue VirtQueue;
 
+/* Without what a shadow virtqueue does not look at. */
 typedef struct VirtQueueElement {
-    unsigned int index;
-    unsigned int len;
-    unsigned int ndescs;
-    unsigned int out_num;
-    unsigned int in_num;
-    hwaddr *in_addr;
-    hwaddr *out_addr;
-    struct iovec *in_sg;
-    struct iovec *out_sg;
+    unsigned index, ndescs, out_num, in_num;
+    hwaddr *out_addr, *in_addr;
+    struct iovec *out_sg, *in_sg;
 } VirtQueueElement;
 
 static inline bool virtio_vdev_has_feature(VirtIODevice *vdev,

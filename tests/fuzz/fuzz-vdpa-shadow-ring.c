@@ -78,7 +78,7 @@ static void check(bool holds, const char *what)
     }
 }
 
-/* --- what must hold -------------------------------------------------------- */
+/* --- what must hold ------------------------------------------------------- */
 
 /* Chains that became visible: in maps, of the right permission, in bounds. */
 static void check_exposed(Fuzz *f)
@@ -117,7 +117,7 @@ static void check_call(Fuzz *f, int ret, bool was_broken)
     check(vdpa_shadow_ring_inflight(f->ring) <= f->layout.num, "in flight");
 }
 
-/* --- operations ------------------------------------------------------------ */
+/* --- operations ----------------------------------------------------------- */
 
 static void op_offer(Fuzz *f)
 {

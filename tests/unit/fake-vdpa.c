@@ -26,7 +26,7 @@
 /* Pages between two maps, at most. */
 #define MAX_GAP 100
 
-/* --- guest memory ---------------------------------------------------------- */
+/* --- guest memory --------------------------------------------------------- */
 
 static bool inside(const FakeVdpa *vdpa, uint64_t addr, uint64_t len)
 {
@@ -190,7 +190,7 @@ uint64_t fake_vdpa_gpa(FakeVdpa *vdpa, uint64_t iova, uint64_t len,
            iova % FAKE_PAGE;
 }
 
-/* --- the guest's driver ---------------------------------------------------- */
+/* --- the guest's driver --------------------------------------------------- */
 
 static uint16_t *used_event(struct vring_avail *avail, uint16_t num)
 {
@@ -347,7 +347,7 @@ bool fake_driver_enable(FakeDriver *driver)
     return LOAD(&driver->used->idx) != driver->last_used;
 }
 
-/* --- the device ------------------------------------------------------------ */
+/* --- the device ----------------------------------------------------------- */
 
 void fake_device_on_shadow(FakeDevice *device, const VdpaRingMemory *memory,
                            uint16_t num, bool event_idx)

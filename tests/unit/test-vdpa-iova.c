@@ -29,7 +29,7 @@ static VdpaIovaMap map_of(uint64_t iova, uint64_t size, uint64_t hva,
     return (VdpaIovaMap) { iova, size, hva, gpa, VDPA_IOVA_RW };
 }
 
-/* --- cases ----------------------------------------------------------------- */
+/* --- cases ---------------------------------------------------------------- */
 
 static void test_empty(void)
 {
@@ -210,7 +210,7 @@ static void test_balance(void)
     }
 }
 
-/* --- the model ------------------------------------------------------------- */
+/* --- the model ------------------------------------------------------------ */
 
 typedef struct World {
     VdpaIovaTable *table;

@@ -26,7 +26,7 @@
  *
  * --descriptors=N    how many the guest offers in all (default 240,000)
  *
- * Limits: one thread; races are test-vdpa-shadow-ring.c's.
+ * Limits: one thread; races are test-vdpa-shadow-race.c's.
  */
 #include <glib.h>
 #include <stdlib.h>
@@ -102,7 +102,7 @@ static uint8_t pattern(uint32_t serial, uint32_t at)
     return serial * 31 + at * 7 + 1;
 }
 
-/* --- the guest ------------------------------------------------------------- */
+/* --- the guest ------------------------------------------------------------ */
 
 static unsigned seg_len(Model *m, unsigned room)
 {
@@ -232,7 +232,7 @@ static void driver_reaps(Model *m)
     }
 }
 
-/* --- the device ------------------------------------------------------------ */
+/* --- the device ----------------------------------------------------------- */
 
 /* The next chain in the order of offering that the device has not had. */
 static Chain *next_in_order(Model *m, uint16_t *head)
@@ -334,7 +334,7 @@ static void device_returns(Model *m)
     }
 }
 
-/* --- who runs the shadow ring ---------------------------------------------- */
+/* --- who runs the shadow ring --------------------------------------------- */
 
 static void heed(Model *m, int flags, bool *more)
 {
@@ -462,7 +462,7 @@ static void change_mode(Model *m)
     }
 }
 
-/* --- the lot --------------------------------------------------------------- */
+/* --- the lot -------------------------------------------------------------- */
 
 /* One step of somebody who may act; false if nobody may. */
 static bool act(Model *m, uint64_t target)
