@@ -27,7 +27,7 @@ typedef struct FakeVdpa {
     uint64_t size;
     uint8_t *dirty;             /* by byte: 1 if dirty() named it */
     VdpaIovaTable *maps;
-    uint32_t *gpa_page;         /* by page from FAKE_IOVA on: 1 + guest's page */
+    uint32_t *gpa_page;         /* by page from FAKE_IOVA on: 1 + guest page */
     uint8_t *perm;              /* by guest page */
     bool no_ram;                /* ram() has no answer: read() and write() */
     bool quiet;                 /* dirty() keeps no book: threads */

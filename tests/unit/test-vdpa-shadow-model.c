@@ -527,8 +527,10 @@ static void model_init(Model *m, const Params *p)
     m->rand = g_rand_new_with_seed(g_test_rand_int());
     m->vdpa = fake_vdpa_new(RAM, RINGS, m->rand);
     m->vdpa->no_ram = p->slow;
-    m->memory.driver = fake_pages(vdpa_ring_driver_area_size(p->device_num * 2));
-    m->memory.device = fake_pages(vdpa_ring_device_area_size(p->device_num * 2));
+    m->memory.driver = fake_pages(
+        vdpa_ring_driver_area_size(p->device_num * 2));
+    m->memory.device = fake_pages(
+        vdpa_ring_device_area_size(p->device_num * 2));
     /* So that indices wrap soon, and not where slots do. */
     index = 65000 + pick(m, 600);
     fake_driver_init(&m->driver, m->vdpa, &layout, index);

@@ -6,7 +6,7 @@
  * Theory of operation
  *
  * Guest and device sleep unless they are notified, as in life: a notification
- * that is lost leaves somebody waiting for ever, which is noticed after a while.
+ * that is lost leaves somebody waiting for ever, which is noticed in time.
  * Each buffer's content says whether it is the right one.
  *
  * Limits: how often the threads really meet is up to the machine.

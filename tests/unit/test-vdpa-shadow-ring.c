@@ -51,8 +51,8 @@ static void test_states_refused(void)
                                                &b->memory, &none), ==,
                         -EINVAL);
     }
-    g_assert_cmpint(vdpa_shadow_ring_start(b->ring, &bench_layout, 6, &b->memory,
-                                           &none), ==, -EINVAL);
+    g_assert_cmpint(vdpa_shadow_ring_start(b->ring, &bench_layout, 6,
+                                           &b->memory, &none), ==, -EINVAL);
     away.used = RAM - 16;
     g_assert_cmpint(vdpa_shadow_ring_start(b->ring, &away, NUM, &b->memory,
                                            &none), ==, -EFAULT);
@@ -133,7 +133,7 @@ static void test_stop_leaves_kicks_on(void)
         b = bench_new(&how, 2);
         bench_offer(b, 0);
         bench_offer(b, 0);
-        bench_forward(b);             /* the second has no room: kicks are off */
+        bench_forward(b);       /* the second has no room: kicks are off */
         vdpa_shadow_ring_stop(b->ring, NULL);
         g_assert_cmpuint(b->driver.used->flags, ==, 0);
         g_assert_cmpuint(*fake_avail_event(b->driver.used, NUM), ==,
@@ -220,6 +220,27 @@ static void test_features(void)
         g_assert_cmphex(vdpa_shadow_ring_refused(v1 | 1ull << bit), ==,
                         1ull << bit);
     }
+}
+
+/* What came back between the last look and asking to be told is told. */
+static void test_device_ring(void)
+{
+    Bench *b = bench_new(&bench_layout, NUM);
+    const VdpaDeviceBuf buf = { .iova = 1, .len = 1 };
+    VdpaRingDevice *ring = vdpa_ring_device_new(NUM, &b->memory, false, NULL,
+                                                NULL);
+    VdpaDeviceDone done;
+
+    g_assert_cmpint(vdpa_ring_device_add(ring, &buf, 1, 77), ==, 0);
+    g_assert_true(vdpa_ring_device_publish(ring));
+    g_assert_false(vdpa_ring_device_notify_on(ring));
+    fake_device_return(&b->device, bench_take(b), 0);
+    g_assert_true(vdpa_ring_device_notify_on(ring));
+    g_assert_cmpint(vdpa_ring_device_get(ring, &done), ==, 1);
+    g_assert_cmpuint(done.token, ==, 77);
+    g_assert_false(vdpa_ring_device_notify_on(ring));
+    vdpa_ring_device_free(ring);
+    bench_free(b);
 }
 
 /* --- the guest's side by itself, as for a control queue ------------------- */
@@ -315,6 +336,7 @@ int main(int argc, char **argv)
         { "budget", test_budget },
         { "suppression", test_suppression },
         { "features", test_features },
+        { "device-ring", test_device_ring },
         { "guest-ring", test_guest_ring },
     };
 
