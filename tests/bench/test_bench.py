@@ -21,6 +21,8 @@ import stats  # noqa: E402
 from qlab import machine  # noqa: E402
 from test_report import runs  # noqa: E402
 
+ROW = {"name": "made-up", "unit": "ns", "ours": 1.0, "stock": 2.0, "ratio": 0.5, "n": 1,
+       "better": "lower"}
 PASSED = machine.Outcome("passed", "", 60.0)
 
 
@@ -28,13 +30,16 @@ class Harness(unittest.TestCase):
     """main(), with the lab and the clock of the core taken away."""
 
     def ended(self, made: list[stats.Run], outcome: machine.Outcome = PASSED,
-              measured: dict[str, Any] | None = None, rounds: int = 2) -> int:
+              measured: dict[str, Any] | None = None, rounds: int = 2,
+              vdpa: Any = None) -> int:
         """The exit status; files are left in self.out."""
         argv = ["bench", "--runs", str(rounds), "--out", str(self.out)]
         with unittest.mock.patch.object(sys, "argv", argv), \
                 unittest.mock.patch.object(bench, "migrations", return_value=(made, outcome)), \
                 unittest.mock.patch.object(bench, "core_figures",
                                            return_value=measured or {"skipped": "test"}), \
+                unittest.mock.patch.object(bench, "vdpa_figures", return_value=[ROW],
+                                           side_effect=vdpa), \
                 unittest.mock.patch("builtins.print"):
             return bench.main()
 
@@ -47,7 +52,7 @@ class Harness(unittest.TestCase):
         """Every row, a report, and success."""
         self.assertEqual(self.ended(runs()), 0)
         rows = json.loads((self.out / "results.json").read_text("utf-8"))
-        self.assertEqual([row["name"] for row in rows], [row.name for row in stats.ROWS])
+        self.assertEqual([row["name"] for row in rows], [row.name for row in stats.ROWS] + ["made-up"])
         self.assertIn("<svg", (self.out / "report.html").read_text("utf-8"))
 
     def test_failed_run(self) -> None:
@@ -64,6 +69,10 @@ class Harness(unittest.TestCase):
         """Nor is one that failed after the last run."""
         self.assertEqual(self.ended(runs(), machine.Outcome("failed", "L1 kernel: BUG", 9.0)), 1)
         self.assertEqual(self.ended(runs(), machine.Outcome("skipped", "no stock", 0.0)), 1)
+
+    def test_failed_vdpa(self) -> None:
+        """Nor is one whose vDPA core could not be measured."""
+        self.assertEqual(self.ended(runs(), vdpa=bench.vdpa.VdpaError("x")), 1)
 
     def test_failed_core(self) -> None:
         """A micro-benchmark that broke is told from one that was left out."""
