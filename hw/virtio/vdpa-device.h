@@ -1,0 +1,193 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A vDPA device in use by a virtio device of the guest.
+ *
+ * Theory of operation
+ * -------------------
+ * What the guest's driver set up is kept in a table of queues, and only kept:
+ * nothing of it reaches the device before all of it is known. Then the device
+ * is launched, in one place and in one order:
+ *
+ *   features, address spaces, for each queue {attach, program}, DRIVER_OK,
+ *   control state, enable, for each queue {run}
+ *
+ * How a queue is served is its kind's business, a table of operations:
+ *
+ *   direct   the device works on the guest's ring; vdpa-queue-direct.c
+ *   shadow   ... on a ring of ours, QEMU in between; vdpa-queue-shadow.c
+ *   control  ... on a ring of ours, for commands of QEMU; net/vhost-vdpa-cvq.c
+ *
+ * A launched device changes between direct and shadow queues while it runs:
+ *
+ *   suspend, for each queue {read base, detach, attach as the other kind,
+ *   program}, resume, for each queue {run}
+ *
+ * without touching a map of guest memory, and without a reset. A device that
+ * cannot suspend and resume is reset and launched anew instead, and what it
+ * was told through the control queue is told it again.
+ *
+ * When memory is not yet mapped at launch, launching is put off until it is
+ * (vdpa-map.h); the guest's driver believes that the device is running, and
+ * its notifications are kept in their eventfds.
+ *
+ * Life cycle: new -> (launch -> switch* -> halt)* -> unref
+ *
+ * Thread model: the BQL.
+ *
+ * Limits: split rings only, where QEMU is in between.
+ */
+#ifndef HW_VIRTIO_VDPA_DEVICE_H
+#define HW_VIRTIO_VDPA_DEVICE_H
+
+#include "hw/virtio/virtio.h"
+#include "hw/virtio/vdpa-life.h"
+#include "hw/virtio/vdpa-map.h"
+#include "hw/virtio/vdpa-shadow-ring.h"
+
+typedef struct VdpaDevice VdpaDevice;
+typedef struct VdpaQueue VdpaQueue;
+
+/* What the device is told about a queue. */
+typedef struct VdpaQueueSetup {
+    unsigned num;
+    unsigned base;
+    uint64_t desc, avail, used;     /* IOVAs */
+    int kick, call;                 /* eventfds, -1: none */
+} VdpaQueueSetup;
+
+/* How a queue is served. @own is what attach() made, and detach() ends. */
+typedef struct VdpaQueueKind {
+    const char *name;
+    /* Fills @setup, which holds what the guest's driver set up. */
+    int (*attach)(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp);
+    /* The device runs: serve the queue. */
+    void (*run)(VdpaQueue *q);
+    /* The device is about to stand still: stop serving. */
+    void (*pause)(VdpaQueue *q);
+    /*
+     * The device stands still, and was at @base, or at an unknown place
+     * (negative). Returns where the guest's ring is to be continued, or
+     * negative if that is unknown.
+     */
+    int (*detach)(VdpaQueue *q, int base);
+    /* Guest memory has changed, while the queue runs. May be NULL. */
+    void (*remap)(VdpaQueue *q);
+    /* The guest's interrupt goes to the device itself. */
+    bool interrupts;
+} VdpaQueueKind;
+
+struct VdpaQueue {
+    VdpaDevice *device;
+    unsigned index;
+    VdpaQueueSetup guest;       /* what the guest's driver set up */
+    bool ready;                 /* ... it did */
+    const VdpaQueueKind *kind;  /* of now; NULL: not attached */
+    void *own;                  /* the kind's */
+    int stopped_at;             /* after halt: guest.base, or unknown */
+};
+
+/* What the network device has to do with a launch. */
+typedef struct VdpaUser {
+    /* DRIVER_OK is set, of the queues only control is enabled. */
+    int (*restore)(void *opaque, Error **errp);
+    /*
+     * The device failed, which was reported; make the guest see it. Called
+     * from within launch() and others, so anything that stops or starts the
+     * device has to wait.
+     */
+    void (*failed)(void *opaque);
+    /* The device's configuration, on its way to the guest. */
+    void (*config)(void *opaque, uint8_t *config, size_t size);
+} VdpaUser;
+
+typedef enum VdpaMode { VDPA_MODE_DIRECT, VDPA_MODE_SHADOW } VdpaMode;
+
+typedef struct VdpaDeviceStats {
+    uint64_t switches, switches_failed;
+    uint64_t switch_ns, switch_worst_ns;    /* the last, the slowest */
+    uint64_t launches;
+    uint64_t switch_messages;   /* about guest memory, in switches */
+    uint64_t switch_resets;
+} VdpaDeviceStats;
+
+struct VdpaDevice {
+    VdpaFd fd;
+    VdpaLife life;
+    VdpaMap *map;
+    VirtIODevice *vdev;         /* while launched */
+    uint64_t features;          /* what the driver accepted */
+    VdpaQueue queue[VIRTIO_QUEUE_MAX];
+    unsigned nqueues;           /* highest index that was ever used, plus 1 */
+    int control;                /* index of the control queue, or -1 */
+    const VdpaQueueKind *control_kind;
+    unsigned control_asid;      /* 0 or 1 */
+    bool launched;              /* or waiting for memory */
+    bool waiting;
+    int config_call;            /* eventfd, -1: none */
+    VdpaMode mode;              /* wanted; and, while launched, in force */
+    const char *why;            /* ... a static string */
+    bool always_shadow;
+    const VdpaUser *user;
+    void *user_opaque;
+    VdpaDeviceStats stats;
+    char *trouble;              /* the last failure, for queries */
+    char *path;                 /* for queries, may be NULL */
+    unsigned users;
+    QTAILQ_ENTRY(VdpaDevice) next;
+};
+
+extern const VdpaQueueKind vdpa_queue_direct;
+extern const VdpaQueueKind vdpa_queue_shadow;
+
+/* About a queue of kind vdpa_queue_shadow. */
+const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q);
+unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q);
+
+/* Opens up a device whose file descriptor is @fd, which stays the caller's. */
+VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last,
+                            Error **errp);
+VdpaDevice *vdpa_device_ref(VdpaDevice *d);
+void vdpa_device_unref(VdpaDevice *d);
+
+/* The table's entry; the device learns that it has that queue. */
+VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index);
+
+/*
+ * Starts it for @vdev. 0 also if that has to wait for memory; -errno with
+ * @errp.
+ */
+int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp);
+
+/* Stands still; every queue's stopped_at is set. */
+void vdpa_device_halt(VdpaDevice *d);
+
+/* Back to the beginning: status 0. */
+void vdpa_device_reset(VdpaDevice *d);
+
+/*
+ * The virtio device may go: nothing of it is used any more. Memory that is not
+ * the machine's but the device's own view of it is not kept mapped.
+ */
+void vdpa_device_leave(VdpaDevice *d);
+
+/* Changes the mode, at once if launched. @why: a static string. */
+int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
+                       Error **errp);
+
+/*
+ * A failure is reported, kept for queries, and shown to the guest: by the
+ * user, or, if there is none, as virtio's DEVICE_NEEDS_RESET. Frees @err.
+ */
+void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err);
+
+/* The same for a device that runs: it is stopped. */
+void vdpa_device_fail(VdpaDevice *d, Error *err);
+
+/* A queue that runs has a new interrupt. */
+int vdpa_device_call(VdpaDevice *d, unsigned index, int fd);
+
+/* All devices there are. */
+VdpaDevice *vdpa_device_first(void);
+
+#endif

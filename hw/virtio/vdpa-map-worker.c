@@ -1,0 +1,344 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The thread that maps memory for a vDPA device. See vdpa-map-worker.h, also
+ * for the limits.
+ */
+#include "qemu/osdep.h"
+#include <sys/resource.h>
+#include "hw/virtio/vdpa-uapi.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/thread.h"
+#include "qemu/units.h"
+#include "vdpa-map-worker.h"
+#include "trace.h"
+
+#define YIELD_US    100
+
+typedef enum VdpaJobKind { JOB_OPEN, JOB_CLOSE, JOB_MAP, JOB_UNMAP } VdpaJobKind;
+
+typedef struct VdpaJob {
+    VdpaJobKind kind;
+    unsigned asid;
+    VdpaIovaMap map;
+    MemoryRegion *mr;       /* a reference; NULL for memory of ours */
+    int *result;            /* who waits for it wants to know */
+    bool own;               /* memory of ours; unmaps only */
+    QSIMPLEQ_ENTRY(VdpaJob) next;
+} VdpaJob;
+
+struct VdpaWorker {
+    VdpaFd *fd;
+    QemuThread thread;
+    QemuMutex lock;
+    QemuCond work, rest;
+    QEMUBH *idle_bh;
+    void (*idle)(void *opaque);
+    void *opaque;
+
+    /* protected by lock */
+    QSIMPLEQ_HEAD(, VdpaJob) todo, done;
+    bool busy, quit;
+
+    /* atomic */
+    bool abandon;
+    int error;
+    uint64_t maps, unmaps;
+
+    /* protected by the BQL */
+    uint64_t asked;         /* bytes of guest memory */
+    bool reported;
+};
+
+/* --- the thread --------------------------------------------------------- */
+
+static int message(VdpaWorker *w, unsigned asid, int type,
+                   const VdpaIovaMap *map)
+{
+    struct vhost_msg_v2 msg = {
+        .type = VHOST_IOTLB_MSG_V2,
+        .asid = vdpa_fd_has(w->fd, VHOST_BACKEND_F_IOTLB_ASID) ? asid : 0,
+        .iotlb = {
+            .iova = map->iova, .size = map->size, .uaddr = map->hva,
+            .perm = map->perm, .type = type,
+        },
+    };
+    int err = vdpa_fd_message(w->fd, &msg);
+
+    trace_vdpa_message(type, asid, map->iova, map->size, err);
+    return err;
+}
+
+static bool skipping(const VdpaWorker *w)
+{
+    return qatomic_read(&w->abandon) || qatomic_read(&w->error);
+}
+
+/* Commands go first. */
+static int map_guest(VdpaWorker *w, const VdpaJob *job)
+{
+    while (vdpa_fd_wanted(w->fd) && !skipping(w)) {
+        g_usleep(YIELD_US);
+    }
+    if (skipping(w)) {
+        return 0;
+    }
+    qatomic_set(&w->maps, w->maps + 1);
+    return message(w, job->asid, VHOST_IOTLB_UPDATE, &job->map);
+}
+
+static int batch(VdpaWorker *w, const VdpaJob *job, int type)
+{
+    if (!vdpa_fd_has(w->fd, VHOST_BACKEND_F_IOTLB_BATCH)) {
+        return 0;
+    }
+    return message(w, job->asid, type, &job->map);
+}
+
+static int unmap(VdpaWorker *w, const VdpaJob *job)
+{
+    if (!job->own) {
+        qatomic_set(&w->unmaps, w->unmaps + 1);
+    }
+    return message(w, job->asid, VHOST_IOTLB_INVALIDATE, &job->map);
+}
+
+static int do_job(VdpaWorker *w, VdpaJob *job)
+{
+    switch (job->kind) {
+    case JOB_OPEN:
+        return batch(w, job, VHOST_IOTLB_BATCH_BEGIN);
+    case JOB_CLOSE:
+        return batch(w, job, VHOST_IOTLB_BATCH_END);
+    case JOB_UNMAP:
+        return unmap(w, job);
+    case JOB_MAP:
+        return job->result
+            ? message(w, job->asid, VHOST_IOTLB_UPDATE, &job->map)
+            : map_guest(w, job);
+    }
+    g_assert_not_reached();
+}
+
+static void settle_job(VdpaWorker *w, VdpaJob *job, int err)
+{
+    if (job->result) {
+        *job->result = err;
+    } else if (err && !w->error) {
+        qatomic_set(&w->error, err);
+    }
+}
+
+static VdpaJob *next_job(VdpaWorker *w)
+{
+    while (QSIMPLEQ_EMPTY(&w->todo) && !w->quit) {
+        if (w->busy) {
+            w->busy = false;
+            qemu_cond_broadcast(&w->rest);
+            qemu_bh_schedule(w->idle_bh);
+        }
+        qemu_cond_wait(&w->work, &w->lock);
+    }
+    return QSIMPLEQ_FIRST(&w->todo);
+}
+
+static void *worker_main(void *opaque)
+{
+    VdpaWorker *w = opaque;
+    VdpaJob *job;
+
+    qemu_mutex_lock(&w->lock);
+    while ((job = next_job(w))) {
+        int err;
+
+        QSIMPLEQ_REMOVE_HEAD(&w->todo, next);
+        qemu_mutex_unlock(&w->lock);
+        err = do_job(w, job);
+        qemu_mutex_lock(&w->lock);
+        settle_job(w, job, err);
+        QSIMPLEQ_INSERT_TAIL(&w->done, job, next);
+    }
+    qemu_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* --- the others' side --------------------------------------------------- */
+
+/* References to memory regions are dropped under the BQL. */
+static void bury_locked(VdpaWorker *w)
+{
+    VdpaJob *job;
+
+    while ((job = QSIMPLEQ_FIRST(&w->done))) {
+        QSIMPLEQ_REMOVE_HEAD(&w->done, next);
+        if (job->mr) {
+            memory_region_unref(job->mr);
+        }
+        g_free(job);
+    }
+}
+
+static void idle_bh(void *opaque)
+{
+    VdpaWorker *w = opaque;
+
+    WITH_QEMU_LOCK_GUARD(&w->lock) {
+        bury_locked(w);
+        if (w->busy) {
+            return;     /* it has got more to do */
+        }
+    }
+    w->idle(w->opaque);
+}
+
+static void give(VdpaWorker *w, VdpaJob job)
+{
+    VdpaJob *own = g_memdup2(&job, sizeof(job));
+
+    if (own->mr) {
+        memory_region_ref(own->mr);
+    }
+    QEMU_LOCK_GUARD(&w->lock);
+    w->busy = true;
+    QSIMPLEQ_INSERT_TAIL(&w->todo, own, next);
+    qemu_cond_signal(&w->work);
+}
+
+VdpaWorker *vdpa_worker_new(VdpaFd *fd, void (*idle)(void *opaque),
+                            void *opaque)
+{
+    VdpaWorker *w = g_new0(VdpaWorker, 1);
+
+    w->fd = fd;
+    w->idle = idle;
+    w->opaque = opaque;
+    w->idle_bh = qemu_bh_new(idle_bh, w);
+    qemu_mutex_init(&w->lock);
+    qemu_cond_init(&w->work);
+    qemu_cond_init(&w->rest);
+    QSIMPLEQ_INIT(&w->todo);
+    QSIMPLEQ_INIT(&w->done);
+    qemu_thread_create(&w->thread, "vdpa-map", worker_main, w,
+                       QEMU_THREAD_JOINABLE);
+    return w;
+}
+
+void vdpa_worker_free(VdpaWorker *w)
+{
+    vdpa_worker_drain(w);
+    WITH_QEMU_LOCK_GUARD(&w->lock) {
+        w->quit = true;
+        qemu_cond_signal(&w->work);
+    }
+    qemu_thread_join(&w->thread);
+    qemu_bh_delete(w->idle_bh);
+    qemu_cond_destroy(&w->work);
+    qemu_cond_destroy(&w->rest);
+    qemu_mutex_destroy(&w->lock);
+    g_free(w);
+}
+
+void vdpa_worker_batch(VdpaWorker *w, bool open)
+{
+    give(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE });
+}
+
+void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                     MemoryRegion *mr)
+{
+    w->asked += map->size;
+    give(w, (VdpaJob) { JOB_MAP, asid, *map, mr });
+}
+
+void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
+                       uint64_t size, bool own)
+{
+    give(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
+                        .map = { .iova = iova, .size = size } });
+}
+
+int vdpa_worker_map_now(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                        Error **errp)
+{
+    int result = 0;
+
+    give(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, &result });
+    vdpa_worker_drain(w);
+    if (result) {
+        error_setg_errno(errp, -result,
+                         "cannot map a ring of %" PRIu64 " bytes", map->size);
+    }
+    return result;
+}
+
+void vdpa_worker_drain(VdpaWorker *w)
+{
+    QEMU_LOCK_GUARD(&w->lock);
+    while (w->busy) {
+        qemu_cond_wait(&w->rest, &w->lock);
+    }
+    bury_locked(w);
+}
+
+bool vdpa_worker_busy(const VdpaWorker *w)
+{
+    VdpaWorker *own = (VdpaWorker *)w;
+
+    QEMU_LOCK_GUARD(&own->lock);
+    return own->busy;
+}
+
+void vdpa_worker_abandon(VdpaWorker *w)
+{
+    qatomic_set(&w->abandon, true);
+}
+
+void vdpa_worker_forgive(VdpaWorker *w)
+{
+    qatomic_set(&w->abandon, false);
+    qatomic_set(&w->error, 0);
+    w->asked = 0;
+    w->reported = false;
+}
+
+int vdpa_worker_error(const VdpaWorker *w, Error **errp)
+{
+    int err = qatomic_read(&w->error);
+    struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+    uint64_t mib = DIV_ROUND_UP(w->asked, MiB);
+
+    if (!err) {
+        return 0;
+    }
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (err != -ENODEV && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < w->asked) {
+        error_setg(errp, "cannot pin %" PRIu64 " MiB of guest memory: "
+                   "RLIMIT_MEMLOCK is %" PRIu64 " MiB; raise it (ulimit -l, "
+                   "libvirt <hard_limit>)", mib,
+                   (uint64_t)limit.rlim_cur / MiB);
+    } else {
+        error_setg_errno(errp, -err, "cannot map %" PRIu64
+                         " MiB of guest memory", mib);
+    }
+    return err;
+}
+
+void vdpa_worker_report(VdpaWorker *w)
+{
+    Error *err = NULL;
+
+    if (!w->reported && vdpa_worker_error(w, &err)) {
+        w->reported = true;
+        error_reportf_err(err, "vhost-vdpa: ");
+    }
+}
+
+void vdpa_worker_messages(const VdpaWorker *w, uint64_t *maps,
+                          uint64_t *unmaps)
+{
+    *maps = qatomic_read(&w->maps);
+    *unmaps = qatomic_read(&w->unmaps);
+}

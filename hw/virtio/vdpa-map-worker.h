@@ -1,0 +1,60 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The thread that maps memory for a vDPA device.
+ *
+ * Theory of operation: vdpa-map.h. Jobs are done in the order they were given.
+ * A failed map of guest memory makes those behind it be skipped, until the
+ * failure is forgiven. Unmaps are never skipped: what was never mapped is
+ * unmapped without an error.
+ *
+ * Thread model: all functions under the BQL. The thread itself takes the
+ * worker's lock and calls the kernel without it; @idle comes from the main
+ * loop.
+ *
+ * Limits: who waits for the thread waits for the piece that is under way.
+ */
+#ifndef HW_VIRTIO_VDPA_MAP_WORKER_H
+#define HW_VIRTIO_VDPA_MAP_WORKER_H
+
+#include "exec/memory.h"
+#include "qapi/error.h"
+#include "vdpa-fd.h"
+#include "vdpa-iova.h"
+
+typedef struct VdpaWorker VdpaWorker;
+
+VdpaWorker *vdpa_worker_new(VdpaFd *fd, void (*idle)(void *opaque),
+                            void *opaque);
+void vdpa_worker_free(VdpaWorker *w);
+
+/* Jobs. @mr is kept until its map is done. */
+void vdpa_worker_batch(VdpaWorker *w, bool open);
+void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                     MemoryRegion *mr);
+void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
+                       uint64_t size, bool own);
+
+/* A map of ours: done when this returns. Its failure is its own. */
+int vdpa_worker_map_now(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                        Error **errp);
+
+/* Waits until all jobs are done. */
+void vdpa_worker_drain(VdpaWorker *w);
+bool vdpa_worker_busy(const VdpaWorker *w);
+
+/* The maps that are not done yet need not be; until forgive(). */
+void vdpa_worker_abandon(VdpaWorker *w);
+void vdpa_worker_forgive(VdpaWorker *w);
+
+/* The first failure: 0 or -errno with @errp. */
+int vdpa_worker_error(const VdpaWorker *w, Error **errp);
+
+/* Says a failure on stderr, unless that was done. */
+void vdpa_worker_report(VdpaWorker *w);
+
+/* Messages about guest memory so far. */
+void vdpa_worker_messages(const VdpaWorker *w, uint64_t *maps,
+                          uint64_t *unmaps);
+
+#endif

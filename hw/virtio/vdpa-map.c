@@ -1,0 +1,520 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What a vDPA device may reach. See vdpa-map.h, also for the limits; the thread
+ * that talks to the kernel is vdpa-map-worker.c.
+ */
+#include "qemu/osdep.h"
+#include "exec/target_page.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/units.h"
+#include "exec/address-spaces.h"
+#include "vdpa-map.h"
+#include "vdpa-map-worker.h"
+#include "trace.h"
+
+/* Borders of pieces: see vdpa-map.h. */
+#define LOW     (1 * MiB)
+#define PIECE   (32 * MiB)
+
+typedef struct VdpaMapIommu {
+    VdpaMap *map;
+    IOMMUNotifier notifier;
+    MemoryRegion *mr;
+    hwaddr offset;          /* from the region to the address space */
+    QLIST_ENTRY(VdpaMapIommu) next;
+} VdpaMapIommu;
+
+/* A piece that is to be mapped or unmapped at the end of a change. */
+typedef struct VdpaMapChange {
+    VdpaIovaMap piece;
+    MemoryRegion *mr;       /* a reference; NULL when it goes */
+} VdpaMapChange;
+
+struct VdpaMap {
+    VdpaWorker *worker;
+    MemoryListener listener;
+    AddressSpace *as;       /* NULL: nothing is mapped */
+    uint64_t first, last;
+    VdpaIovaTable *table[VDPA_ASIDS];
+    QLIST_HEAD(, VdpaMapIommu) iommus;
+    bool live;
+    bool batch;             /* a batch is open */
+    GHashTable *condemned;  /* IOVA -> VdpaMapChange, until commit */
+    GQueue wanted;          /* of VdpaMapChange, until commit */
+    VdpaMapReady ready, changed;
+    void *ready_opaque, *changed_opaque;
+    VdpaMapStats stats;
+};
+
+/* --- jobs --------------------------------------------------------------- */
+
+static void batch_open(VdpaMap *map)
+{
+    if (!map->batch) {
+        map->batch = true;
+        vdpa_worker_batch(map->worker, true);
+    }
+}
+
+static void batch_close(VdpaMap *map)
+{
+    if (map->batch) {
+        map->batch = false;
+        vdpa_worker_batch(map->worker, false);
+    }
+}
+
+/* Runs to its end what was asked for, if somebody may rely on it. */
+static void settle(VdpaMap *map)
+{
+    batch_close(map);
+    if (map->live) {
+        vdpa_worker_drain(map->worker);
+    }
+}
+
+static void piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
+{
+    int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], piece);
+
+    if (err) {
+        warn_report("vhost-vdpa: %s at 0x%" PRIx64 " is not mapped: %s",
+                    memory_region_name(mr), piece->iova, strerror(-err));
+        map->stats.skipped++;
+        return;
+    }
+    trace_vdpa_map_guest(piece->iova, piece->size, piece->perm);
+    map->stats.ranges++;
+    map->stats.bytes += piece->size;
+    batch_open(map);
+    vdpa_worker_map(map->worker, VDPA_ASID_GUEST, piece, mr);
+}
+
+static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
+{
+    if (vdpa_iova_remove(map->table[VDPA_ASID_GUEST], iova, size)) {
+        return;         /* was never mapped */
+    }
+    trace_vdpa_unmap_guest(iova, size);
+    map->stats.ranges--;
+    map->stats.bytes -= size;
+    batch_open(map);
+    vdpa_worker_unmap(map->worker, VDPA_ASID_GUEST, iova, size, false);
+}
+
+/* --- changes of guest memory -------------------------------------------- */
+
+static uint64_t next_border(uint64_t iova)
+{
+    return iova < LOW ? LOW : QEMU_ALIGN_DOWN(iova, PIECE) + PIECE;
+}
+
+static void change_free(void *opaque)
+{
+    VdpaMapChange *change = opaque;
+
+    if (change->mr) {
+        memory_region_unref(change->mr);
+    }
+    g_free(change);
+}
+
+/* A piece of a section that goes: it may come again in the same change. */
+static void piece_condemn(VdpaMap *map, const VdpaIovaMap *piece)
+{
+    VdpaMapChange *change = g_new0(VdpaMapChange, 1);
+
+    change->piece = *piece;
+    g_hash_table_replace(map->condemned, &change->piece.iova, change);
+}
+
+static void piece_want(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
+{
+    VdpaMapChange *old = g_hash_table_lookup(map->condemned, &piece->iova);
+    VdpaMapChange *change;
+
+    if (old && old->piece.size == piece->size &&
+        old->piece.hva == piece->hva && old->piece.perm == piece->perm) {
+        g_hash_table_remove(map->condemned, &piece->iova);
+        return;
+    }
+    change = g_new0(VdpaMapChange, 1);
+    change->piece = *piece;
+    change->mr = mr;
+    memory_region_ref(mr);
+    g_queue_push_tail(&map->wanted, change);
+}
+
+static void carry_out(VdpaMap *map)
+{
+    GHashTableIter iter;
+    VdpaMapChange *change;
+
+    g_hash_table_iter_init(&iter, map->condemned);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&change)) {
+        piece_unmap(map, change->piece.iova, change->piece.size);
+    }
+    g_hash_table_remove_all(map->condemned);
+    while ((change = g_queue_pop_head(&map->wanted))) {
+        piece_map(map, &change->piece, change->mr);
+        change_free(change);
+    }
+}
+
+/* Cuts a section at the borders, and calls for each piece. */
+static void section_pieces(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
+                           bool add)
+{
+    uint64_t left = all.size;
+
+    while (left) {
+        VdpaIovaMap piece = all;
+
+        piece.size = MIN(left, next_border(all.iova) - all.iova);
+        piece.gpa = piece.iova;
+        if (add) {
+            piece_want(map, &piece, mr);
+        } else {
+            piece_condemn(map, &piece);
+        }
+        all.iova += piece.size;
+        all.hva += piece.size;
+        left -= piece.size;
+    }
+}
+
+/* --- memory behind a vIOMMU --------------------------------------------- */
+
+static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
+{
+    VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
+    const VdpaIovaMap *entry;
+
+    while ((entry = vdpa_iova_at_or_above(table, iova)) &&
+           entry->iova <= last) {
+        iova = entry->iova;
+        piece_unmap(map, entry->iova, entry->size);
+    }
+}
+
+static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
+{
+    VdpaMapIommu *iommu = container_of(notifier, VdpaMapIommu, notifier);
+    VdpaMap *map = iommu->map;
+    uint64_t iova = tlb->iova + iommu->offset, last = iova + tlb->addr_mask;
+    Error *err = NULL;
+    bool readonly;
+    void *at;
+
+    if (tlb->target_as != &address_space_memory) {
+        error_report("vhost-vdpa: the vIOMMU leads to %s, not to memory",
+                     tlb->target_as->name ?: "an unnamed address space");
+        return;
+    }
+    RCU_READ_LOCK_GUARD();
+    iommu_unmap(map, iova, last);
+    if ((tlb->perm & IOMMU_RW) != IOMMU_NONE) {
+        if (!memory_get_xlat_addr(tlb, &at, NULL, &readonly, NULL, &err)) {
+            error_report_err(err);
+        } else if (iova < map->first || last > map->last) {
+            error_report("vhost-vdpa: the device cannot reach 0x%" PRIx64
+                         " to 0x%" PRIx64, iova, last);
+        } else {
+            VdpaIovaMap piece = {
+                .iova = iova, .size = tlb->addr_mask + 1, .gpa = iova,
+                .hva = (uintptr_t)at,
+                .perm = readonly ? VDPA_IOVA_READ : VDPA_IOVA_RW,
+            };
+
+            piece_map(map, &piece, iommu->mr);
+        }
+    }
+    settle(map);
+}
+
+static void iommu_add(VdpaMap *map, MemoryRegionSection *section)
+{
+    VdpaMapIommu *iommu = g_new0(VdpaMapIommu, 1);
+    hwaddr start = section->offset_within_region;
+    hwaddr last = start + int128_get64(int128_sub(section->size,
+                                                  int128_one()));
+    int index = memory_region_iommu_attrs_to_index(
+        IOMMU_MEMORY_REGION(section->mr), MEMTXATTRS_UNSPECIFIED);
+    Error *err = NULL;
+
+    iommu->map = map;
+    iommu->mr = section->mr;
+    iommu->offset = section->offset_within_address_space - start;
+    iommu_notifier_init(&iommu->notifier, iommu_notify,
+                        IOMMU_NOTIFIER_IOTLB_EVENTS, start, last, index);
+    if (memory_region_register_iommu_notifier(section->mr, &iommu->notifier,
+                                              &err)) {
+        error_reportf_err(err, "vhost-vdpa: ");
+        g_free(iommu);
+        return;
+    }
+    QLIST_INSERT_HEAD(&map->iommus, iommu, next);
+    memory_region_iommu_replay(IOMMU_MEMORY_REGION(section->mr),
+                               &iommu->notifier);
+}
+
+static void iommu_del(VdpaMap *map, MemoryRegionSection *section)
+{
+    VdpaMapIommu *iommu;
+
+    QLIST_FOREACH(iommu, &map->iommus, next) {
+        if (iommu->mr == section->mr &&
+            iommu->notifier.start == section->offset_within_region) {
+            memory_region_unregister_iommu_notifier(iommu->mr,
+                                                    &iommu->notifier);
+            iommu_unmap(map, iommu->notifier.start + iommu->offset,
+                        iommu->notifier.end + iommu->offset);
+            QLIST_REMOVE(iommu, next);
+            g_free(iommu);
+            return;
+        }
+    }
+}
+
+/* --- the listener ------------------------------------------------------- */
+
+/* Whole pages of a section; false if the device has no use for them. */
+static bool section_range(MemoryRegionSection *section, VdpaIovaMap *all)
+{
+    uint64_t page = qemu_real_host_page_size();
+    uint64_t start = section->offset_within_address_space;
+    Int128 end = int128_add(int128_make64(start), section->size);
+
+    if (!memory_region_is_ram(section->mr) ||
+        memory_region_is_protected(section->mr) ||
+        memory_region_is_ram_device(section->mr)) {
+        return false;
+    }
+    if ((start ^ section->offset_within_region) & (page - 1)) {
+        return false;   /* no page of it is a page for the device */
+    }
+    all->iova = ROUND_UP(start, page);
+    end = int128_and(end, int128_exts64(-page));
+    if (int128_ge(int128_make64(all->iova), end)) {
+        return false;
+    }
+    all->size = int128_get64(int128_sub(end, int128_make64(all->iova)));
+    all->hva = (uintptr_t)memory_region_get_ram_ptr(section->mr) +
+               section->offset_within_region + (all->iova - start);
+    all->perm = section->readonly ? VDPA_IOVA_READ : VDPA_IOVA_RW;
+    return true;
+}
+
+static bool reachable(VdpaMap *map, const VdpaIovaMap *all,
+                      const MemoryRegion *mr)
+{
+    uint64_t last = all->iova + all->size - 1;
+
+    if (all->iova >= map->first && last <= map->last) {
+        return true;
+    }
+    map->stats.skipped++;
+    warn_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
+                " to 0x%" PRIx64 ": its addresses are 0x%" PRIx64
+                " to 0x%" PRIx64, memory_region_name(mr), all->iova, last,
+                map->first, map->last);
+    return false;
+}
+
+static void listener_add(MemoryListener *listener, MemoryRegionSection *section)
+{
+    VdpaMap *map = container_of(listener, VdpaMap, listener);
+    VdpaIovaMap all;
+
+    if (memory_region_is_iommu(section->mr)) {
+        iommu_add(map, section);
+    } else if (section_range(section, &all) &&
+               reachable(map, &all, section->mr)) {
+        section_pieces(map, all, section->mr, true);
+    }
+}
+
+static void listener_del(MemoryListener *listener, MemoryRegionSection *section)
+{
+    VdpaMap *map = container_of(listener, VdpaMap, listener);
+    VdpaIovaMap all;
+
+    if (memory_region_is_iommu(section->mr)) {
+        iommu_del(map, section);
+    } else if (section_range(section, &all)) {
+        section_pieces(map, all, section->mr, false);
+    }
+}
+
+static void listener_commit(MemoryListener *listener)
+{
+    VdpaMap *map = container_of(listener, VdpaMap, listener);
+
+    carry_out(map);
+    settle(map);
+    if (map->changed) {
+        map->changed(map->changed_opaque);
+    }
+}
+
+/* --- interface ---------------------------------------------------------- */
+
+static void worker_idle(void *opaque)
+{
+    VdpaMap *map = opaque;
+    VdpaMapReady ready = map->ready;
+
+    vdpa_worker_report(map->worker);
+    map->ready = NULL;
+    if (ready) {
+        ready(map->ready_opaque);
+    }
+}
+
+VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
+{
+    VdpaMap *map = g_new0(VdpaMap, 1);
+
+    map->first = first;
+    map->last = last;
+    for (int i = 0; i < VDPA_ASIDS; i++) {
+        map->table[i] = vdpa_iova_new(first, last, qemu_real_host_page_size());
+    }
+    map->condemned = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
+                                           change_free);
+    map->worker = vdpa_worker_new(fd, worker_idle, map);
+    return map;
+}
+
+void vdpa_map_begin(VdpaMap *map, AddressSpace *as)
+{
+    if (map->as == as) {
+        return;
+    }
+    vdpa_map_drop(map);
+    map->as = as;
+    map->listener = (MemoryListener) {
+        .name = "vhost-vdpa",
+        .region_add = listener_add,
+        .region_del = listener_del,
+        .commit = listener_commit,
+        .priority = MEMORY_LISTENER_PRIORITY_DEV_BACKEND,
+    };
+    memory_listener_register(&map->listener, as);
+    settle(map);
+}
+
+AddressSpace *vdpa_map_space(const VdpaMap *map)
+{
+    return map->as;
+}
+
+void vdpa_map_drop(VdpaMap *map)
+{
+    if (!map->as) {
+        return;
+    }
+    vdpa_worker_abandon(map->worker);
+    memory_listener_unregister(&map->listener);
+    batch_close(map);
+    vdpa_worker_drain(map->worker);
+    vdpa_worker_forgive(map->worker);
+    map->as = NULL;
+}
+
+void vdpa_map_destroy(VdpaMap *map)
+{
+    vdpa_map_drop(map);
+    vdpa_worker_free(map->worker);
+    g_hash_table_destroy(map->condemned);
+    for (int i = 0; i < VDPA_ASIDS; i++) {
+        vdpa_iova_free(map->table[i]);
+    }
+    g_free(map);
+}
+
+void vdpa_map_live(VdpaMap *map, bool live)
+{
+    map->live = live;
+}
+
+int vdpa_map_when_ready(VdpaMap *map, VdpaMapReady ready, void *opaque,
+                        Error **errp)
+{
+    if (vdpa_worker_busy(map->worker)) {
+        map->ready = ready;
+        map->ready_opaque = opaque;
+        return -EINPROGRESS;
+    }
+    return vdpa_worker_error(map->worker, errp);
+}
+
+void vdpa_map_forget_ready(VdpaMap *map)
+{
+    map->ready = NULL;
+}
+
+void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque)
+{
+    map->changed = changed;
+    map->changed_opaque = opaque;
+}
+
+int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
+                 bool device_writes, uint64_t *iova, Error **errp)
+{
+    VdpaIovaWindow window = {
+        .first = map->first, .last = map->last, .top_down = true,
+    };
+    VdpaIovaMap entry = {
+        .size = size, .hva = (uintptr_t)at, .gpa = VDPA_IOVA_NONE,
+        .perm = device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
+    };
+    int err;
+
+    /* The last page of all addresses is one that sizes overflow at. */
+    window.last = MIN(window.last, (UINT64_C(1) << 48) - 1);
+    err = vdpa_iova_alloc(map->table[asid], &entry, &window);
+    if (err) {
+        error_setg_errno(errp, -err, "no address for a ring is left");
+        return err;
+    }
+    map->stats.own_maps++;
+    err = vdpa_worker_map_now(map->worker, asid, &entry, errp);
+    if (err) {
+        vdpa_iova_remove(map->table[asid], entry.iova, entry.size);
+        return err;
+    }
+    *iova = entry.iova;
+    return 0;
+}
+
+void vdpa_map_disown(VdpaMap *map, unsigned asid, uint64_t iova, size_t size)
+{
+    if (vdpa_iova_remove(map->table[asid], iova, size)) {
+        return;
+    }
+    map->stats.own_unmaps++;
+    vdpa_worker_unmap(map->worker, asid, iova, size, true);
+    vdpa_worker_drain(map->worker);
+}
+
+int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
+                   bool device_writes, VdpaIovaSpan *span)
+{
+    int err = vdpa_iova_span(map->table[VDPA_ASID_GUEST], iova, len,
+                             device_writes ? VDPA_IOVA_WRITE : VDPA_IOVA_READ,
+                             span);
+
+    return err ? err : span->gpa == VDPA_IOVA_NONE ? -EACCES : 0;
+}
+
+VdpaMapStats vdpa_map_stats(const VdpaMap *map)
+{
+    VdpaMapStats stats = map->stats;
+
+    vdpa_worker_messages(map->worker, &stats.maps, &stats.unmaps);
+    return stats;
+}

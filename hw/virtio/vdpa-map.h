@@ -1,0 +1,108 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What a vDPA device may reach: guest memory, and rings of ours.
+ *
+ * Theory of operation
+ * -------------------
+ * Guest memory is mapped where the guest sees it (IOVA = guest-physical
+ * address, or the guest's own IOVA behind a vIOMMU), in address space 0, for
+ * passthrough and shadow queues alike. So a queue that changes its mode changes
+ * no map. What QEMU itself wants the device to see is put into free space at
+ * the upper end of the device's range, where guest memory is last to come.
+ *
+ *   memory listener  --jobs-->  worker thread  --messages-->  kernel
+ *        (BQL)                                        pins, maps
+ *
+ * Mapping means pinning, which takes seconds for large guests, and the kernel
+ * locks the device meanwhile. Therefore a thread does it, a piece at a time
+ * (tens of milliseconds), and lets commands pass between two pieces. Jobs are done in order. As long
+ * as the device does not run, nobody waits: the listener starts when the
+ * device is opened, and by the time that the guest's driver is up the memory
+ * usually is mapped; if not, vdpa_map_when_ready() tells when. As soon as the
+ * device runs (vdpa_map_live()), a change of guest memory is waited for.
+ *
+ * Guest memory is mapped in pieces with fixed borders, at 1 MiB and at every
+ * 32 MiB. When the guest's memory map changes, the pieces that are as before
+ * stay as they are: firmware that shadows its ROMs, and the loading of that
+ * state at the destination of a migration, change the first megabyte only.
+ *
+ * The first map that fails is kept, with a reason for humans, until the maps
+ * are dropped; those behind it are not tried.
+ *
+ * Life cycle: init -> (begin -> drop)* -> destroy. drop() unmaps everything
+ * and forgets an error; for a device whose reset forgets its maps, and when the
+ * address space changes.
+ *
+ * Thread model: the BQL, for all of this; the worker takes the queue's own
+ * lock only, never the BQL.
+ *
+ * Limits: memory regions that are no multiple of the host's page are mapped
+ * without their ends. Device memory (BARs of assigned devices) is not mapped.
+ */
+#ifndef HW_VIRTIO_VDPA_MAP_H
+#define HW_VIRTIO_VDPA_MAP_H
+
+#include "exec/memory.h"
+#include "qapi/error.h"
+#include "hw/virtio/vdpa-fd.h"
+#include "hw/virtio/vdpa-iova.h"
+
+#define VDPA_ASID_GUEST     0
+#define VDPA_ASID_CONTROL   1
+#define VDPA_ASIDS          2
+
+typedef struct VdpaMap VdpaMap;
+
+typedef struct VdpaMapStats {
+    uint64_t maps, unmaps;          /* messages about guest memory */
+    uint64_t own_maps, own_unmaps;  /* ... about rings of ours */
+    uint64_t ranges;                /* guest memory ranges that are mapped */
+    uint64_t bytes;                 /* ... and their size */
+    uint64_t skipped;               /* ranges that the device cannot reach */
+} VdpaMapStats;
+
+/* Called under the BQL, from the main loop: the worker has nothing to do. */
+typedef void (*VdpaMapReady)(void *opaque);
+
+VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last);
+void vdpa_map_destroy(VdpaMap *map);
+
+/* Begins to map @as; nothing if that is what is mapped. */
+void vdpa_map_begin(VdpaMap *map, AddressSpace *as);
+AddressSpace *vdpa_map_space(const VdpaMap *map);
+void vdpa_map_drop(VdpaMap *map);
+
+/* Whether changes of guest memory are waited for. */
+void vdpa_map_live(VdpaMap *map, bool live);
+
+/*
+ * 0: all is mapped. -EINPROGRESS: not yet, @ready will be called, once.
+ * Otherwise what failed, with @errp.
+ */
+int vdpa_map_when_ready(VdpaMap *map, VdpaMapReady ready, void *opaque,
+                        Error **errp);
+void vdpa_map_forget_ready(VdpaMap *map);
+
+/* Called after guest memory changed, at the end of the change. */
+void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque);
+
+/*
+ * Maps @size bytes at @at, both multiples of the host's page, for the device
+ * in address space @asid; where is stored in @iova. 0 or -errno with @errp.
+ */
+int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
+                 bool device_writes, uint64_t *iova, Error **errp);
+void vdpa_map_disown(VdpaMap *map, unsigned asid, uint64_t iova, size_t size);
+
+/*
+ * Where guest memory that the device sees at @iova is in this process: fills
+ * @span for the part that one range covers. 0, or -errno as vdpa_iova_span().
+ * Rings of ours are no guest memory.
+ */
+int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
+                   bool device_writes, VdpaIovaSpan *span);
+
+VdpaMapStats vdpa_map_stats(const VdpaMap *map);
+
+#endif

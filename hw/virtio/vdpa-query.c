@@ -1,0 +1,146 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * query-vhost-vdpa and "info vhost-vdpa"
+ *
+ * Theory of operation: reads what the devices count, under the BQL, which
+ * monitor commands hold; asks the kernel nothing, so it answers while memory is
+ * being pinned.
+ *
+ * Limits: none.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-net.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "qemu/module.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "hw/virtio/vdpa-shadow-ring.h"
+#include "vdpa-device.h"
+
+static VhostVdpaQueue *query_queue(const VdpaQueue *q)
+{
+    VhostVdpaQueue *info = g_new0(VhostVdpaQueue, 1);
+    const VdpaShadowStats *stats;
+
+    info->index = q->index;
+    info->kind = g_strdup(q->kind->name);
+    if (q->kind == &vdpa_queue_shadow) {
+        stats = vdpa_queue_shadow_stats(q);
+        info->has_forwarded = info->has_completed = info->has_in_flight = true;
+        info->forwarded = stats->forwarded;
+        info->completed = stats->completed;
+        info->in_flight = vdpa_queue_shadow_inflight(q);
+    }
+    return info;
+}
+
+static void query_map(VhostVdpaInfo *info, const VdpaMap *map)
+{
+    VdpaMapStats stats = vdpa_map_stats(map);
+
+    info->ranges = stats.ranges;
+    info->pinned = stats.bytes;
+    info->skipped = stats.skipped;
+    info->maps = stats.maps;
+    info->unmaps = stats.unmaps;
+    info->own_maps = stats.own_maps;
+}
+
+static void query_counters(VhostVdpaInfo *info, const VdpaDevice *d)
+{
+    info->launches = d->stats.launches;
+    info->resets = d->life.resets;
+    info->switches = d->stats.switches;
+    info->switches_failed = d->stats.switches_failed;
+    info->switch_us = d->stats.switch_ns / SCALE_US;
+    info->switch_worst_us = d->stats.switch_worst_ns / SCALE_US;
+    info->switch_messages = d->stats.switch_messages;
+    info->switch_resets = d->stats.switch_resets;
+}
+
+static VhostVdpaInfo *query_device(const VdpaDevice *d)
+{
+    VhostVdpaInfo *info = g_new0(VhostVdpaInfo, 1);
+    VhostVdpaQueueList **tail = &info->queues;
+
+    info->path = g_strdup(d->path);
+    info->state = g_strdup(vdpa_state_name(d->life.state));
+    info->waiting = d->waiting;
+    info->mode = d->mode == VDPA_MODE_SHADOW ? VHOST_VDPA_MODE_SHADOW
+                                             : VHOST_VDPA_MODE_PASSTHROUGH;
+    info->why = g_strdup(d->why);
+    info->control_isolated = d->control_kind && d->control_asid;
+    info->backend_features = d->fd.backend;
+    info->trouble = g_strdup(d->trouble);
+    query_map(info, d->map);
+    query_counters(info, d);
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        if (d->queue[i].kind) {
+            QAPI_LIST_APPEND(tail, query_queue(&d->queue[i]));
+        }
+    }
+    return info;
+}
+
+VhostVdpaInfoList *qmp_query_vhost_vdpa(Error **errp)
+{
+    VhostVdpaInfoList *list = NULL, **tail = &list;
+
+    for (VdpaDevice *d = vdpa_device_first(); d; d = QTAILQ_NEXT(d, next)) {
+        QAPI_LIST_APPEND(tail, query_device(d));
+    }
+    return list;
+}
+
+static void print_queue(Monitor *mon, const VhostVdpaQueue *q)
+{
+    monitor_printf(mon, "  queue %u: %s", q->index, q->kind);
+    if (q->has_forwarded) {
+        monitor_printf(mon, ", forwarded %" PRIu64 ", completed %" PRIu64
+                       ", in flight %u", q->forwarded, q->completed,
+                       q->in_flight);
+    }
+    monitor_printf(mon, "\n");
+}
+
+static void print_device(Monitor *mon, const VhostVdpaInfo *info)
+{
+    monitor_printf(mon, "%s: %s%s, %s (%s)\n", info->path ?: "(descriptor)",
+                   info->state, info->waiting ? ", waiting for memory" : "",
+                   VhostVdpaMode_str(info->mode), info->why);
+    if (info->trouble) {
+        monitor_printf(mon, "  trouble: %s\n", info->trouble);
+    }
+    monitor_printf(mon, "  memory: %" PRIu64 " MiB in %" PRIu64 " pieces; "
+                   "messages: %" PRIu64 " map, %" PRIu64 " unmap\n",
+                   info->pinned / MiB, info->ranges, info->maps, info->unmaps);
+    monitor_printf(mon, "  launches %" PRIu64 ", resets %" PRIu64 ", switches %"
+                   PRIu64 " (%" PRIu64 " failed), last %" PRIu64
+                   " us, worst %" PRIu64 " us\n",
+                   info->launches, info->resets, info->switches,
+                   info->switches_failed, info->switch_us,
+                   info->switch_worst_us);
+    for (VhostVdpaQueueList *q = info->queues; q; q = q->next) {
+        print_queue(mon, q->value);
+    }
+}
+
+static void hmp_info_vhost_vdpa(Monitor *mon, const QDict *qdict)
+{
+    g_autoptr(VhostVdpaInfoList) list = qmp_query_vhost_vdpa(NULL);
+
+    for (VhostVdpaInfoList *i = list; i; i = i->next) {
+        print_device(mon, i->value);
+    }
+}
+
+static void vdpa_query_register(void)
+{
+    monitor_register_hmp("vhost-vdpa", true, hmp_info_vhost_vdpa);
+}
+
+type_init(vdpa_query_register);

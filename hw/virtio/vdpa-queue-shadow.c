@@ -1,0 +1,372 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A queue that the device serves on a ring of ours.
+ *
+ * Theory of operation
+ * -------------------
+ * The rings' logic is vdpa-shadow-ring.h; here are the notifications, the
+ * memory, and the way from one to the other:
+ *
+ *   guest kick (eventfd) -> forward() -> device kick (eventfd of ours)
+ *   device call (eventfd of ours) -> complete() -> guest call (eventfd)
+ *
+ * Buffers stay where they are: an address of the guest's is the device's, so
+ * translating one means to see that it is guest memory, which keeps the guest
+ * from having the device write into rings of ours. What the device wrote, and
+ * what is written to the guest's ring, is marked dirty by its place in this
+ * process.
+ *
+ * A round does so many chains; what is left is done in a bottom half, so that
+ * a busy queue does not lock out the monitor.
+ *
+ * Thread model: the BQL; handlers run in the main loop.
+ *
+ * Limits: one thread serves all shadowed queues.
+ */
+#include "qemu/osdep.h"
+#include "exec/memory.h"
+#include "qemu/error-report.h"
+#include "qemu/event_notifier.h"
+#include "qemu/main-loop.h"
+#include "qemu/memalign.h"
+#include "qemu/rcu.h"
+#include "hw/virtio/vdpa-shadow-ring.h"
+#include "vdpa-device.h"
+#include "trace.h"
+
+#define ROUND   256     /* chains */
+
+/* A ring's memory, and where the device has it. */
+typedef struct Area {
+    void *at;
+    size_t size;
+    uint64_t iova;
+    bool mapped;
+} Area;
+
+typedef struct VdpaShadow {
+    VdpaQueue *q;
+    VdpaShadowRing *ring;
+    Area driver, device;
+    EventNotifier device_kick, device_call, guest_kick;
+    QEMUBH *bh;
+    bool running;
+    bool reported;
+    int wishes;             /* of what was done before the device runs */
+} VdpaShadow;
+
+/* --- guest memory ------------------------------------------------------- */
+
+static void *guest_ram(void *opaque, uint64_t addr, uint64_t len, bool write,
+                       uint64_t *log)
+{
+    VdpaShadow *s = opaque;
+    VdpaIovaSpan span;
+
+    if (vdpa_map_guest(s->q->device->map, addr, len, write, &span) ||
+        span.len < len) {
+        return NULL;
+    }
+    *log = span.hva;
+    return (void *)(uintptr_t)span.hva;
+}
+
+static int guest_read(void *opaque, uint64_t addr, void *to, size_t len)
+{
+    VdpaShadow *s = opaque;
+    MemTxResult result = address_space_read(s->q->device->vdev->dma_as, addr,
+                                            MEMTXATTRS_UNSPECIFIED, to, len);
+
+    return result == MEMTX_OK ? 0 : -EFAULT;
+}
+
+static int guest_write(void *opaque, uint64_t addr, const void *from,
+                       size_t len)
+{
+    VdpaShadow *s = opaque;
+    MemTxResult result = address_space_write(s->q->device->vdev->dma_as, addr,
+                                             MEMTXATTRS_UNSPECIFIED, from, len);
+
+    return result == MEMTX_OK ? 0 : -EFAULT;
+}
+
+static void guest_dirty(void *opaque, uint64_t log, uint64_t len)
+{
+    ram_addr_t offset;
+    MemoryRegion *mr;
+
+    RCU_READ_LOCK_GUARD();
+    mr = memory_region_from_host((void *)(uintptr_t)log, &offset);
+    if (mr) {
+        memory_region_set_dirty(mr, offset, len);
+    }
+}
+
+static int translate(void *opaque, uint64_t addr, uint64_t len,
+                     bool device_writes, VdpaSpan *out)
+{
+    VdpaShadow *s = opaque;
+    VdpaIovaSpan span;
+    int err = vdpa_map_guest(s->q->device->map, addr, len, device_writes,
+                             &span);
+
+    if (err) {
+        return err == -EACCES ? err : -EFAULT;
+    }
+    *out = (VdpaSpan) { .iova = span.iova, .log = span.hva, .len = span.len };
+    return 0;
+}
+
+static const VdpaShadowOps shadow_ops = {
+    .guest = {
+        .ram = guest_ram,
+        .read = guest_read,
+        .write = guest_write,
+        .dirty = guest_dirty,
+    },
+    .translate = translate,
+};
+
+/* --- serving ------------------------------------------------------------ */
+
+static void tell_broken(VdpaShadow *s)
+{
+    VdpaQueue *q = s->q;
+
+    if (!s->reported) {
+        s->reported = true;
+        virtio_error(q->device->vdev, "vhost-vdpa: queue %u: %s", q->index,
+                     vdpa_shadow_ring_broken(s->ring) ?: "broken");
+    }
+}
+
+static void heed(VdpaShadow *s, int wishes)
+{
+    int fd = s->q->guest.call;
+
+    if (wishes < 0) {
+        tell_broken(s);
+        return;
+    }
+    if (wishes & VDPA_SHADOW_KICK) {
+        event_notifier_set(&s->device_kick);
+    }
+    if (wishes & VDPA_SHADOW_CALL && fd >= 0) {
+        EventNotifier guest_call;
+
+        event_notifier_init_fd(&guest_call, fd);
+        event_notifier_set(&guest_call);
+    }
+    if (wishes & VDPA_SHADOW_MORE && s->bh) {
+        qemu_bh_schedule(s->bh);
+    }
+}
+
+static void on_guest_kick(EventNotifier *n)
+{
+    VdpaShadow *s = container_of(n, VdpaShadow, guest_kick);
+
+    if (event_notifier_test_and_clear(n)) {
+        heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+    }
+}
+
+static void on_device_call(EventNotifier *n)
+{
+    VdpaShadow *s = container_of(n, VdpaShadow, device_call);
+
+    if (event_notifier_test_and_clear(n)) {
+        heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
+    }
+}
+
+/* Both directions: whichever had more to do. */
+static void on_more(void *opaque)
+{
+    VdpaShadow *s = opaque;
+
+    heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
+    heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+}
+
+/* --- the kind ----------------------------------------------------------- */
+
+static int area_map(VdpaShadow *s, Area *area, size_t size, bool device_writes,
+                    Error **errp)
+{
+    area->size = ROUND_UP(size, qemu_real_host_page_size());
+    area->at = qemu_memalign(qemu_real_host_page_size(), area->size);
+    memset(area->at, 0, area->size);
+    if (vdpa_map_own(s->q->device->map, VDPA_ASID_GUEST, area->at, area->size,
+                     device_writes, &area->iova, errp)) {
+        return -ENOMEM;
+    }
+    area->mapped = true;
+    return 0;
+}
+
+static void area_unmap(VdpaShadow *s, Area *area)
+{
+    if (area->mapped) {
+        vdpa_map_disown(s->q->device->map, VDPA_ASID_GUEST, area->iova,
+                        area->size);
+    }
+    qemu_vfree(area->at);
+}
+
+static void shadow_free(VdpaShadow *s)
+{
+    vdpa_shadow_ring_free(s->ring);
+    area_unmap(s, &s->driver);
+    area_unmap(s, &s->device);
+    event_notifier_cleanup(&s->device_kick);
+    event_notifier_cleanup(&s->device_call);
+    g_free(s);
+}
+
+static int ring_start(VdpaShadow *s, const VdpaQueueSetup *guest, Error **errp)
+{
+    uint64_t features = s->q->device->features;
+    VdpaGuestLayout layout = {
+        .desc = guest->desc, .avail = guest->avail, .used = guest->used,
+        .num = guest->num,
+        .event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX),
+        .indirect = virtio_has_feature(features, VIRTIO_RING_F_INDIRECT_DESC),
+    };
+    VdpaRingMemory memory = { s->driver.at, s->device.at };
+    VdpaShadowState state = {
+        .avail_idx = guest->base, .used_idx = guest->base,
+    };
+    int err = vdpa_shadow_ring_start(s->ring, &layout, guest->num, &memory,
+                                     &state);
+
+    if (err) {
+        error_setg_errno(errp, -err, "queue %u: cannot be shadowed",
+                         s->q->index);
+    }
+    return err;
+}
+
+static int shadow_prepare(VdpaShadow *s, const VdpaQueueSetup *guest,
+                          Error **errp)
+{
+    int err = event_notifier_init(&s->device_kick, 0);
+
+    err = err ?: event_notifier_init(&s->device_call, 0);
+    if (err) {
+        error_setg_errno(errp, -err, "no event notifier");
+        return err;
+    }
+    err = area_map(s, &s->driver, vdpa_ring_driver_area_size(guest->num), false,
+                   errp);
+    err = err ?: area_map(s, &s->device,
+                          vdpa_ring_device_area_size(guest->num), true, errp);
+    return err ?: ring_start(s, guest, errp);
+}
+
+static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
+{
+    VdpaShadow *s = g_new0(VdpaShadow, 1);
+    int err;
+
+    s->q = q;
+    s->ring = vdpa_shadow_ring_new(&shadow_ops, s);
+    err = shadow_prepare(s, setup, errp);
+    if (err) {
+        shadow_free(s);
+        return err;
+    }
+    /*
+     * The device is to find its buffers when it wakes up: a NIC without any
+     * drops what comes, and queues are run one after the other.
+     */
+    s->wishes = vdpa_shadow_ring_forward(s->ring, 0);
+    q->own = s;
+    *setup = (VdpaQueueSetup) {
+        .num = setup->num,
+        .base = 0,
+        .desc = s->driver.iova,
+        .avail = s->driver.iova + vdpa_ring_avail_offset(setup->num),
+        .used = s->device.iova,
+        .kick = event_notifier_get_fd(&s->device_kick),
+        .call = event_notifier_get_wfd(&s->device_call),
+    };
+    return 0;
+}
+
+static void shadow_run(VdpaQueue *q)
+{
+    VdpaShadow *s = q->own;
+
+    s->bh = qemu_bh_new(on_more, s);
+    event_notifier_set_handler(&s->device_call, on_device_call);
+    event_notifier_init_fd(&s->guest_kick, q->guest.kick);
+    event_notifier_set_handler(&s->guest_kick, on_guest_kick);
+    s->running = true;
+    heed(s, s->wishes);
+    s->wishes = 0;
+    qemu_bh_schedule(s->bh);    /* for what came meanwhile */
+}
+
+static void shadow_pause(VdpaQueue *q)
+{
+    VdpaShadow *s = q->own;
+
+    if (!s->running) {
+        return;
+    }
+    s->running = false;
+    event_notifier_set_handler(&s->guest_kick, NULL);
+    event_notifier_set_handler(&s->device_call, NULL);
+    g_clear_pointer(&s->bh, qemu_bh_delete);
+}
+
+/* The guest's ring is left as one that a device served in order. */
+static int shadow_detach(VdpaQueue *q, int base)
+{
+    VdpaShadow *s = q->own;
+    VdpaShadowState state = { 0 };
+    int err;
+
+    heed(s, vdpa_shadow_ring_complete(s->ring, 0));
+    err = vdpa_shadow_ring_rewind(s->ring);
+    vdpa_shadow_ring_stop(s->ring, &state);
+    trace_vdpa_shadow_stop(q->index, state.avail_idx, state.used_idx,
+                           state.ninflight, err);
+    shadow_free(s);
+    vdpa_shadow_state_clear(&state);
+    return err ? -1 : state.avail_idx;
+}
+
+static void shadow_remap(VdpaQueue *q)
+{
+    VdpaShadow *s = q->own;
+
+    if (vdpa_shadow_ring_remap(s->ring)) {
+        tell_broken(s);
+    }
+}
+
+const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q)
+{
+    const VdpaShadow *s = q->own;
+
+    return vdpa_shadow_ring_stats(s->ring);
+}
+
+unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q)
+{
+    const VdpaShadow *s = q->own;
+
+    return vdpa_shadow_ring_inflight(s->ring);
+}
+
+const VdpaQueueKind vdpa_queue_shadow = {
+    .name = "shadow",
+    .attach = shadow_attach,
+    .run = shadow_run,
+    .pause = shadow_pause,
+    .detach = shadow_detach,
+    .remap = shadow_remap,
+};

@@ -1,0 +1,34 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The control queue of a vhost-vdpa network device, with QEMU in between.
+ *
+ * Theory of operation
+ * -------------------
+ *   guest's ring --pop--> copy --ring of ours--> device --status--> guest
+ *                                                  |
+ *                                             if it was OK
+ *                                                  v
+ *                                       QEMU's model of virtio-net
+ *
+ * A command goes to the device first, in memory of ours that the guest cannot
+ * reach when the queue has an address space of its own; what the device took
+ * is applied to the model, which keeps it. Therefore the model says at any
+ * time what the device was told, and can tell it to another one. Commands are
+ * done one at a time, each to its end.
+ *
+ * Thread model: the BQL. A device gets TIMEOUT to answer, with the BQL held.
+ *
+ * Limits: commands of at most 64 KiB.
+ */
+#ifndef NET_VHOST_VDPA_CVQ_H
+#define NET_VHOST_VDPA_CVQ_H
+
+#include "hw/virtio/vdpa-device.h"
+
+extern const VdpaQueueKind vdpa_queue_control;
+
+/* Brings the device to where the model of @d->vdev is. */
+int vdpa_cvq_restore(VdpaDevice *d, Error **errp);
+
+#endif

@@ -1,0 +1,518 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * -netdev vhost-vdpa
+ *
+ * Theory of operation
+ * -------------------
+ * One device file is one VdpaNet. It has a network client for each queue pair,
+ * and one for the control queue if there is one; each client has the struct
+ * vhost_net through which vhost_net.c drives it. The work is done by the
+ * VdpaDevice below (hw/virtio/vdpa-device.h); what is decided here is
+ *
+ *   mode      data queues are passed through, and shadowed while a migration
+ *             runs, or always (x-svq=on)
+ *   control   QEMU stands in between if the device lets the control queue have
+ *             an address space of its own, or if all queues are shadowed
+ *             anyway; else the queue is passed through, and as QEMU then does
+ *             not know what the device was told, migration is blocked
+ *
+ * Life cycle: all clients of a netdev are made together and go together; the
+ * last to go closes the file.
+ *
+ * Thread model: the BQL. Migration notifiers come in the main thread.
+ *
+ * Limits: queues= cannot make fewer queue pairs than the device has, as the
+ * control queue comes after them all; virtio-net uses as many as its driver
+ * wants.
+ */
+#include "qemu/osdep.h"
+#include "clients.h"
+#include "hw/virtio/vhost.h"
+#include "hw/virtio/vhost-vdpa.h"
+#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/virtio-net.h"
+#include "migration/blocker.h"
+#include "migration/misc.h"
+#include "monitor/monitor.h"
+#include "net/vhost-vdpa.h"
+#include "net/vhost_net.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-net.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "exec/address-spaces.h"
+#include "vhost-vdpa-cvq.h"
+#include "vhost-vdpa-probe.h"
+#include "trace.h"
+
+/* One device file. */
+typedef struct VdpaNet {
+    VhostVDPAShared shared;
+    VdpaProbe probe;
+    bool x_svq;
+    bool mac_seen;
+    NotifierWithReturn migration;
+    Error *blocker;
+    char *name;
+    NetClientState *first;      /* client; NULL once it is gone */
+    QEMUBH *link_down;
+    unsigned clients;
+} VdpaNet;
+
+/* One queue pair, or the control queue. */
+typedef struct VdpaClient {
+    NetClientState nc;
+    VdpaNet *net;
+    VhostVDPA vhost;
+    VHostNetState *vhost_net;
+    bool first;
+} VdpaClient;
+
+/*
+ * What virtio-net asks the device for rather than QEMU. By topic; the last
+ * entry ends the table.
+ */
+const int vdpa_feature_bits[] = {
+    /* the ring and the transport */
+    VIRTIO_F_VERSION_1, VIRTIO_F_IOMMU_PLATFORM, VIRTIO_F_RING_PACKED,
+    VIRTIO_F_RING_RESET, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA,
+    VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_ANY_LAYOUT,
+    VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_RING_F_EVENT_IDX,
+    /* what the guest sends */
+    VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GSO, VIRTIO_NET_F_HOST_TSO4,
+    VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_UFO,
+    VIRTIO_NET_F_HOST_USO,
+    /* what it receives */
+    VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+    VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_GUEST_USO4,
+    VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_MRG_RXBUF, VIRTIO_NET_F_RSC_EXT,
+    /* queues, and which of them gets what */
+    VIRTIO_NET_F_MQ, VIRTIO_NET_F_RSS, VIRTIO_NET_F_HASH_REPORT,
+    /* what the control queue is for */
+    VIRTIO_NET_F_CTRL_VQ, VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_RX_EXTRA,
+    VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_MAC_ADDR,
+    VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+    /* configuration space */
+    VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS,
+
+    VHOST_INVALID_FEATURE_BIT
+};
+
+static VdpaClient *client_of(NetClientState *nc)
+{
+    assert(nc->info->type == NET_CLIENT_DRIVER_VHOST_VDPA);
+    return DO_UPCAST(VdpaClient, nc, nc);
+}
+
+VHostNetState *vhost_vdpa_get_vhost_net(NetClientState *nc)
+{
+    return client_of(nc)->vhost_net;
+}
+
+/* --- the mode ----------------------------------------------------------- */
+
+static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
+                        Error **errp)
+{
+    VdpaNet *net = container_of(notifier, VdpaNet, migration);
+    VdpaDevice *d = net->shared.device;
+    Error *err = NULL;
+
+    switch (event->type) {
+    case MIG_EVENT_PRECOPY_SETUP:
+        return vdpa_device_switch(d, VDPA_MODE_SHADOW, "migration", errp);
+    case MIG_EVENT_PRECOPY_DONE:
+    case MIG_EVENT_PRECOPY_FAILED:
+        if (vdpa_device_switch(d, VDPA_MODE_DIRECT, "no migration", &err)) {
+            error_reportf_err(err, "vhost-vdpa: ");
+        }
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+/* --- a client's life ---------------------------------------------------- */
+
+static int restore(void *opaque, Error **errp)
+{
+    VdpaNet *net = opaque;
+
+    return vdpa_cvq_restore(net->shared.device, errp);
+}
+
+/*
+ * A device that does not work is a link that is down: the guest sees that, its
+ * commands are served by QEMU, and `set_link NETDEV on` tries again.
+ */
+static void link_down(void *opaque)
+{
+    VdpaNet *net = opaque;
+    Error *err = NULL;
+
+    qmp_set_link(net->name, false, &err);
+    if (err) {
+        error_reportf_err(err, "vhost-vdpa: ");
+    }
+}
+
+static void failed(void *opaque)
+{
+    VdpaNet *net = opaque;
+
+    qemu_bh_schedule(net->link_down);
+}
+
+/* The guest sees set_link, too, and not only the state of the device's link. */
+static void adjust_config(void *opaque, uint8_t *config, size_t size)
+{
+    size_t at = offsetof(struct virtio_net_config, status);
+    VdpaNet *net = opaque;
+
+    if (net->first && net->first->link_down && size >= at + 2) {
+        config[at] &= ~VIRTIO_NET_S_LINK_UP;
+    }
+}
+
+static const VdpaUser net_user = {
+    .restore = restore,
+    .failed = failed,
+    .config = adjust_config,
+};
+
+static void net_unref(VdpaNet *net)
+{
+    if (--net->clients) {
+        return;
+    }
+    if (net->migration.notify) {
+        migration_remove_notifier(&net->migration);
+    }
+    migrate_del_blocker(&net->blocker);
+    qemu_bh_delete(net->link_down);
+    g_free(net->name);
+    qemu_close(net->shared.device_fd);
+    g_free(net);
+}
+
+static void client_cleanup(NetClientState *nc)
+{
+    VdpaClient *c = client_of(nc);
+
+    if (c->first) {
+        c->net->first = NULL;
+    }
+    if (c->vhost_net) {
+        vhost_net_cleanup(c->vhost_net);
+        g_clear_pointer(&c->vhost_net, g_free);
+    }
+    net_unref(c->net);
+}
+
+/*
+ * The device's address is what the world sees; -device's mac= is what the user
+ * believes. To tell them apart is worth a line.
+ */
+static void check_mac(VdpaClient *c)
+{
+    static const uint8_t none[ETH_ALEN];
+    struct virtio_net_config config = { 0 };
+    VirtIONet *n = VIRTIO_NET(c->vhost.dev->vdev);
+
+    if (c->net->mac_seen ||
+        vhost_net_get_config(c->vhost_net, (uint8_t *)&config,
+                             offsetof(struct virtio_net_config, status))) {
+        return;
+    }
+    c->net->mac_seen = true;
+    if (!memcmp(config.mac, none, ETH_ALEN) ||
+        !memcmp(config.mac, n->nic_conf.macaddr.a, ETH_ALEN)) {
+        return;
+    }
+    warn_report("vhost-vdpa: the device has MAC address "
+                MAC_FMT ", the command line says " MAC_FMT
+                "; set both alike (vdpa dev add ... mac, -device ...,mac=)",
+                MAC_ARG(config.mac), MAC_ARG(n->nic_conf.macaddr.a));
+}
+
+/* Where the control queue is depends on what the driver accepted. */
+static int client_start(NetClientState *nc)
+{
+    VdpaClient *c = client_of(nc);
+    VdpaDevice *d = c->net->shared.device;
+
+    if (nc->is_datapath) {
+        d->control = c->first ? -1 : d->control;
+    } else {
+        d->control = c->vhost_net->dev.vq_index;
+    }
+    return 0;
+}
+
+static int client_load(NetClientState *nc)
+{
+    VdpaClient *c = client_of(nc);
+
+    if (c->first) {
+        check_mac(c);
+    }
+    return 0;
+}
+
+/* --- what virtio-net asks its peer -------------------------------------- */
+
+/* Never called with a working device; says that the packet is dealt with. */
+static ssize_t client_receive(NetClientState *nc, const uint8_t *buf,
+                              size_t size)
+{
+    return size;
+}
+
+static bool client_has_vnet_hdr(NetClientState *nc)
+{
+    return true;
+}
+
+static bool client_has_ufo(NetClientState *nc)
+{
+    return virtio_has_feature(client_of(nc)->net->probe.features,
+                              VIRTIO_NET_F_HOST_UFO);
+}
+
+/* vDPA devices are little-endian, as virtio 1 is. */
+static int client_set_vnet_le(NetClientState *nc, bool enable)
+{
+    return 0;
+}
+
+static bool client_check_peer(NetClientState *nc, ObjectClass *oc, Error **errp)
+{
+    if (g_str_has_prefix(object_class_get_name(oc), "virtio-net-")) {
+        return true;
+    }
+    error_setg(errp, "vhost-vdpa needs a virtio-net-* device, not %s",
+               object_class_get_name(oc));
+    return false;
+}
+
+/* RSS is the device's: no program is needed. */
+static bool client_set_steering(NetClientState *nc, int program)
+{
+    return true;
+}
+
+static NetClientInfo client_info = {
+    .type = NET_CLIENT_DRIVER_VHOST_VDPA,
+    .size = sizeof(VdpaClient),
+    .receive = client_receive,
+    .start = client_start,
+    .load = client_load,
+    .cleanup = client_cleanup,
+    .has_vnet_hdr = client_has_vnet_hdr,
+    .has_ufo = client_has_ufo,
+    .set_vnet_le = client_set_vnet_le,
+    .check_peer_type = client_check_peer,
+    .set_steering_ebpf = client_set_steering,
+};
+
+/* --- creation ----------------------------------------------------------- */
+
+static VdpaClient *client_new(VdpaNet *net, NetClientState *peer,
+                              const char *name, bool control)
+{
+    NetClientState *nc = control
+        ? qemu_new_net_control_client(&client_info, peer, TYPE_VHOST_VDPA, name)
+        : qemu_new_net_client(&client_info, peer, TYPE_VHOST_VDPA, name);
+    VdpaClient *c = client_of(nc);
+    VhostNetOptions options = {
+        .backend_type = VHOST_BACKEND_TYPE_VDPA,
+        .net_backend = nc,
+        .opaque = &c->vhost,
+        .nvqs = control ? 1 : 2,
+    };
+
+    qemu_set_info_str(nc, TYPE_VHOST_VDPA);
+    c->net = net;
+    c->first = !net->clients++;
+    net->first = c->first ? nc : net->first;
+    c->vhost.shared = &net->shared;
+    c->vhost_net = vhost_net_init(&options);
+    return c;
+}
+
+/*
+ * Whether the control queue has a group of its own, and there is a space to
+ * give it. Devices may know their groups only once they know the features.
+ */
+static bool control_alone(VdpaDevice *d, const VdpaProbe *probe)
+{
+    unsigned control = probe->queue_pairs * 2, spaces = 0, own, other;
+    bool alone;
+
+    if (vdpa_fd_command(&d->fd, VDPA_GET_AS_NUM, &spaces) || spaces < 2) {
+        return false;
+    }
+    d->life.features = probe->features;
+    alone = !vdpa_life_event(&d->life, VDPA_EVENT_GREET) &&
+            !vdpa_life_event(&d->life, VDPA_EVENT_AGREE) &&
+            !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &own);
+    for (unsigned i = 0; alone && i < control; i++) {
+        alone = !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, i, &other) &&
+                other != own;
+    }
+    vdpa_device_reset(d);
+    return alone;
+}
+
+/* How the control queue is served; what keeps the device from migrating. */
+static int choose_control(VdpaNet *net, Error **errp)
+{
+    VdpaDevice *d = net->shared.device;
+    bool alone = net->probe.control && control_alone(d, &net->probe);
+
+    d->always_shadow = net->x_svq;
+    d->user = &net_user;
+    d->user_opaque = net;
+    if (net->x_svq) {
+        d->mode = VDPA_MODE_SHADOW;
+        d->why = "x-svq=on";
+    }
+    if (alone || net->x_svq) {
+        d->control_kind = &vdpa_queue_control;
+        d->control_asid = alone ? VDPA_ASID_CONTROL : VDPA_ASID_GUEST;
+    } else if (net->probe.control) {
+        error_setg(&net->blocker, "vhost-vdpa: the device's control queue cannot have"
+                   " an address space of its own, so QEMU cannot know what the"
+                   " device was told; x-svq=on makes it migratable");
+    }
+    trace_vdpa_net(net->probe.queue_pairs, net->probe.control, alone,
+                   net->x_svq);
+    return net->blocker ? migrate_add_blocker(&net->blocker, errp) : 0;
+}
+
+/* The first client makes the device, and the device decides about the rest. */
+static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
+                       VdpaClient **first, Error **errp)
+{
+    for (unsigned i = 0; i < net->probe.queue_pairs + net->probe.control; i++) {
+        VdpaClient *c = client_new(net, peer, name,
+                                   i == net->probe.queue_pairs);
+
+        *first = *first ?: c;
+        if (!c->vhost_net) {
+            error_setg(errp, "vhost-vdpa: cannot set up queue pair %u", i);
+            return -1;
+        }
+        if (i == 0 && choose_control(net, errp)) {
+            return -1;
+        }
+    }
+    migration_add_notifier(&net->migration, on_migration);
+    vdpa_map_begin(net->shared.device->map, &address_space_memory);
+    return 0;
+}
+
+static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
+{
+    const char *fault = vdpa_options_fault(options->vhostdev,
+                                           options->vhostfd);
+    int fd;
+
+    if (fault) {
+        error_setg(errp, "vhost-vdpa: %s", fault);
+        return -1;
+    }
+    if (options->vhostfd) {
+        fd = monitor_fd_param(monitor_cur(), options->vhostfd, errp);
+        if (fd < 0) {
+            error_prepend(errp, "vhost-vdpa: vhostfd=%s: ", options->vhostfd);
+        }
+        return fd;
+    }
+    fd = qemu_open(options->vhostdev, O_RDWR, errp);
+    if (fd < 0) {
+        const char *advice = vdpa_open_advice(errno);
+
+        error_prepend(errp, "vhost-vdpa: ");
+        if (advice) {
+            error_append_hint(errp, "%s\n", advice);
+        }
+    }
+    return fd;
+}
+
+/* Fills @net; what was opened is the caller's to close. */
+static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
+                        Error **errp)
+{
+    g_autofree char *why = NULL;
+    VdpaFd fd;
+
+    vdpa_fd_init(&fd, net->shared.device_fd);
+    why = vdpa_probe(&fd, &net->probe);
+    if (why) {
+        error_setg(errp, "vhost-vdpa: %s: %s",
+                   options->vhostdev ?: options->vhostfd, why);
+        return -1;
+    }
+    if (net->probe.queue_pairs > VIRTIO_QUEUE_MAX / 2 - 1) {
+        error_setg(errp, "vhost-vdpa: %s: %u queue pairs are too many",
+                   options->vhostdev ?: options->vhostfd,
+                   net->probe.queue_pairs);
+        return -1;
+    }
+    net->shared.iova_range.first = net->probe.first;
+    net->shared.iova_range.last = net->probe.last;
+    net->x_svq = options->x_svq;
+    if (options->has_queues && options->queues > (int)net->probe.queue_pairs) {
+        warn_report("vhost-vdpa: queues=%" PRId64 ", but the device has %u "
+                    "queue pairs", (int64_t)options->queues,
+                    net->probe.queue_pairs);
+    }
+    return 0;
+}
+
+static int check_shadow(const VdpaNet *net, Error **errp)
+{
+    uint64_t refused = vdpa_shadow_ring_refused(net->probe.features);
+
+    if (net->x_svq && refused) {
+        error_setg(errp, "vhost-vdpa: x-svq=on: the device offers features 0x%"
+                   PRIx64 ", which shadow virtqueues do not know", refused);
+        return -1;
+    }
+    return 0;
+}
+
+int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
+                        NetClientState *peer, Error **errp)
+{
+    const NetdevVhostVDPAOptions *options = &netdev->u.vhost_vdpa;
+    VdpaClient *first = NULL;
+    VdpaNet *net;
+    int fd;
+
+    ERRP_GUARD();
+    fd = open_device(options, errp);
+    if (fd < 0) {
+        return -1;
+    }
+    net = g_new0(VdpaNet, 1);
+    net->shared.device_fd = fd;
+    net->name = g_strdup(name);
+    net->link_down = qemu_bh_new(link_down, net);
+    if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
+        !clients_new(net, peer, name, &first, errp)) {
+        net->shared.device->path = g_strdup(options->vhostdev);
+        return 0;
+    }
+    if (first) {
+        qemu_del_net_client(&first->nc);    /* and those of its name */
+    } else {
+        net->clients = 1;
+        net_unref(net);
+    }
+    return -1;
+}

@@ -1,0 +1,331 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The life of a vDPA device, command by command, on a fake one.
+ *
+ * Every event is tried in every state against a table of its own, written from
+ * the drawing in vdpa-life.h rather than from the code; then every command that
+ * an event gives is made to fail.
+ */
+#include <errno.h>
+#include <glib.h>
+#include <linux/virtio_config.h>
+
+#include "fake-vhost-vdpa.h"
+#include "hw/virtio/vdpa-life.h"
+#include "hw/virtio/vdpa-uapi.h"
+#include "net/vhost-vdpa-probe.h"
+
+#define NO  VDPA_STATE__MAX     /* illegal */
+
+static const VdpaState drawing[VDPA_STATE__MAX][VDPA_EVENT__MAX] = {
+    /*                        greet agree start suspend resume reset */
+    [VDPA_STATE_RESET]     = { VDPA_STATE_KNOWN, NO, NO, NO, NO,
+                               VDPA_STATE_RESET },
+    [VDPA_STATE_KNOWN]     = { NO, VDPA_STATE_AGREED, NO, NO, NO,
+                               VDPA_STATE_RESET },
+    [VDPA_STATE_AGREED]    = { NO, NO, VDPA_STATE_RUNNING, NO, NO,
+                               VDPA_STATE_RESET },
+    [VDPA_STATE_RUNNING]   = { NO, NO, NO, VDPA_STATE_SUSPENDED, NO,
+                               VDPA_STATE_RESET },
+    [VDPA_STATE_SUSPENDED] = { NO, NO, NO, NO, VDPA_STATE_RUNNING,
+                               VDPA_STATE_RESET },
+    [VDPA_STATE_BROKEN]    = { NO, NO, NO, NO, NO, VDPA_STATE_RESET },
+    [VDPA_STATE_GONE]      = { NO, NO, NO, NO, NO, NO },
+};
+
+typedef struct Bench {
+    FakeVdpa fake;
+    VdpaFd fd;
+    VdpaLife life;
+} Bench;
+
+static void bench_init(Bench *b)
+{
+    fake_vdpa_init(&b->fake, &b->fd);
+    vdpa_life_init(&b->life, &b->fd);
+    g_assert_cmpint(vdpa_fd_agree(&b->fd, UINT64_MAX), ==, 0);
+    b->life.features = b->fake.features;
+}
+
+/* Leads a fresh device to @state. */
+static void bench_bring(Bench *b, VdpaState state)
+{
+    static const VdpaEvent way[] = {
+        VDPA_EVENT_GREET, VDPA_EVENT_AGREE, VDPA_EVENT_START,
+        VDPA_EVENT_SUSPEND,
+    };
+
+    bench_init(b);
+    if (state == VDPA_STATE_BROKEN || state == VDPA_STATE_GONE) {
+        b->fake.fail_request = VHOST_VDPA_SET_STATUS;
+        b->fake.fail_errno = state == VDPA_STATE_GONE ? ENODEV : EIO;
+        g_assert_cmpint(vdpa_life_event(&b->life, VDPA_EVENT_GREET), <, 0);
+        b->fake.fail_request = 0;
+    } else {
+        for (unsigned i = 0; i < state; i++) {
+            g_assert_cmpint(vdpa_life_event(&b->life, way[i]), ==, 0);
+        }
+    }
+    g_assert_cmpint(b->life.state, ==, state);
+}
+
+static void test_drawing(void)
+{
+    for (int state = 0; state < VDPA_STATE__MAX; state++) {
+        for (int event = 0; event < VDPA_EVENT__MAX; event++) {
+            VdpaState next = drawing[state][event];
+            unsigned before;
+            Bench b;
+            int err;
+
+            bench_bring(&b, state);
+            before = b.fake.logged;
+            err = vdpa_life_event(&b.life, event);
+            if (next == NO) {
+                g_assert_cmpint(err, ==, state == VDPA_STATE_GONE ? -ENODEV
+                                                                 : -EPERM);
+                g_assert_cmpint(b.life.state, ==, state);
+                g_assert_cmpuint(b.fake.logged, ==, before);
+            } else {
+                g_assert_cmpint(err, ==, 0);
+                g_assert_cmpint(b.life.state, ==, next);
+            }
+            g_assert_cmpint(vdpa_life_may(&b.life, event), ==,
+                            drawing[b.life.state][event] != NO);
+        }
+    }
+}
+
+static void test_status(void)
+{
+    static const uint8_t want[] = { 0, 3, 11, 15, 15 };
+    Bench b;
+
+    for (int state = 0; state <= VDPA_STATE_SUSPENDED; state++) {
+        bench_bring(&b, state);
+        g_assert_cmphex(b.fake.status, ==, want[state]);
+        g_assert_cmpint(b.fake.suspended, ==, state == VDPA_STATE_SUSPENDED);
+    }
+    g_assert_cmphex(b.fake.driver_features, ==, b.fake.features);
+}
+
+/* A device that refuses a bit is broken, and a reset mends it. */
+static void test_refusal(void)
+{
+    static const struct {
+        uint8_t bit;
+        VdpaState from;
+        VdpaEvent event;
+    } cases[] = {
+        { VIRTIO_CONFIG_S_DRIVER, VDPA_STATE_RESET, VDPA_EVENT_GREET },
+        { VIRTIO_CONFIG_S_FEATURES_OK, VDPA_STATE_KNOWN, VDPA_EVENT_AGREE },
+        { VIRTIO_CONFIG_S_DRIVER_OK, VDPA_STATE_AGREED, VDPA_EVENT_START },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Bench b;
+
+        bench_bring(&b, cases[i].from);
+        b.fake.refused_status = cases[i].bit;
+        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -EPROTO);
+        g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+        b.fake.refused_status = 0;
+        g_assert_cmpint(vdpa_life_event(&b.life, VDPA_EVENT_RESET), ==, 0);
+        g_assert_cmpint(b.life.state, ==, VDPA_STATE_RESET);
+        g_assert_cmpuint(b.life.resets, ==, 1);
+    }
+}
+
+/* What a failed command leaves behind. */
+static void test_failure(void)
+{
+    static const struct {
+        unsigned long request;
+        VdpaState from, after;
+        VdpaEvent event;
+    } cases[] = {
+        { VHOST_VDPA_GET_STATUS, VDPA_STATE_RESET, VDPA_STATE_BROKEN,
+          VDPA_EVENT_GREET },
+        { VHOST_SET_FEATURES, VDPA_STATE_KNOWN, VDPA_STATE_BROKEN,
+          VDPA_EVENT_AGREE },
+        { VHOST_VDPA_SET_STATUS, VDPA_STATE_AGREED, VDPA_STATE_BROKEN,
+          VDPA_EVENT_START },
+        { VHOST_VDPA_SUSPEND, VDPA_STATE_RUNNING, VDPA_STATE_RUNNING,
+          VDPA_EVENT_SUSPEND },
+        { VHOST_VDPA_RESUME, VDPA_STATE_SUSPENDED, VDPA_STATE_BROKEN,
+          VDPA_EVENT_RESUME },
+        { VHOST_VDPA_SET_STATUS, VDPA_STATE_RUNNING, VDPA_STATE_BROKEN,
+          VDPA_EVENT_RESET },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Bench b;
+
+        bench_bring(&b, cases[i].from);
+        b.fake.fail_request = cases[i].request;
+        b.fake.fail_errno = EIO;
+        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -EIO);
+        g_assert_cmpint(b.life.state, ==, cases[i].after);
+        b.fake.fail_errno = ENXIO;
+        bench_bring(&b, cases[i].from);
+        b.fake.fail_request = cases[i].request;
+        b.fake.fail_errno = ENXIO;
+        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -ENODEV);
+        g_assert_cmpint(b.life.state, ==, VDPA_STATE_GONE);
+    }
+}
+
+/* --- commands ----------------------------------------------------------- */
+
+static void test_agree(void)
+{
+    static const struct {
+        uint64_t offered, wanted, agreed;
+    } cases[] = {
+        { 0x1fe, 0x1fe, 0x1fe },
+        { 0x1fe, 0x06, 0x06 },
+        { 0x20, 0x1fe, 0 },             /* RESUME without SUSPEND */
+        { 0x08, 0x1fe, 0 },             /* ASID without messages of version 2 */
+        { 0x82, 0x1fe, 0x02 },          /* DESC_ASID without ASID */
+        { 0x0a, 0x1fe, 0x0a },
+        { 0, 0x1fe, 0 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        FakeVdpa fake;
+        VdpaFd d;
+
+        fake_vdpa_init(&fake, &d);
+        fake.backend = cases[i].offered;
+        g_assert_cmpint(vdpa_fd_agree(&d, cases[i].wanted), ==, 0);
+        g_assert_cmphex(d.backend, ==, cases[i].agreed);
+        g_assert_cmphex(fake.agreed, ==, cases[i].agreed);
+    }
+}
+
+static void test_commands(void)
+{
+    unsigned number = 5;
+    uint64_t features;
+    FakeVdpa fake;
+    VdpaFd d;
+
+    fake_vdpa_init(&fake, &d);
+    /* not agreed on: not even tried */
+    g_assert_cmpint(vdpa_fd_command(&d, VDPA_SUSPEND, NULL), ==, -ENOTSUP);
+    g_assert_cmpuint(fake.logged, ==, 0);
+    /* unknown to the kernel */
+    g_assert_cmpint(vdpa_fd_queue_get(&d, VDPA_GET_QUEUE_BASE, 0, &number), ==,
+                    -ENOTSUP);
+    g_assert_cmpuint(number, ==, 0);
+    /* interrupted: tried again, counted once */
+    fake.interrupted = 3;
+    g_assert_cmpint(vdpa_fd_command(&d, VDPA_GET_FEATURES, &features), ==, 0);
+    g_assert_cmpuint(d.commands[VDPA_GET_FEATURES], ==, 1);
+    g_assert_false(vdpa_fd_wanted(&d));
+    g_assert_false(d.gone);
+    for (int i = 0; i < VDPA_COMMAND__MAX; i++) {
+        g_assert_nonnull(vdpa_fd_name(i));
+    }
+}
+
+static void test_messages(void)
+{
+    struct vhost_msg_v2 msg = { .type = VHOST_IOTLB_MSG_V2 };
+    FakeVdpa fake;
+    VdpaFd d;
+
+    fake_vdpa_init(&fake, &d);
+    g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, 0);
+    fake.fail_request = VHOST_IOTLB_MSG_V2;
+    g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, -EIO);   /* a short write */
+    fake.fail_errno = EFAULT;
+    g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, -EFAULT);
+    g_assert_false(d.gone);
+    fake.fail_errno = ENODEV;
+    g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, -ENODEV);
+    g_assert_true(d.gone);
+}
+
+/* --- what a device is --------------------------------------------------- */
+
+static void expect(FakeVdpa *fake, VdpaFd *d, const char *text)
+{
+    VdpaProbe found;
+    g_autofree char *why = vdpa_probe(d, &found);
+
+    if (!text) {
+        g_assert_cmpstr(why, ==, NULL);
+    } else {
+        g_assert_nonnull(why);
+        if (!strstr(why, text)) {
+            g_error("'%s' does not say '%s'", why, text);
+        }
+    }
+}
+
+static void test_probe(void)
+{
+    VdpaProbe found;
+    FakeVdpa fake;
+    VdpaFd d;
+
+    fake_vdpa_init(&fake, &d);
+    g_assert_cmpstr(vdpa_probe(&d, &found), ==, NULL);
+    g_assert_cmpuint(found.queue_pairs, ==, 4);
+    g_assert_true(found.control);
+    g_assert_cmphex(found.last, ==, UINT64_MAX);
+    g_assert_cmpuint(fake_vdpa_count(&fake, VHOST_VDPA_SET_STATUS), ==, 0);
+
+    fake.id = 2;
+    expect(&fake, &d, "no network device");
+    fake_vdpa_init(&fake, &d);
+    fake.fail_request = VHOST_VDPA_GET_DEVICE_ID;
+    fake.fail_errno = ENOTTY;
+    expect(&fake, &d, "no vhost-vdpa");
+    fake_vdpa_init(&fake, &d);
+    fake.features &= ~(1ull << VIRTIO_F_VERSION_1);
+    expect(&fake, &d, "VIRTIO_F_VERSION_1");
+    fake_vdpa_init(&fake, &d);
+    fake.first = fake.last = 0;
+    expect(&fake, &d, "range of addresses");
+    fake_vdpa_init(&fake, &d);
+    fake.pairs = 0;
+    expect(&fake, &d, "0 queue pairs");
+    fake_vdpa_init(&fake, &d);
+    fake.fail_request = VHOST_VDPA_GET_CONFIG;
+    fake.fail_errno = EIO;
+    expect(&fake, &d, "configuration");
+    fake_vdpa_init(&fake, &d);
+    fake.features = 1ull << VIRTIO_F_VERSION_1;
+    g_assert_cmpstr(vdpa_probe(&d, &found), ==, NULL);
+    g_assert_cmpuint(found.queue_pairs, ==, 1);
+    g_assert_false(found.control);
+}
+
+static void test_options(void)
+{
+    g_assert_nonnull(vdpa_options_fault(NULL, NULL));
+    g_assert_nonnull(vdpa_options_fault("/dev/x", "7"));
+    g_assert_null(vdpa_options_fault("/dev/x", NULL));
+    g_assert_null(vdpa_options_fault(NULL, "7"));
+    g_assert_nonnull(strstr(vdpa_open_advice(EBUSY), "in use"));
+    g_assert_nonnull(strstr(vdpa_open_advice(ENOENT), "vhost_vdpa"));
+    g_assert_null(vdpa_open_advice(EIO));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vdpa/life/drawing", test_drawing);
+    g_test_add_func("/vdpa/life/status", test_status);
+    g_test_add_func("/vdpa/life/refusal", test_refusal);
+    g_test_add_func("/vdpa/life/failure", test_failure);
+    g_test_add_func("/vdpa/fd/agree", test_agree);
+    g_test_add_func("/vdpa/fd/commands", test_commands);
+    g_test_add_func("/vdpa/fd/messages", test_messages);
+    g_test_add_func("/vdpa/probe", test_probe);
+    g_test_add_func("/vdpa/options", test_options);
+    return g_test_run();
+}
