@@ -258,6 +258,18 @@ static void do_ping(Control *c, char *rest)
     c->ops->say("pong");
 }
 
+static void do_net(Control *c, char *rest)
+{
+    Text t = { 0 };
+
+    if (!c->ops->net) {
+        say_error(c, "no network");
+        return;
+    }
+    c->ops->net(rest, &t);
+    c->ops->say(t.at);
+}
+
 static void do_poweroff(Control *c, char *rest)
 {
     (void)rest;
@@ -276,6 +288,7 @@ static const struct {
     { "stat", do_stat, 0 },
     { "verify", do_verify, 0 },
     { "heartbeat", do_heartbeat, 0 },
+    { "net", do_net, 1 },
     { "poweroff", do_poweroff, 0 },
 };
 

@@ -47,6 +47,8 @@ typedef struct ControlOps {
     uint64_t (*gfn)(const void *address);
     /* Beats so far, and the longest gap since the last call, microseconds. */
     void (*beats)(uint64_t *beats, uint64_t *max_gap_us);
+    /* Network commands: the answer goes to @t. NULL: there is no network. */
+    void (*net)(char *rest, Text *t);
     /* Does not return. */
     void (*poweroff)(void);
 } ControlOps;

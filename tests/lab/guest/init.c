@@ -46,6 +46,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "net.h"
 
 #define NS_PER_S            1000000000ull
 #define NS_PER_MS           1000000ull
@@ -395,6 +396,7 @@ static const ControlOps linux_ops = {
     .wait = workers_wait,
     .gfn = gfn_of,
     .beats = beats,
+    .net = net_command,
     .poweroff = power_off,
 };
 
@@ -426,6 +428,7 @@ int main(void)
     if (port < 0) {
         give_up("no serial port");
     }
+    net_load_modules();
     oracle_map();
     crew_init(&crew, &oracle, count_vcpus(), NS_PER_S);
     control_init(&control, &linux_ops, &crew);

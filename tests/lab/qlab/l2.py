@@ -57,6 +57,7 @@ class GuestSpec:
     extra: tuple[str, ...] = ()
     wait: str | None = None  # -incoming argument
     append: str = ""
+    initrd: Path | None = None  # instead of the plain payload
 
     def incoming(self, uri: str = "defer", **changes: object) -> GuestSpec:
         """The destination for a guest of this spec."""
@@ -169,7 +170,7 @@ def payload_words(lab: Lab, spec: GuestSpec) -> list[str]:
         return ["-bios", str(lab.guest_dir / "payload32.rom"), *limit]
     append = LINUX_APPEND + (f" load.mb={spec.load_mb}" if spec.load_mb else "")
     return ["-kernel", str(lab.vmlinux), "-initrd",
-            str(lab.guest_dir / "init.cpio.gz"),
+            str(spec.initrd or lab.guest_dir / "init.cpio.gz"),
             "-append", f"{append} {spec.append}".strip()]
 
 

@@ -1,0 +1,555 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Numbered frames. Theory of operation and limits: net.h.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net.h"
+
+#define PROTOCOL        0x88b5      /* for local experiments */
+#define FRAME_MIN       60
+#define FRAME_MAX       1514
+#define HEAD            (ETH_HLEN + 12)
+#define WINDOW          128
+#define PATIENCE_NS     200000000ull
+#define SEEN            (1u << 22)  /* numbers that are told apart */
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+static struct {
+    char name[IFNAMSIZ];
+    int index, socket;
+    unsigned char mac[ETH_ALEN];
+    uint32_t rate, size;
+    int running, stop;              /* atomic */
+    int fault;                      /* atomic: errno of the last failed send */
+    uint64_t sent, received, duplicate, corrupt, failed, gap_ns, last_ns;
+    uint64_t given_up;
+    unsigned char seen[SEEN / 8];
+} net = { .socket = -1 };
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+static uint64_t get(const uint64_t *n)
+{
+    return __atomic_load_n(n, __ATOMIC_RELAXED);
+}
+
+static void count(uint64_t *n)
+{
+    __atomic_add_fetch(n, 1, __ATOMIC_RELAXED);
+}
+
+/* --- modules ------------------------------------------------------------ */
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_module(const struct dirent *entry)
+{
+    return strstr(entry->d_name, ".ko") != NULL;
+}
+
+void net_load_modules(void)
+{
+    struct dirent **list;
+    int n = scandir("/modules", &list, is_module, by_name);
+
+    for (int i = 0; i < n; i++) {
+        char path[300];
+        int fd;
+
+        snprintf(path, sizeof(path), "/modules/%s", list[i]->d_name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) &&
+                       errno != EEXIST)) {
+            fprintf(stderr, "payload: %s: %s\n", path, strerror(errno));
+        }
+        close(fd);
+    }
+}
+
+/* --- the interface ------------------------------------------------------ */
+
+static int request(unsigned long what, struct ifreq *r)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), done;
+
+    if (fd < 0) {
+        fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    }
+    memcpy(r->ifr_name, net.name, IFNAMSIZ);
+    done = ioctl(fd, what, r);
+    close(fd);
+    return done;
+}
+
+static int find_interface(void)
+{
+    struct if_nameindex *list = if_nameindex();
+
+    net.name[0] = 0;
+    for (struct if_nameindex *i = list; i && i->if_index; i++) {
+        if (!strncmp(i->if_name, "eth", 3) && !net.name[0]) {
+            snprintf(net.name, sizeof(net.name), "%s", i->if_name);
+            net.index = i->if_index;
+        }
+    }
+    if_freenameindex(list);
+    return net.name[0] ? 0 : -1;
+}
+
+static int set_flag(int flag, int on)
+{
+    struct ifreq r = { 0 };
+
+    if (request(SIOCGIFFLAGS, &r)) {
+        return -1;
+    }
+    r.ifr_flags = on ? r.ifr_flags | flag : r.ifr_flags & ~flag;
+    return request(SIOCSIFFLAGS, &r);
+}
+
+static int open_socket(void)
+{
+    struct sockaddr_ll at = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(PROTOCOL),
+        .sll_ifindex = net.index,
+    };
+    int one = 1, bytes = 4 << 20;
+
+    net.socket = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (net.socket < 0) {
+        return -1;
+    }
+    setsockopt(net.socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one,
+               sizeof(one));
+    setsockopt(net.socket, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+    return bind(net.socket, (void *)&at, sizeof(at));
+}
+
+static int read_mac(void)
+{
+    struct ifreq r = { 0 };
+
+    if (request(SIOCGIFHWADDR, &r)) {
+        return -1;
+    }
+    memcpy(net.mac, r.ifr_hwaddr.sa_data, ETH_ALEN);
+    return 0;
+}
+
+/* --- frames ------------------------------------------------------------- */
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static uint32_t frame_size(uint32_t number)
+{
+    uint32_t state = number;
+
+    return net.size ? net.size
+                    : FRAME_MIN + next_random(&state) % (FRAME_MAX - FRAME_MIN);
+}
+
+static void frame_make(unsigned char *frame, uint32_t number, uint32_t bytes)
+{
+    uint32_t state = number * 2654435761u, size = bytes;
+
+    memset(frame, 0xff, ETH_ALEN);
+    memcpy(frame + ETH_ALEN, net.mac, ETH_ALEN);
+    frame[12] = PROTOCOL >> 8;
+    frame[13] = PROTOCOL & 0xff;
+    memcpy(frame + ETH_HLEN, "seq=", 4);
+    memcpy(frame + ETH_HLEN + 4, &number, 4);
+    memcpy(frame + ETH_HLEN + 8, &size, 4);
+    for (uint32_t i = HEAD; i < bytes; i++) {
+        frame[i] = next_random(&state);
+    }
+}
+
+static void frame_check(const unsigned char *frame, uint32_t bytes)
+{
+    unsigned char want[FRAME_MAX + 16];
+    uint32_t number, size;
+    unsigned char *byte, bit;
+
+    if (bytes < HEAD || memcmp(frame + ETH_HLEN, "seq=", 4)) {
+        count(&net.corrupt);
+        return;
+    }
+    memcpy(&number, frame + ETH_HLEN + 4, 4);
+    memcpy(&size, frame + ETH_HLEN + 8, 4);
+    if (size != bytes || bytes > FRAME_MAX || number >= get(&net.sent)) {
+        count(&net.corrupt);
+        return;
+    }
+    frame_make(want, number, size);
+    if (memcmp(want + HEAD, frame + HEAD, bytes - HEAD)) {
+        count(&net.corrupt);
+        return;
+    }
+    byte = &net.seen[number % SEEN / 8];
+    bit = 1u << number % 8;
+    count(*byte & bit ? &net.duplicate : &net.received);
+    *byte |= bit;
+}
+
+/* --- threads ------------------------------------------------------------ */
+
+static void note_time(void)
+{
+    uint64_t now = now_ns(), last = get(&net.last_ns);
+
+    if (last && now - last > get(&net.gap_ns)) {
+        __atomic_store_n(&net.gap_ns, now - last, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&net.last_ns, now, __ATOMIC_RELAXED);
+}
+
+static void *receiver(void *opaque)
+{
+    unsigned char frame[2048];
+
+    for (;;) {
+        ssize_t got = recv(net.socket, frame, sizeof(frame), 0);
+
+        if (got > 0) {
+            note_time();
+            frame_check(frame, got);
+        } else {
+            usleep(1000);
+        }
+    }
+    return opaque;
+}
+
+/* Waits until there is room for one more frame under way. */
+static void await_room(void)
+{
+    uint64_t since = now_ns(), before = get(&net.received);
+
+    for (;;) {
+        uint64_t received = get(&net.received);
+        uint64_t away = get(&net.sent) - received - net.given_up;
+
+        /* what was given up and came after all */
+        if (received + net.given_up > get(&net.sent)) {
+            net.given_up = get(&net.sent) - received;
+        }
+        if (away < WINDOW || __atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
+            return;
+        }
+        if (received != before) {
+            before = received;
+            since = now_ns();
+        }
+        if (now_ns() - since > PATIENCE_NS) {
+            net.given_up += away;
+            return;
+        }
+        usleep(200);
+    }
+}
+
+static void *sender(void *opaque)
+{
+    unsigned char frame[FRAME_MAX + 16];
+    uint64_t due = now_ns();
+
+    while (!__atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
+        uint32_t number = get(&net.sent), bytes = frame_size(number);
+
+        await_room();
+        frame_make(frame, number, bytes);
+        net.seen[number % SEEN / 8] &= ~(1u << number % 8);
+        count(&net.sent);           /* before it can come back */
+        while (send(net.socket, frame, bytes, 0) < 0 &&
+               !__atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&net.fault, errno, __ATOMIC_RELAXED);
+            count(&net.failed);
+            usleep(1000);
+        }
+        if (net.rate) {
+            uint64_t now = now_ns();
+
+            due += 1000000000ull / net.rate;
+            due = now > due + 100000000ull ? now : due;
+            while (now_ns() < due) {
+                usleep(200);
+            }
+        }
+    }
+    __atomic_store_n(&net.running, 0, __ATOMIC_RELEASE);
+    return opaque;
+}
+
+static void thread(void *(*run)(void *))
+{
+    pthread_attr_t attr;
+    pthread_t id;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 128 << 10);
+    pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_create(&id, &attr, run, NULL);
+}
+
+/* --- commands ----------------------------------------------------------- */
+
+static void answer(Text *t, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void answer(Text *t, const char *format, ...)
+{
+    char line[240];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    text_add(t, line);
+}
+
+static void answer_mac(Text *t)
+{
+    answer(t, "net mac=%02x:%02x:%02x:%02x:%02x:%02x", net.mac[0], net.mac[1],
+           net.mac[2], net.mac[3], net.mac[4], net.mac[5]);
+}
+
+static int do_up(char *rest, Text *t)
+{
+    static int received;
+
+    (void)rest;
+    if (find_interface()) {
+        answer(t, "error no interface eth*");
+        return 1;
+    }
+    if (set_flag(IFF_UP, 1) || read_mac() ||
+        (net.socket < 0 && open_socket())) {
+        return 0;
+    }
+    if (!received++) {
+        thread(receiver);
+    }
+    answer_mac(t);
+    return 1;
+}
+
+static int do_down(char *rest, Text *t)
+{
+    (void)rest;
+    if (set_flag(IFF_UP, 0)) {
+        return 0;
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_start(char *rest, Text *t)
+{
+    char *at;
+
+    if (net.socket < 0 || __atomic_load_n(&net.running, __ATOMIC_ACQUIRE)) {
+        answer(t, "error %s", net.socket < 0 ? "net is not up" : "running");
+        return 1;
+    }
+    at = strstr(rest, "rate=");
+    net.rate = at ? strtoul(at + 5, NULL, 10) : 0;
+    at = strstr(rest, "size=");
+    net.size = at ? strtoul(at + 5, NULL, 10) : 0;
+    if (net.size && (net.size < FRAME_MIN || net.size > FRAME_MAX)) {
+        answer(t, "error size is from %u to %u", FRAME_MIN, FRAME_MAX);
+        return 1;
+    }
+    net.last_ns = net.gap_ns = 0;
+    net.stop = 0;
+    net.running = 1;
+    thread(sender);
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_stop(char *rest, Text *t)
+{
+    (void)rest;
+    __atomic_store_n(&net.stop, 1, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&net.running, __ATOMIC_ACQUIRE)) {
+        usleep(500);
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_stat(char *rest, Text *t)
+{
+    uint64_t sent = get(&net.sent), received = get(&net.received);
+
+    (void)rest;
+    answer(t, "net sent=%llu received=%llu lost=%llu duplicate=%llu "
+           "corrupt=%llu failed=%llu gap_us=%llu errno=%d",
+           (unsigned long long)sent, (unsigned long long)received,
+           (unsigned long long)(sent - received),
+           (unsigned long long)get(&net.duplicate),
+           (unsigned long long)get(&net.corrupt),
+           (unsigned long long)get(&net.failed),
+           (unsigned long long)__atomic_exchange_n(&net.gap_ns, 0,
+                                                   __ATOMIC_RELAXED) / 1000,
+           __atomic_load_n(&net.fault, __ATOMIC_RELAXED));
+    return 1;
+}
+
+static int do_mac(char *rest, Text *t)
+{
+    struct ifreq r = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+    unsigned b[ETH_ALEN];
+
+    if (sscanf(rest, "%x:%x:%x:%x:%x:%x", b, b + 1, b + 2, b + 3, b + 4,
+               b + 5) == ETH_ALEN) {
+        for (int i = 0; i < ETH_ALEN; i++) {
+            r.ifr_hwaddr.sa_data[i] = b[i];
+        }
+        if (request(SIOCSIFHWADDR, &r)) {
+            return 0;
+        }
+    }
+    if (read_mac()) {
+        return 0;
+    }
+    answer_mac(t);
+    return 1;
+}
+
+static int do_promisc(char *rest, Text *t)
+{
+    if (set_flag(IFF_PROMISC, atoi(rest))) {
+        return 0;
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_queues(char *rest, Text *t)
+{
+    struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+    struct ifreq r = { .ifr_data = (void *)&channels };
+    int n = atoi(rest);
+
+    if (request(SIOCETHTOOL, &r)) {
+        return 0;
+    }
+    if (n) {
+        channels.cmd = ETHTOOL_SCHANNELS;
+        channels.combined_count = n;
+        if (request(SIOCETHTOOL, &r)) {
+            return 0;
+        }
+    }
+    answer(t, "net queues=%u max=%u", channels.combined_count,
+           channels.max_combined);
+    return 1;
+}
+
+static int do_load(char *rest, Text *t)
+{
+    (void)rest;
+    net_load_modules();
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_unload(char *rest, Text *t)
+{
+    if (net.socket >= 0) {
+        do_stop(rest, &(Text) { 0 });
+        set_flag(IFF_UP, 0);
+    }
+    if (syscall(SYS_delete_module, "virtio_net", O_NONBLOCK)) {
+        return 0;
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+/* A socket is bound to an interface that is gone after a reload. */
+static int do_rebind(char *rest, Text *t)
+{
+    struct sockaddr_ll at = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(PROTOCOL),
+    };
+
+    (void)rest;
+    if (find_interface() || set_flag(IFF_UP, 1) || read_mac()) {
+        return 0;
+    }
+    at.sll_ifindex = net.index;
+    if (bind(net.socket, (void *)&at, sizeof(at))) {
+        return 0;
+    }
+    answer_mac(t);
+    return 1;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(char *rest, Text *t);    /* 0: errno says what is wrong */
+} commands[] = {
+    { "up", do_up }, { "down", do_down }, { "start", do_start },
+    { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
+    { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
+    { "unload", do_unload }, { "rebind", do_rebind },
+};
+
+void net_command(char *rest, Text *t)
+{
+    size_t bytes = strcspn(rest, " ");
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strlen(commands[i].name) == bytes &&
+            !strncmp(rest, commands[i].name, bytes)) {
+            rest += bytes + strspn(rest + bytes, " ");
+            if (!commands[i].run(rest, t)) {
+                answer(t, "error net: %s", strerror(errno));
+            }
+            return;
+        }
+    }
+    answer(t, "error net knows no such command");
+}

@@ -1,0 +1,38 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The payload's network side: numbered frames that must come back.
+ *
+ * Theory of operation
+ * -------------------
+ * The guest's first Ethernet interface is expected to loop broadcast frames
+ * back, as the vDPA simulator does. A sender numbers frames and fills them
+ * with what follows from the number; a receiver ticks the numbers off:
+ *
+ *   lost        sent and not come back (as of now: some may be under way)
+ *   duplicate   came back twice
+ *   corrupt     came back different
+ *
+ * At most WINDOW frames are under way. When nothing comes back for PATIENCE,
+ * those under way are given up (they stay lost unless they come after all),
+ * and the sender goes on: a queue that is stuck for good shows as received
+ * standing still. `gap` is the longest time between two frames received.
+ *
+ * Thread model: the control thread calls; sender and receiver are threads of
+ * their own; counters are atomic.
+ *
+ * Limits: one interface; modules are loaded from /modules of the initramfs, in
+ * the order of their names.
+ */
+#ifndef TESTS_LAB_GUEST_NET_H
+#define TESTS_LAB_GUEST_NET_H
+
+#include "control.h"
+
+/* Does what @rest says; the answer, or "error ...", goes to @t. */
+void net_command(char *rest, Text *t);
+
+/* Loads what is in /modules. */
+void net_load_modules(void);
+
+#endif

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vDPA devices of L1, and nested guests that use them.
+
+Theory of operation
+===================
+
+L1 gets the kernel modules of the lab (kmod.py) and simulated network devices, made with
+the `vdpa` tool and bound to vhost_vdpa; each is a character device /dev/vhost-vdpa-N.  A
+nested Linux guest gets the drivers it needs for one in a second initramfs, appended to the
+first, and drives numbered frames through it (tests/lab/guest/net.h).
+
+    devices = vdpa.Simulators(lab)
+    one, two = devices.add(), devices.add()
+    guest = l2.start(lab, vdpa.spec(lab, one))
+    net = vdpa.Net(guest.payload)
+    net.up(); net.start(rate=200); ...; net.stop(); net.check(lab)
+
+*Limits*: the simulator loops broadcast frames back; nothing else is on its network.
+"""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import initramfs, l2
+from .context import Lab
+from .payload import Payload, fields
+
+GUEST_MODULES = ("virtio_pci", "virtio_net")
+MAC = "52:54:00:12:34:{:02x}"
+
+
+def drivers(lab: Lab) -> bytes:
+    """An initramfs with the guest kernel's virtio drivers, to be loaded in name order."""
+    kernel = lab.vmlinux.resolve().parent
+    release = (kernel / "release").read_text("ascii").strip()
+    modules = kernel / "lib" / "modules" / release
+    dep = (modules / "modules.dep").read_text("utf-8")
+    parts = [initramfs.entry("modules", stat.S_IFDIR | 0o755)]
+    for number, path in enumerate(initramfs.module_order(dep, GUEST_MODULES)):
+        name = path.rsplit("/", 1)[-1].split(".ko")[0]
+        parts.append(initramfs.entry(f"modules/{number:02d}-{name}.ko",
+                                     stat.S_IFREG | 0o644,
+                                     initramfs.read_module(modules / path)))
+    return b"".join(parts) + initramfs.entry("TRAILER!!!", 0)
+
+
+def initrd(lab: Lab) -> Path:
+    """The payload with the drivers behind it."""
+    target = lab.tmp / "payload-net.img"
+    if not target.exists():
+        first = (lab.guest_dir / "init.cpio.gz").read_bytes()
+        target.write_bytes(first + b"\0" * (-len(first) % 4) + drivers(lab))
+    return target
+
+
+@dataclass(frozen=True)
+class Device:
+    """One vDPA device that is bound to vhost_vdpa."""
+
+    name: str
+    node: Path
+    mac: str
+    pairs: int
+
+
+class Simulators:
+    """Simulated network devices, made and removed."""
+
+    def __init__(self, lab: Lab, **params: str) -> None:
+        self.lab = lab
+        lab.load("vhost_vdpa", "vdpa_sim_net", **params)
+        self.devices: list[Device] = []
+
+    def add(self, pairs: int = 1) -> Device:
+        """One more device."""
+        number = len(self.devices)
+        name, mac = f"sim{number}", MAC.format(number + 1)
+        before = set(Path("/dev").glob("vhost-vdpa-*"))
+        words = ["vdpa", "dev", "add", "name", name, "mgmtdev", "vdpasim_net", "mac", mac]
+        if pairs > 1:
+            words += ["max_vqp", str(pairs)]
+        done = subprocess.run(words, text=True, capture_output=True, check=False)
+        self.lab.check(done.returncode == 0, f"{' '.join(words)}: {done.stderr.strip()}")
+        deadline = time.monotonic() + 5
+        while not (new := set(Path("/dev").glob("vhost-vdpa-*")) - before):
+            self.lab.check(time.monotonic() < deadline, f"{name}: no character device")
+            time.sleep(0.05)
+        device = Device(name, new.pop(), mac, pairs)
+        self.devices.append(device)
+        self.lab.defer(lambda: self.remove(device))
+        return device
+
+    def remove(self, device: Device) -> None:
+        """Take a device away."""
+        subprocess.run(["vdpa", "dev", "del", device.name], text=True,
+                       capture_output=True, check=False)
+
+
+def words(device: Device, svq: bool = False, **props: str) -> tuple[str, ...]:
+    """QEMU's arguments for a guest's network device."""
+    netdev = f"vhost-vdpa,id=n0,vhostdev={device.node}" + (",x-svq=on" if svq else "")
+    extra = "".join(f",{key.replace('_', '-')}={value}" for key, value in props.items())
+    multi = f",mq=on,vectors={2 * device.pairs + 2}" if device.pairs > 1 else ""
+    return ("-netdev", netdev, "-device",
+            f"virtio-net-pci,netdev=n0,id=nic,mac={device.mac},romfile=,"
+            f"disable-legacy=on{multi}{extra}")
+
+
+def spec(lab: Lab, device: Device, svq: bool = False, qemu: Path | None = None,
+         **changes: object) -> l2.GuestSpec:
+    """A Linux guest with that device."""
+    base = l2.GuestSpec(qemu or lab.qemu, initrd=initrd(lab),
+                        extra=words(device, svq))
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+class Net:
+    """The network side of a payload."""
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+
+    def ask(self, line: str, timeout: float = 20.0) -> Mapping[str, str]:
+        """A command of the payload's network side; its answer's fields."""
+        return fields(self.payload.ask(f"net {line}", "net ", timeout))
+
+    def up(self) -> str:
+        """Bring the interface up; its MAC address."""
+        return self.ask("up")["mac"]
+
+    def start(self, rate: int = 0, size: int = 0) -> None:
+        """Let frames go round."""
+        self.ask(f"start rate={rate} size={size}")
+
+    def stop(self) -> None:
+        """Stop sending."""
+        self.ask("stop")
+
+    def stat(self) -> dict[str, int]:
+        """Counters so far."""
+        return {key: int(value) for key, value in self.ask("stat").items()}
+
+    def settle(self, timeout: float = 3.0) -> dict[str, int]:
+        """Counters, once nothing is missing or nothing comes any more."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = self.stat()
+            if not found["lost"] or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
+    def flows(self, lab: Lab, what: str, frames: int = 20, timeout: float = 30.0) -> None:
+        """Fail unless frames come back now."""
+        first = self.stat()["received"]
+        deadline = time.monotonic() + timeout
+        while self.stat()["received"] < first + frames:
+            lab.check(time.monotonic() < deadline,
+                      f"{what}: traffic stands still: {self.stat()}")
+            time.sleep(0.05)
