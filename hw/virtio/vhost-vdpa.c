@@ -340,6 +340,13 @@ static int vq_get_addr(struct vhost_dev *dev, struct vhost_vring_addr *addr,
     return 0;
 }
 
+/* What the guest's IOMMU says reaches the device's own maps: vdpa-map.c. */
+static int send_device_iotlb_msg(struct vhost_dev *dev,
+                                 struct vhost_iotlb_msg *msg)
+{
+    return 0;
+}
+
 /* --- start and stop ----------------------------------------------------- */
 
 static int start(struct vhost_dev *dev)
@@ -418,6 +425,8 @@ const VhostOps vdpa_ops = {
     .vhost_set_vring_enable = set_vring_enable,
     .vhost_get_vq_index = get_vq_index,
     .vhost_vq_get_addr = vq_get_addr,
+
+    .vhost_send_device_iotlb_msg = send_device_iotlb_msg,
 
     .vhost_dev_start = dev_start,
     .vhost_reset_status = reset_status,

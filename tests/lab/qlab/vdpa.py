@@ -105,7 +105,7 @@ class Simulators:
 def words(device: Device, svq: bool = False, **props: str) -> tuple[str, ...]:
     """QEMU's arguments for a guest's network device."""
     netdev = f"vhost-vdpa,id=n0,vhostdev={device.node}" + (",x-svq=on" if svq else "")
-    extra = "".join(f",{key.replace('_', '-')}={value}" for key, value in props.items())
+    extra = "".join(f",{key}={value}" for key, value in props.items())
     multi = f",mq=on,vectors={2 * device.pairs + 2}" if device.pairs > 1 else ""
     return ("-netdev", netdev, "-device",
             f"virtio-net-pci,netdev=n0,id=nic,mac={device.mac},romfile=,"

@@ -39,7 +39,8 @@ SCENARIO = Scenario(
     },
 )
 
-RATE = 50
+RATE = 50  # frames a second
+DOWNTIME_MS = 1000  # more, and all of RAM would be sent while the guest stands still
 
 
 def device_info(guest: l2.Guest) -> dict[str, object]:
@@ -78,7 +79,7 @@ def hop(lab: Lab, source: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
     other = l2.start(lab, spec.incoming())
     where = migrate.address(lab, "unix")
     other.qmp.cmd("migrate-incoming", migrate.channel(where))
-    migrate.limits(source, migrate.FAST, 60000)
+    migrate.limits(source, migrate.FAST, DOWNTIME_MS)
     try:
         source.qmp.cmd("migrate", migrate.channel(where))
     except QmpError as err:
