@@ -418,6 +418,7 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
 {
     const char *fault = vdpa_options_fault(options->vhostdev,
                                            options->vhostfd);
+    Error *ignored = NULL;
     int fd;
 
     if (fault) {
@@ -431,14 +432,15 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
         }
         return fd;
     }
-    fd = qemu_open(options->vhostdev, O_RDWR, errp);
+    fd = qemu_open(options->vhostdev, O_RDWR, &ignored);
     if (fd < 0) {
-        const char *advice = vdpa_open_advice(errno);
+        int error = errno;
+        const char *advice = vdpa_open_advice(error);
 
-        error_prepend(errp, "vhost-vdpa: ");
-        if (advice) {
-            error_append_hint(errp, "%s\n", advice);
-        }
+        error_free(ignored);
+        error_setg(errp, "vhost-vdpa: cannot open %s: %s%s%s",
+                   options->vhostdev, strerror(error), advice ? "; " : "",
+                   advice ?: "");
     }
     return fd;
 }
