@@ -9,13 +9,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, verdict)
+    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, verdict)
 
 
 class KernelLog(unittest.TestCase):
@@ -104,6 +105,30 @@ class ResetGuest(unittest.TestCase):
                 lab = context.Lab.__new__(context.Lab)
                 lab.watched = {"l2-1": process}
                 self.assertEqual(bool(lab.reset_guest()), reset, command)
+
+
+class Tsc(unittest.TestCase):
+    """L1 is told how fast its clock is."""
+
+    def test_frequency(self) -> None:
+        """Two measurements agree to a thousandth, and look like a CPU's."""
+        first = tsc.khz()
+        tsc.khz.cache_clear()
+        second = tsc.khz()
+        self.assertGreater(first, 500_000)
+        self.assertLess(first, 8_000_000)
+        self.assertLess(abs(first - second) * 1000, first)
+
+    def test_uninterrupted_try_counts(self) -> None:
+        """Of several tries, the one that took the least time."""
+        slow = iter(range(100))
+
+        def read() -> int:
+            number = next(slow)
+            if number != 7:
+                time.sleep(0.002)
+            return number
+        self.assertEqual(tsc.moment(read)[0], 7)
 
 
 class Initramfs(unittest.TestCase):

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import initramfs, klog, modes, verdict
+from . import initramfs, klog, modes, tsc, verdict
 
 #: Seconds that L1 may take from power-on to the scenario's first line.
 UP_LIMIT = 90.0
@@ -98,7 +98,8 @@ def monitor(cfg: Settings) -> list[str]:
 
 def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
-    append = (f"{APPEND} lab.modules={cfg.kernel_dir / 'lib/modules'} "
+    clock = f"tsc_early_khz={tsc.khz()} " if tsc.khz() else ""
+    append = (f"{APPEND} {clock}lab.modules={cfg.kernel_dir / 'lib/modules'} "
               f"lab.inside={cfg.inside} {cfg.append}").rstrip()
     console = (["-serial", "mon:stdio"] if cfg.interactive else
                ["-serial", f"file:{cfg.out / 'console.log'}"])
