@@ -51,10 +51,12 @@ def run(lab: Lab) -> None:
     pages = guest.payload.verify().pages
     lab.check(pages > PERIOD * 11 // 10,
               f"{pages} pages are too few for one drop in {PERIOD}")
+    # A light load and a slow channel: after the first pass little is left, and yet the
+    # second takes long enough for the limit to be lowered before the migration is over.
     guest.payload.start(mode="random", rate=500)
     destination = l2.start(lab, spec.incoming())
-    migrate.begin(lab, guest, destination, "unix", bandwidth=migrate.FAST)
-    lab.check(migrate.wait_syncs(guest, 3, 90), "the migration ended too early")
+    migrate.begin(lab, guest, destination, "unix")
+    lab.check(migrate.wait_syncs(guest, 2, 120), "the migration ended too early")
     migrate.limits(guest, 1 << 20, 1)
     guest.payload.stop()
     lab.figures["written"] = write_once_over(guest, pages, 120)
