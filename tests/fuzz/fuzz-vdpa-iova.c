@@ -23,22 +23,6 @@
 #define PAGE 4096ull
 #define PAGES 256
 
-typedef struct Input {
-    const uint8_t *data;
-    size_t left;
-} Input;
-
-static uint64_t eat(Input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (; bytes && in->left; bytes--) {
-        value = value << 8 | *in->data++;
-        in->left--;
-    }
-    return value;
-}
-
 static void check(bool holds)
 {
     if (!holds) {

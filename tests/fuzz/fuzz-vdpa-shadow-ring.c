@@ -40,11 +40,6 @@
 #define RAM (32u * FAKE_PAGE)
 #define MAX_NUM 16u
 
-typedef struct Input {
-    const uint8_t *data;
-    size_t left;
-} Input;
-
 typedef struct Fuzz {
     Input in;
     FakeVdpa *vdpa;
@@ -58,17 +53,6 @@ typedef struct Fuzz {
     int held[MAX_NUM * 2];      /* heads that the device took */
     unsigned nheld;
 } Fuzz;
-
-static uint64_t eat(Input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (; bytes && in->left; bytes--) {
-        value = value << 8 | *in->data++;
-        in->left--;
-    }
-    return value;
-}
 
 static void check(bool holds, const char *what)
 {

@@ -43,7 +43,7 @@ class Trouble(AssertionError):
 
 def qemu_path() -> Path:
     """The QEMU to test with."""
-    return Path(os.environ.get("QEMU_LIVE_QEMU", TOP / "build/stock/qemu-system-x86_64"))
+    return Path(os.environ.get("QEMU_LIVE_QEMU", TOP / "build/qemu/qemu-system-x86_64"))
 
 
 def kernel_path() -> Path:

@@ -41,7 +41,7 @@ def setUpModule() -> None:
     """Build the payloads; be clear about what is missing."""
     for path in (qemu_path(), kernel_path()):
         if not path.exists():
-            raise Trouble(f"{path} is missing: `make stock`, `scripts/fetch-kernel 6.1`")
+            raise Trouble(f"{path} is missing: `make`, `scripts/fetch-kernel 6.1`")
     if "QEMU_LIVE_GUEST" not in os.environ:
         build = Path(__file__).resolve().parent / "build"
         subprocess.run([build, guest_directory()], check=True, timeout=300)

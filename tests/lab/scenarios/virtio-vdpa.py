@@ -213,8 +213,8 @@ def disk_part(path: str, first: int, blocks: int, size: int) -> None:
     os.close(disk)
 
 
-def in_children(acts: list[Callable[[], None]]) -> list[int]:
-    """Run them at once; their exit statuses."""
+def children(acts: list[Callable[[], None]]) -> list[int]:
+    """Run them at once, each in a process; their process IDs."""
     pids = []
     for act in acts:
         pid = os.fork()
@@ -228,7 +228,12 @@ def in_children(acts: list[Callable[[], None]]) -> list[int]:
             finally:
                 os._exit(status)
         pids.append(pid)
-    return [os.waitpid(pid, 0)[1] for pid in pids]
+    return pids
+
+
+def in_children(acts: list[Callable[[], None]]) -> list[int]:
+    """Run them at once; their exit statuses."""
+    return [os.waitpid(pid, 0)[1] for pid in children(acts)]
 
 
 def disk_of(name: str) -> tuple[str, int]:
@@ -364,20 +369,8 @@ def removal(lab: Lab) -> None:
         add("disk", "blk")
         link = up("nic")
         path, size = disk_of("disk")
-        pids = []
-        for act in (lambda: send_for_ever(link), lambda: send_for_ever(link),
-                    lambda: write_for_ever(path, size)):
-            pid = os.fork()
-            if pid == 0:
-                status = 1
-                try:
-                    act()
-                    status = 0
-                except BaseException as err:  # pylint: disable=broad-except
-                    print(f"child: {type(err).__name__}: {err}", flush=True)
-                finally:
-                    os._exit(status)
-            pids.append(pid)
+        pids = children([lambda: send_for_ever(link), lambda: send_for_ever(link),
+                         lambda: write_for_ever(path, size)])
         time.sleep(0.3 + 0.1 * (serial % 3))
         ways[serial % len(ways)]()
         ended = [end_of(pid) for pid in pids]
