@@ -56,6 +56,14 @@ class Kinds(GraftCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("kernel/virt/stray.c: is not in the manifest", done.stderr)
 
+    def test_other_trees_entries_need_no_file(self) -> None:
+        self.ours("kernel/virt/gone.c", "int gone;\n", "new")
+        (self.repo / "kernel/virt/gone.c").unlink()
+        self.lay()
+        done = self.graft(name="linux")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("kernel/virt/gone.c: is in the manifest", done.stderr)
+
     def test_house_file_with_target(self) -> None:
         self.ours("tests/extra.c", "int extra;\n", "new", ', target = "accel/extra.c"')
         self.lay()
