@@ -258,16 +258,27 @@ static void do_ping(Control *c, char *rest)
     c->ops->say("pong");
 }
 
-static void do_net(Control *c, char *rest)
+/* A command that one of the payloads has. */
+static void pass_on(Control *c, void (*run)(char *rest, Text *t), char *rest)
 {
     Text t = { 0 };
 
-    if (!c->ops->net) {
-        say_error(c, "no network");
+    if (!run) {
+        say_error(c, "not in this payload");
         return;
     }
-    c->ops->net(rest, &t);
+    run(rest, &t);
     c->ops->say(t.at);
+}
+
+static void do_net(Control *c, char *rest)
+{
+    pass_on(c, c->ops->net, rest);
+}
+
+static void do_hw(Control *c, char *rest)
+{
+    pass_on(c, c->ops->hw, rest);
 }
 
 static void do_poweroff(Control *c, char *rest)
@@ -289,6 +300,7 @@ static const struct {
     { "verify", do_verify, 0 },
     { "heartbeat", do_heartbeat, 0 },
     { "net", do_net, 1 },
+    { "hw", do_hw, 1 },
     { "poweroff", do_poweroff, 0 },
 };
 

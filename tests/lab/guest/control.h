@@ -49,6 +49,8 @@ typedef struct ControlOps {
     void (*beats)(uint64_t *beats, uint64_t *max_gap_us);
     /* Network commands: the answer goes to @t. NULL: there is no network. */
     void (*net)(char *rest, Text *t);
+    /* The same for SMIs and the frame buffer. */
+    void (*hw)(char *rest, Text *t);
     /* Does not return. */
     void (*poweroff)(void);
 } ControlOps;

@@ -46,6 +46,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "hw.h"
 #include "net.h"
 
 #define NS_PER_S            1000000000ull
@@ -397,6 +398,7 @@ static const ControlOps linux_ops = {
     .gfn = gfn_of,
     .beats = beats,
     .net = net_command,
+    .hw = hw_command,
     .poweroff = power_off,
 };
 

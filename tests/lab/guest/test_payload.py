@@ -277,6 +277,28 @@ class LinuxPayload(Common.Tests):
     kind = "linux"
     mem = 160
 
+    def test_smi(self) -> None:
+        """SMIs come at a rate, write SMRAM and end; without a VGA there is no screen."""
+        machine = self.up()
+
+        def raised(line: str) -> int:
+            return int(machine.ask(line).partition("hw smis=")[2])
+        self.assertEqual(raised("hw smi 0"), 0)
+        before = machine.ram[0xa0000:0xc0000]
+        raised("hw smi 200")
+        time.sleep(1)
+        count = raised("hw smi 0")
+        self.assertGreater(count, 20)
+        self.assertLess(count, 400)
+        self.assertNotEqual(machine.ram[0xa0000:0xc0000], before)
+        count = raised("hw smi 0")
+        time.sleep(0.2)
+        self.assertEqual(raised("hw smi 0"), count)
+        for wrong in ("hw", "hw up", "hw smi 1001", "hw fill 0 1 1", "hw vga 1024 256",
+                      "hw vga 0 0", "hw vga 9 9"):
+            self.assertRegex(machine.ask(wrong), "^error ", wrong)
+        self.assert_clean(machine)
+
     def victims(self, old: bytes, machine: Machine) -> list[int]:
         """Pages that are stamped, both then and now, as the same page of the area."""
         found = []
@@ -348,6 +370,7 @@ class Payload32(Common.Tests):
         machine = self.up()
         machine.wait_ready(5)
         self.assertEqual(machine.ask("ping"), "pong")
+        self.assertRegex(machine.ask("hw smi 1"), "^error not in this payload")
         self.assertTrue(machine.control.silent(1.5))
 
     def test_all_memory(self) -> None:
