@@ -27,6 +27,7 @@ SCENARIO = Scenario(
 
 WIDTH, HEIGHT = 1024, 256  # four rows a page
 ROUNDS = 12
+FIRST_PASS = 4 << 20  # bytes a second: the rounds end before the first pass
 
 
 def dump(lab: Lab, guest: l2.Guest) -> list[int]:
@@ -85,10 +86,11 @@ def run(lab: Lab, ring: int) -> None:
     destination = l2.start(lab, spec.incoming())
     guest.payload.start()
     screen.rounds(guest, "under load")
-    migrate.begin(lab, guest, destination, "unix")
+    migrate.begin(lab, guest, destination, "unix", bandwidth=FIRST_PASS)
     screen.rounds(guest, "while it migrates")
+    lab.check(migrate.query(guest)["status"] == "active", "it had ended before")
+    migrate.limits(guest, migrate.SLOW, 1)
     migrate.wait_syncs(guest, 3, 90)
-    screen.rounds(guest, "after three syncs")
     result = migrate.judge(lab, guest, destination, migrate.finish(guest))
     lab.figures.update(result.figures())
     lab.check(result.clean, f"{result}")
