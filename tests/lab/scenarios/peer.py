@@ -21,7 +21,7 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="the base's migration-test on nested KVM, ours against stock",
-    time_limit=3000,
+    time_limit=6000,
     needs=("kvm", "ours", "stock"),
     suites=("full",),
     own_binaries=True,
@@ -33,6 +33,7 @@ SCENARIO = Scenario(
 )
 
 TOP = Path(__file__).resolve().parent.parent.parent.parent
+TEST_LIMIT_S = 900
 PROGRAM = TOP / "build/stock/tests/qtest/migration-test"
 
 
@@ -43,7 +44,8 @@ def run(lab: Lab, full: bool, only: tuple[str, ...] = ()) -> None:
     left = lab.out / "peer.jsonl"
     left.write_text("", "utf-8")
     words = [str(TOP / "build/venv/bin/python3"), str(TOP / "scripts/peer"), "--accel", "kvm",
-             "--results", str(left), *(["--full"] if full else [])]
+             "--time-limit", str(TEST_LIMIT_S), "--results", str(left),
+             *(["--full"] if full else [])]
     for pattern in only:
         words += ["--only", pattern]
     done = subprocess.run(words, timeout=SCENARIO.time_limit - 60, check=False)
