@@ -9,7 +9,8 @@
  * *Pinned* memory, for devices that are given physical addresses.  The owner's pages are pinned for
  * as long as they are mapped, and counted in its mm's pinned_vm against its RLIMIT_MEMLOCK.  The
  * whole range is counted before the first page is pinned, in one atomic step, so that threads that
- * map at the same time cannot exceed the limit together; what then was not mapped is given back.  Neighbouring pages that happen to be contiguous become one entry.
+ * map at the same time cannot exceed the limit together; what then was not mapped is given back.
+ * Neighbouring pages that happen to be contiguous become one entry.
  *
  *	pages   |a|a+1|a+2|c|d|d+1|		(pin_user_pages_fast)
  *	entries [a, 3 pages][c][d, 2 pages]	(vv_as_add)
