@@ -94,9 +94,9 @@ def begin(lab: Lab, source: l2.Guest, destination: l2.Guest, transport: str,
     source.qmp.cmd("migrate", channel(where))
 
 
-def query(guest: l2.Guest) -> dict[str, Any]:
+def query(guest: l2.Guest, timeout: float | None = None) -> dict[str, Any]:
     """query-migrate."""
-    answer: dict[str, Any] = guest.qmp.cmd("query-migrate")
+    answer: dict[str, Any] = guest.qmp.cmd("query-migrate", timeout=timeout)
     return answer
 
 
@@ -115,10 +115,13 @@ def wait_syncs(source: l2.Guest, syncs: int, timeout: float) -> bool:
 
 
 def wait_end(guest: l2.Guest, timeout: float) -> dict[str, Any]:
-    """Wait for a migration to end in any way; its last query-migrate."""
+    """Wait for a migration to end in any way; its last query-migrate.
+
+    The monitor does not answer while the stopped guest's last pages are sent.
+    """
     deadline = time.monotonic() + timeout
     while True:
-        info = query(guest)
+        info = query(guest, max(20, deadline - time.monotonic()))
         if info.get("status") in DONE:
             return info
         if time.monotonic() > deadline:
