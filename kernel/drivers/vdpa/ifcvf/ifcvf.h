@@ -123,6 +123,7 @@ struct ifcvf_dev {
  * @lock:	serializes registers that have a selector, and the queues' settings
  * @dev:	the vDPA device, of which there is at most one; protected by the vDPA core's lock
  *		around dev_add and dev_del
+ * @in_reset:	the last status that was set is 0; written with @lock held, read without
  * @lines:	interrupt vectors in use, @nr_lines of them; protected by @lock
  */
 struct ifcvf_vf {
@@ -136,6 +137,7 @@ struct ifcvf_vf {
 
 	struct mutex lock;
 	struct ifcvf_dev *dev;
+	bool in_reset;
 	struct ifcvf_queue *queues;
 	u16 nr_queues;
 	struct ifcvf_line *lines;

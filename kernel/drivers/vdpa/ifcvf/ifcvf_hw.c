@@ -339,13 +339,17 @@ bool ifcvf_hw_gone(const struct ifcvf_vf *vf)
 	return vp_ioread8(common(vf, device_status)) == 0xff && !pci_device_is_present(vf->pdev);
 }
 
+/* One that is gone has failed; but whoever lets go of it after a reset wants to read that it was done. */
 u8 ifcvf_hw_get_status(const struct ifcvf_vf *vf)
 {
-	return ifcvf_hw_gone(vf) ? VIRTIO_CONFIG_S_FAILED : vp_ioread8(common(vf, device_status));
+	if (ifcvf_hw_gone(vf))
+		return READ_ONCE(vf->in_reset) ? 0 : VIRTIO_CONFIG_S_FAILED;
+	return vp_ioread8(common(vf, device_status));
 }
 
 void ifcvf_hw_set_status(struct ifcvf_vf *vf, u8 status)
 {
+	WRITE_ONCE(vf->in_reset, !status);
 	vp_iowrite8(status, common(vf, device_status));
 }
 
