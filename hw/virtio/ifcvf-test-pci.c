@@ -19,10 +19,11 @@
  *                     of the next available entry to look at
  *
  * and its vendor, device and subsystem IDs.  The index can be read at any time.
- * Written before DRIVER_OK, it is where the queue starts; it is kept until
- * then, because virtio-pci hands the ring's addresses over only when the queue
- * is enabled, and the used index, which belongs to it, is in that ring.  For
- * that moment the back ends are subclasses of virtio's that see the status.
+ * Written before the queue runs, that is, before it is enabled or before
+ * DRIVER_OK, whichever is later, it is where the queue starts.  It is kept until
+ * the queue is enabled, because virtio-pci hands the ring's addresses over only
+ * then, and the used index, which belongs to it, is in that ring.  For that
+ * moment the back ends are subclasses of virtio's that see it.
  *
  * The property "gone", which can be set while the machine runs, makes the
  * function what a driver sees of one that was pulled out: all reads are ones,
@@ -110,6 +111,15 @@ static int lm_queue(hwaddr addr)
         (int)queue : -1;
 }
 
+static bool lm_queue_runs(IfcvfTest *vf, unsigned queue)
+{
+    VirtIODevice *vdev = backend_of(vf);
+
+    return queue < (unsigned)virtio_get_num_queues(vdev) &&
+        virtio_queue_enabled(vdev, queue) &&
+        vdev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
 static uint32_t lm_value(IfcvfTest *vf, unsigned queue)
 {
     VirtIODevice *vdev = backend_of(vf);
@@ -143,7 +153,7 @@ static void lm_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
     }
     vf->restore[queue] = deposit32(lm_value(vf, queue),
                                    addr % LM_REGISTER * 8, size * 8, value);
-    if (!(backend_of(vf)->status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+    if (!lm_queue_runs(vf, queue)) {
         vf->restore_set |= 1ull << queue;
     }
 }
@@ -156,36 +166,59 @@ static const MemoryRegionOps lm_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 4 },
 };
 
-/* Queues start where the live-migration area says. */
-static void lm_restore(IfcvfTest *vf, VirtIODevice *vdev)
+/* A queue that is enabled starts where the live-migration area says. */
+static void lm_restore(IfcvfTest *vf, VirtIODevice *vdev, unsigned queue)
 {
-    for (int queue = 0; queue < virtio_get_num_queues(vdev); queue++) {
-        if (queue < IFCVF_TEST_LM_QUEUES && vf->restore_set >> queue & 1) {
-            virtio_queue_set_last_avail_idx(vdev, queue,
-                                            vf->restore[queue] & 0xffff);
-            virtio_queue_update_used_idx(vdev, queue);
-        }
+    if (queue >= IFCVF_TEST_LM_QUEUES || !(vf->restore_set >> queue & 1)) {
+        return;
     }
-    vf->restore_set = 0;
+    virtio_queue_set_last_avail_idx(vdev, queue, vf->restore[queue] & 0xffff);
+    virtio_queue_update_used_idx(vdev, queue);
+    vf->restore_set &= ~(1ull << queue);
 }
 
-/* Back ends: virtio's, with an eye on the status */
+/* Back ends: virtio's, with an eye on queues and status */
+
+static VirtioDeviceClass *backend_super(VirtIODevice *vdev)
+{
+    return VIRTIO_DEVICE_CLASS(
+        object_class_get_parent(object_get_class(OBJECT(vdev))));
+}
+
+static IfcvfTest *function_of(VirtIODevice *vdev)
+{
+    return IFCVF_TEST(qdev_get_parent_bus(DEVICE(vdev))->parent);
+}
+
+static void backend_queue_enable(VirtIODevice *vdev, uint32_t queue)
+{
+    VirtioDeviceClass *super = backend_super(vdev);
+
+    lm_restore(function_of(vdev), vdev, queue);
+    if (super->queue_enable) {
+        super->queue_enable(vdev, queue);
+    }
+}
 
 static void backend_set_status(VirtIODevice *vdev, uint8_t status)
 {
-    ObjectClass *super = object_class_get_parent(object_get_class(OBJECT(vdev)));
-    IfcvfTest *vf = IFCVF_TEST(qdev_get_parent_bus(DEVICE(vdev))->parent);
+    IfcvfTest *vf = function_of(vdev);
 
-    if (status & VIRTIO_CONFIG_S_DRIVER_OK) {
-        lm_restore(vf, vdev);
-    } else if (!status) {
+    if (!status) {
         vf->restore_set = 0;
+    } else if (status & VIRTIO_CONFIG_S_DRIVER_OK) {
+        for (int queue = 0; queue < virtio_get_num_queues(vdev); queue++) {
+            if (virtio_queue_enabled(vdev, queue)) {
+                lm_restore(vf, vdev, queue);
+            }
+        }
     }
-    VIRTIO_DEVICE_CLASS(super)->set_status(vdev, status);
+    backend_super(vdev)->set_status(vdev, status);
 }
 
 static void backend_class_init(ObjectClass *klass, void *data)
 {
+    VIRTIO_DEVICE_CLASS(klass)->queue_enable = backend_queue_enable;
     VIRTIO_DEVICE_CLASS(klass)->set_status = backend_set_status;
 }
 

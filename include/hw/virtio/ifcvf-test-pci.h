@@ -34,7 +34,7 @@ struct IfcvfTest {
     MemoryRegion lm;        /* BAR 4 */
     uint32_t lm_size;
     uint32_t restore[IFCVF_TEST_LM_QUEUES];
-    uint64_t restore_set;   /* bit q: restore[q] waits for DRIVER_OK */
+    uint64_t restore_set;   /* bit q: restore[q] waits for the queue */
 
     IfcvfStuckRegister stuck;
     MemoryRegion no_answer; /* over the virtio BAR while the device is gone */
