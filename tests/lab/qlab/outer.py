@@ -65,7 +65,7 @@ class Outer:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def cmd(self, name: str, **arguments: Any) -> Any:
+    def cmd(self, name: str, /, **arguments: Any) -> Any:
         """Execute a QMP command; what it returned."""
         request = {"execute": name, "arguments": arguments}
         os.write(self._fd, json.dumps(request).encode() + b"\n")

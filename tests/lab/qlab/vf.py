@@ -4,11 +4,13 @@
 Theory of operation
 ===================
 
-L1 is a q35 machine with an Intel IOMMU, which the kernel leaves off unless told (intel_iommu=on),
-and four root ports.  Three hold a VF from power-on: a network device of each product, which are
-ports of one hub, and a block device; the fourth is for what is plugged by the scenario.  virtio-pci
-takes whatever has virtio's vendor ID, so a VF is given to ifcvf by name (driver_override), as on a
-real host.
+L1 is a q35 machine with an Intel IOMMU (Debian's kernel uses it unless told intel_iommu=off) and four
+root ports.  Three hold a VF from power-on: a network device of each product, which are ports of one
+hub, and a block device; the fourth is for what is plugged by the scenario.  virtio-pci takes whatever
+has virtio's vendor ID, so a VF is given to ifcvf by name (driver_override), as on a real host.
+
+The hub holds a sender back while none of its other ports can take a frame, and nothing wakes it when
+that port goes.  So it has one more port, with nothing behind it, that takes all.
 
 *Limits*: single-queue VFs.
 """
@@ -44,6 +46,7 @@ DEVICES = (
     *(word for number in range(NR_PORTS) for word in port(number)),
     *(word for number in (0, 1, 3) for word in
       ("-netdev", f"hubport,hubid=0,id=net{number}")),
+    "-netdev", "hubport,hubid=0,id=sink",
     "-device", "x-ifcvf-test-net,id=vf0,bus=rp0,netdev=net0,mac=52:54:00:00:00:10",
     "-device", "x-ifcvf-test-net,id=vf1,bus=rp1,netdev=net1,mac=52:54:00:00:00:11,"
                "model=c5000x",
@@ -177,15 +180,6 @@ def mgmt_devices() -> dict[str, Any]:
     """What `vdpa mgmtdev show` says, by PCI address."""
     shown = json.loads(tool("vdpa", "-j", "mgmtdev", "show"))["mgmtdev"]
     return {name.split("/")[-1]: value for name, value in shown.items()}
-
-
-def with_outer(action: Callable[[Outer], Any]) -> Any:
-    """Ask the emulator under L1 something."""
-    outer = Outer()
-    try:
-        return action(outer)
-    finally:
-        outer.close()
 
 
 def open_vhost(vf: Vf) -> vhostvdpa.Device:
