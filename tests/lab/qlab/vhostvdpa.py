@@ -74,7 +74,7 @@ class Queue:
 
     def __init__(self, device: Device, index: int, size: int, base: int) -> None:
         self.device, self.index, self.size = device, index, size
-        self.next_avail = self.next_used = base
+        self.start = self.next_avail = self.next_used = base
         self.ring = device.allocate(PAGE * 2)
         self.buffers = device.allocate(PAGE * size)
         self.avail = self.ring + PAGE
@@ -94,7 +94,7 @@ class Queue:
         """Everything that vhost wants to know before it starts."""
         device, state = self.device, struct.pack("<II", self.index, self.size)
         device.ioctl(SET_VRING_NUM, state)
-        device.ioctl(SET_VRING_BASE, struct.pack("<II", self.index, self.next_avail))
+        device.ioctl(SET_VRING_BASE, struct.pack("<II", self.index, self.start))
         device.ioctl(SET_VRING_ADDR, struct.pack(
             "<IIQQQQ", self.index, 0, device.iova(self.ring), device.iova(self.used),
             device.iova(self.avail), 0))

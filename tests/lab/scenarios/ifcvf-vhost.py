@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An Intel IFC VF under vhost-vdpa, behind the machine's (emulated) IOMMU.
+
+Theory of operation
+===================
+
+The machine is qlab/vf.py's, with the IOMMU in use.  One VF is an interface of L1 under virtio_vdpa.
+The other is under vhost-vdpa and driven by qlab/vhostvdpa, whose rings lie at I/O addresses that
+only the IOMMU knows.
+
+    traffic   pinning, mapping, both directions, doorbell page, live-migration state
+    leave     the VF is unbound, or gone, while it is open and running
+    vectors   a VF that cannot have a vector fails, and says so
+    guest     a nested machine boots with the VF; numbered frames go round by way of the other one;
+              stopped and continued, its driver reloaded
+
+*Limits*: what the IOMMU costs is not measured, as it is emulated.  It translates for vhost-vdpa only
+(iommu=pt): devices of the host that it translates for lose their rings now and then when traffic is
+fast, stock drivers' too ("Guest moved used index": it finds no mapping where the kernel made one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qlab import l2, vdpa, vhostvdpa
+from qlab.context import Lab
+from qlab.outer import Outer
+from qlab.scenario import Scenario
+from qlab.vf import DEVICES, Vf, load, open_vhost, plugged, spare, tool, unplug, wait_for
+
+SCENARIO = Scenario(
+    about="an Intel IFC VF under vhost-vdpa, behind an IOMMU",
+    time_limit=180,
+    needs=("kvm", "guest-linux", "kernel-modules", "ifcvf-device"),
+    suites=("full", "kernel"),
+    own_binaries=True,
+    append="intel_iommu=on iommu=pt slub_debug=FZPU iomem=relaxed",
+    l1_mem=2048,
+    l1_monitor=True,
+    l1_devices=DEVICES,
+    variants={
+        **{name: {"part": name} for name in ("traffic", "leave", "vectors")},
+        "guest-stock": {"part": "guest", "which": "stock"},
+        "guest-ours": {"part": "guest", "which": "qemu"},
+    },
+)
+
+HEADER = 12  # bytes of virtio_net_hdr with VERSION_1
+FEATURES = vhostvdpa.VERSION_1 | vhostvdpa.ACCESS_PLATFORM | 1 << 5
+ETHERTYPE = 0x88b5  # for local experiments
+RUNNING = 15
+MAC = "52:54:00:00:00:11"  # vf.py's
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+
+
+def frame(number: int) -> bytes:
+    """A broadcast frame with a number and contents that depend on it."""
+    head = b"\xff" * 6 + bytes.fromhex("525400000011") + struct.pack(">HI", ETHERTYPE, number)
+    return head + hashlib.sha256(str(number).encode()).digest() * 4
+
+
+def pinned(status: Path = Path("/proc/self/status")) -> int:
+    """KiB that a process has pinned, this one by default."""
+    for line in status.read_text("ascii").splitlines():
+        if line.startswith("VmPin:"):
+            return int(line.split()[1])
+    return 0
+
+
+def start_vhost(device: vhostvdpa.Device, bases: tuple[int, int] = (0, 0)) -> list[vhostvdpa.Queue]:
+    """Both data queues running, receive buffers out."""
+    status = device.negotiate(FEATURES)
+    assert status & vhostvdpa.FEATURES_OK, f"status {status:#x}"
+    device.map()
+    queues = [device.queue(index, base=bases[index]) for index in (0, 1)]
+    for _ in range(queues[0].size):
+        queues[0].add(None)
+    status = device.run()
+    assert status == RUNNING, f"status {status:#x}"
+    queues[0].notify()
+    return queues
+
+
+def send(lab: Lab, queue: vhostvdpa.Queue, tap: socket.socket, count: int, first: int = 0) -> None:
+    """Frames out of a vhost queue, and what the other VF makes of them."""
+    for number in range(first, first + count):
+        queue.add(bytes(HEADER) + frame(number))
+        queue.notify()
+        queue.wait()
+        lab.check(tap.recv(2048) == frame(number), f"frame {number} changed on its way")
+
+
+def receive(lab: Lab, queue: vhostvdpa.Queue, tap: socket.socket, count: int) -> None:
+    """Frames into a vhost queue, more than the ring is long."""
+    for number in range(count):
+        tap.send(frame(number))
+        got = queue.wait()[HEADER:]
+        while struct.unpack_from(">H", got, 12)[0] != ETHERTYPE:  # the interface's own
+            queue.add(None)
+            queue.notify()
+            got = queue.wait()[HEADER:]
+        lab.check(got == frame(number), f"frame {number} changed on its way")
+        queue.add(None)
+        queue.notify()
+
+
+def tap_on(vf: Vf) -> socket.socket:
+    """A packet socket on the VF's interface, for our frames alone."""
+    interface = vf.interface()
+    tool("ip", "link", "set", interface, "up")
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+    tap.bind((interface, ETHERTYPE))
+    tap.settimeout(20)
+    return tap
+
+
+def doorbell_page(lab: Lab, device: vhostvdpa.Device, queue: vhostvdpa.Queue,
+                  tap: socket.socket) -> None:
+    """Notify by writing to the mapped page instead of the eventfd."""
+    offset = queue.index * mmap.PAGESIZE
+    with mmap.mmap(device.fd, mmap.PAGESIZE, prot=mmap.PROT_WRITE, offset=offset) as page, \
+            memoryview(page).cast("H") as doorbell:
+        queue.add(bytes(HEADER) + frame(7))
+        doorbell[0] = queue.index
+        queue.wait()
+        lab.check(tap.recv(2048) == frame(7), "frame by doorbell page")
+
+
+def part_traffic(lab: Lab) -> None:
+    """A VF under vhost-vdpa talks to one under virtio_vdpa."""
+    host, guest = Vf(0), Vf(1)
+    host.add()
+    guest.add()
+    with tap_on(host) as tap:
+        device = open_vhost(guest)
+        before = pinned()
+        receiving, sending = start_vhost(device)
+        lab.check(pinned() - before == device.size >> 10, f"pinned {pinned() - before} KiB")
+        mac = device.config(6)
+        lab.check(mac == bytes.fromhex("525400000011"), f"MAC {mac.hex()}")
+        send(lab, sending, tap, 40)
+        receive(lab, receiving, tap, 40)
+        doorbell_page(lab, device, sending, tap)
+        lab.check(sending.base() == 41, f"state of the transmit queue: {sending.base()}")
+        lab.check(guest.next_avail(1) == 41, f"register: {guest.next_avail(1)}")
+        lab.check(guest.next_avail(0) == receiving.base(), "state of the receive queue")
+        lab.figures["pinned_kib"] = pinned() - before
+
+        # As a migration's destination would: from where the other stopped.
+        device.set_status(0)
+        device.close()
+        wait_for("unpinning", lambda: pinned() == before)
+        device = open_vhost(guest)
+        receiving, sending = start_vhost(device, (57, 65530))
+        lab.check(sending.base() == 65530, f"restored state: {sending.base()}")
+        send(lab, sending, tap, 20, 100)
+        lab.check(sending.base() == 14, f"state after the wrap: {sending.base()}")
+        receive(lab, receiving, tap, 20)
+
+        # Memory that was taken back is out of the device's reach.
+        device.unmap()
+        lab.check(pinned() == before, f"still pinned: {pinned()} KiB")
+        sending.add(bytes(HEADER) + frame(1))
+        sending.notify()
+        lab.check(silent(tap), "a frame from memory that is not mapped")
+        device.close()
+    host.delete()
+    guest.delete()
+
+
+def silent(tap: socket.socket) -> bool:
+    """Whether nothing arrives."""
+    tap.settimeout(0.5)
+    try:
+        tap.recv(2048)
+        return False
+    except TimeoutError:
+        return True
+    finally:
+        tap.settimeout(20)
+
+
+def part_leave(lab: Lab) -> None:
+    """A VF goes while vhost-vdpa has it open and running."""
+    outer = Outer()
+    for gone in (False, True):
+        with spare(outer) as vf:
+            vf.bind()
+            vf.add()
+            device = open_vhost(vf)
+            start_vhost(device)
+            if gone:
+                outer.set("vf3", "gone", True)
+                lab.check(device.status() & vhostvdpa.FAILED != 0,
+                          f"status of a VF that is gone: {device.status():#x}")
+            leaving = threading.Thread(target=vf.unbind, daemon=True)
+            leaving.start()
+            time.sleep(0.5)
+            lab.log(f"unbind with vhost open: {'waits' if leaving.is_alive() else 'is over'}")
+            try:
+                lab.log(f"status then: {device.status():#x}")
+            except OSError as err:
+                lab.log(f"status then: {err.strerror}")
+            device.close()
+            leaving.join(20)
+            lab.check(not leaving.is_alive(), "unbind hangs after the last close")
+            unplug(outer, "vf3", 3)
+
+
+@contextmanager
+def echo(vf: Vf) -> Iterator[Callable[[], int]]:
+    """All that arrives at the VF's interface goes back as it is; how much that was so far."""
+    tap = tap_on(vf)
+    for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):  # all that the guest has under way
+        tap.setsockopt(socket.SOL_SOCKET, option, 1 << 22)
+    shared = mmap.mmap(-1, mmap.PAGESIZE)
+    child = os.fork()
+    if child == 0:
+        try:
+            tap.settimeout(None)
+            while True:
+                data, sender = tap.recvfrom(2048)
+                if sender[2] != socket.PACKET_OUTGOING:
+                    tap.send(data)
+                    struct.pack_into("<Q", shared, 0, struct.unpack_from("<Q", shared)[0] + 1)
+        finally:
+            os._exit(1)
+    try:
+        yield lambda: int(struct.unpack_from("<Q", shared)[0])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        tap.close()
+
+
+def some_frames(lab: Lab, net: vdpa.Net, what: str, frames: int) -> dict[str, int]:
+    """Frames out of the guest and back; the counters then."""
+    net.start()
+    net.flows(lab, what, frames=frames)
+    net.stop()
+    return net.settle()
+
+
+def rounds(lab: Lab, net: vdpa.Net, what: str) -> None:
+    """Frames out of the guest and back; none may be missing, twice there or changed."""
+    before = net.stat()
+    after = some_frames(lab, net, what, 200)
+    new = {key: after[key] - before[key]
+           for key in ("sent", "received", "lost", "duplicate", "corrupt")}
+    lab.figures[what] = new
+    lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"], f"{what}: {new}")
+
+
+def vhost_node(vf: Vf) -> vdpa.Device:
+    """The VF's vDPA device, for a nested machine."""
+    vf.give_to("vhost_vdpa")
+    node: Path = wait_for("vhost device", lambda: next(vf.vdpa.glob("vhost-vdpa-*"), None))
+    device = vdpa.Device(vf.name, Path("/dev", node.name), MAC, 1)
+    wait_for(str(device.node), device.node.exists)
+    return device
+
+
+def part_guest(lab: Lab, which: str) -> None:
+    """A nested machine has the VF; what it sends comes back from the other one."""
+    host, guest = Vf(0), Vf(1)
+    host.add()
+    guest.add()
+    device = vhost_node(guest)
+    with echo(host) as echoed:
+        machine = l2.start(lab, vdpa.spec(lab, device, qemu=getattr(lab, which)))
+        lab.figures["ready_s"] = round(machine.wait_ready(), 1)
+        net = vdpa.Net(machine.payload)
+        lab.check(net.up() == MAC, "the guest has another MAC address than the VF")
+        rounds(lab, net, "boot")
+        lab.check(echoed() > 0, "the guest's frames did not come by way of the other VF")
+        kib = pinned(Path("/proc", str(machine.process.pid), "status"))
+        lab.figures["pinned_kib"] = kib
+        lab.check(kib >= 192 << 10, f"{kib} KiB of the guest's memory are pinned")
+        machine.qmp.cmd("stop")
+        machine.qmp.cmd("cont")
+        rounds(lab, net, "stop and cont")
+        net.ask("unload")
+        net.ask("load")
+        net.ask("rebind")
+        # Linux itself drops what is sent before it has seen the carrier.
+        some_frames(lab, net, "driver reload", 20)
+        rounds(lab, net, "driver reload")
+        machine.quit()
+    guest.delete()
+    host.delete()
+
+
+def part_vectors(lab: Lab) -> None:
+    """No vector, no DRIVER_OK: the device says that it failed, and can be let go of."""
+    with plugged(Outer(), fault="no-vector") as vf:
+        vf.bind()
+        vf.add()
+        device = open_vhost(vf)
+        device.negotiate(FEATURES)
+        device.map()
+        queue = device.queue(1)
+        status = device.run()
+        lab.check(status & vhostvdpa.FAILED != 0 and not status & vhostvdpa.DRIVER_OK,
+                  f"status {status:#x}")
+        lab.check(not vf.interrupts(), f"vectors: {vf.interrupts()}")
+        queue.notify()
+        device.close()
+        vf.delete()
+
+
+PARTS = {"traffic": part_traffic, "leave": part_leave, "vectors": part_vectors,
+         "guest": part_guest}
+
+
+def run(lab: Lab, part: str, **more: str) -> None:
+    """One part, on VFs that are bound to the driver."""
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    load(lab)
+    PARTS[part](lab, **more)
