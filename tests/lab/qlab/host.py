@@ -200,7 +200,7 @@ class Host:
             cpus=declared.l1_cpus, cpu=self.args.cpu,
             time_limit=declared.time_limit * factor, up_limit=machine.UP_LIMIT * factor,
             append=declared.append, extra=declared.l1_devices,
-            monitor=declared.l1_monitor,
+            monitor=declared.l1_monitor, icount=declared.icount,
             interactive=case is None)
 
 

@@ -69,6 +69,7 @@ class Settings:
     append: str = ""
     extra: tuple[str, ...] = ()
     monitor: bool = False
+    icount: bool = False
 
 
 @dataclass
@@ -98,7 +99,10 @@ def monitor(cfg: Settings) -> list[str]:
 
 def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
-    clock = f"tsc_early_khz={tsc.khz()} " if tsc.khz() else ""
+    # With icount, time is the instructions' and whatever L1 measures is right.
+    clock = f"tsc_early_khz={tsc.khz()} " if tsc.khz() and not cfg.icount else ""
+    accel = (["tcg,thread=single,tb-size=512", "-icount", "shift=1,sleep=off"] if cfg.icount else
+             ["tcg,thread=multi,tb-size=512"])
     append = (f"{APPEND} {clock}lab.modules={cfg.kernel_dir / 'lib/modules'} "
               f"lab.inside={cfg.inside} {cfg.append}").rstrip()
     console = (["-serial", "mon:stdio"] if cfg.interactive else
@@ -107,7 +111,7 @@ def command(cfg: Settings) -> list[str]:
     return [
         str(cfg.outer), *firmware, "-name", "lab-l1",
         "-machine", "pc,hpet=off,usb=off,vmport=off",
-        "-accel", "tcg,thread=multi,tb-size=512",
+        "-accel", *accel,
         "-cpu", cfg.cpu or cfg.mode.cpu, "-smp", str(cfg.cpus),
         "-m", str(cfg.memory),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -76,6 +76,8 @@ class Scenario:
     append: str = ""
     #: More devices of L1: words of the outer emulator's command line.
     l1_devices: tuple[str, ...] = ()
+    #: L1's clock counts its instructions: slow, but durations repeat on a busy host.
+    icount: bool = False
     #: L1 can talk to its own emulator; see outer.py.
     l1_monitor: bool = False
     #: Kernel versions it cannot run on, with the reason.
