@@ -466,11 +466,15 @@ def crowd(lab: Lab) -> None:
     expect(lab, "left", names(lab), [])
 
 
+#: Hold for our module only.  Debian's 6.12 has other answers, and its dumps lose devices.
+OURS = ("errors", "dumps")
 PARTS = {"tool": tool, "errors": errors, "dumps": dumps, "crowd": crowd}
 
 
 def run(lab: Lab, part: str) -> None:
     """One of the parts, and then everything is unloaded."""
+    if part in OURS and not lab.modules.is_ours("vdpa"):
+        lab.skip("it is about our module vdpa, and this kernel has its own")
     lab.load("vdpa_sim_net", "vdpa_sim_blk")
     PARTS[part](lab)
     lab.modules.unload_all()
