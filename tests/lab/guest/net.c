@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -34,6 +35,7 @@
 #define HEAD            (ETH_HLEN + 12)
 #define WINDOW          128
 #define PATIENCE_NS     200000000ull
+#define LINK_NS         10000000000ull
 #define SEEN            (1u << 22)  /* numbers that are told apart */
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -140,6 +142,52 @@ static int set_flag(int flag, int on)
     }
     r.ifr_flags = on ? r.ifr_flags | flag : r.ifr_flags & ~flag;
     return request(SIOCSIFFLAGS, &r);
+}
+
+/* "up" once the link is up and the queues are the device's. */
+static int operstate(char *state, size_t bytes)
+{
+    char path[100];
+    int fd, got;
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/operstate", net.name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && !mount("sysfs", "/sys", "sysfs", 0, NULL)) {
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0) {
+        return -1;
+    }
+    got = read(fd, state, bytes - 1);
+    close(fd);
+    state[got > 0 ? got : 0] = 0;
+    state[strcspn(state, "\n")] = 0;
+    return 0;
+}
+
+/*
+ * A driver learns of its link some time after it was loaded. The kernel drops
+ * what is sent before that, and says that it was sent.
+ */
+static int await_link(const char *want)
+{
+    uint64_t since = now_ns();
+    char state[20];
+
+    for (;;) {
+        if (operstate(state, sizeof(state))) {
+            return -1;
+        }
+        if (!strcmp(state, want)) {
+            /* the change is made under a lock, which this needs, too */
+            return set_flag(IFF_UP, 1);
+        }
+        if (now_ns() - since > LINK_NS) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        usleep(2000);
+    }
 }
 
 static int open_socket(void)
@@ -362,7 +410,7 @@ static int do_up(char *rest, Text *t)
         answer(t, "error no interface eth*");
         return 1;
     }
-    if (set_flag(IFF_UP, 1) || read_mac() ||
+    if (set_flag(IFF_UP, 1) || await_link("up") || read_mac() ||
         (net.socket < 0 && open_socket())) {
         return 0;
     }
@@ -377,6 +425,15 @@ static int do_down(char *rest, Text *t)
 {
     (void)rest;
     if (set_flag(IFF_UP, 0)) {
+        return 0;
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_link(char *rest, Text *t)
+{
+    if (await_link(rest)) {
         return 0;
     }
     answer(t, "net ok");
@@ -418,13 +475,36 @@ static int do_stop(char *rest, Text *t)
     return 1;
 }
 
+/* Frames of any kind that the driver has sent (@tx) and received (@rx). */
+static void by_driver(unsigned long long *tx, unsigned long long *rx)
+{
+    FILE *f = fopen("/proc/net/dev", "re");
+    char line[300];
+
+    *tx = *rx = 0;
+    while (f && fgets(line, sizeof(line), f)) {
+        char *name = line + strspn(line, " "), *colon = strchr(name, ':');
+
+        if (colon && (size_t)(colon - name) == strlen(net.name) &&
+            !strncmp(name, net.name, colon - name)) {
+            sscanf(colon + 1, "%*u %llu %*u %*u %*u %*u %*u %*u %*u %llu", rx,
+                   tx);
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
 static int do_stat(char *rest, Text *t)
 {
     uint64_t sent = get(&net.sent), received = get(&net.received);
+    unsigned long long tx, rx;
 
     (void)rest;
+    by_driver(&tx, &rx);
     answer(t, "net sent=%llu received=%llu lost=%llu duplicate=%llu "
-           "corrupt=%llu failed=%llu gap_us=%llu errno=%d",
+           "corrupt=%llu failed=%llu gap_us=%llu errno=%d tx=%llu rx=%llu",
            (unsigned long long)sent, (unsigned long long)received,
            (unsigned long long)(sent - received),
            (unsigned long long)get(&net.duplicate),
@@ -432,7 +512,7 @@ static int do_stat(char *rest, Text *t)
            (unsigned long long)get(&net.failed),
            (unsigned long long)__atomic_exchange_n(&net.gap_ns, 0,
                                                    __ATOMIC_RELAXED) / 1000,
-           __atomic_load_n(&net.fault, __ATOMIC_RELAXED));
+           __atomic_load_n(&net.fault, __ATOMIC_RELAXED), tx, rx);
     return 1;
 }
 
@@ -516,7 +596,8 @@ static int do_rebind(char *rest, Text *t)
     };
 
     (void)rest;
-    if (find_interface() || set_flag(IFF_UP, 1) || read_mac()) {
+    if (find_interface() || set_flag(IFF_UP, 1) || await_link("up") ||
+        read_mac()) {
         return 0;
     }
     at.sll_ifindex = net.index;
@@ -531,8 +612,8 @@ static const struct {
     const char *name;
     int (*run)(char *rest, Text *t);    /* 0: errno says what is wrong */
 } commands[] = {
-    { "up", do_up }, { "down", do_down }, { "start", do_start },
-    { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
+    { "up", do_up }, { "down", do_down }, { "link", do_link },
+    { "start", do_start }, { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
     { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
     { "unload", do_unload }, { "rebind", do_rebind },
 };

@@ -21,6 +21,10 @@
  * Thread model: the control thread calls; sender and receiver are threads of
  * their own; counters are atomic.
  *
+ * A link counts as up when the kernel has also put the device's queues in
+ * place of its own, which swallow frames without a word. "net up", "net rebind"
+ * and "net link" wait for that, so all that is sent afterwards is the device's.
+ *
  * Limits: one interface; modules are loaded from /modules of the initramfs, in
  * the order of their names.
  */

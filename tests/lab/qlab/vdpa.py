@@ -134,6 +134,10 @@ class Net:
         """Bring the interface up; its MAC address."""
         return self.ask("up")["mac"]
 
+    def link(self, state: str) -> None:
+        """Wait until the guest's driver has seen its link go `up` or `down`."""
+        self.ask(f"link {state}")
+
     def start(self, rate: int = 0, size: int = 0) -> None:
         """Let frames go round."""
         self.ask(f"start rate={rate} size={size}")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's network device on the vDPA simulator: boot, traffic, reload, link, reset.
 
-Frames with numbers go round through the simulator; each must come back once, unchanged.
+Frames with numbers go round through the simulator; each must come back once, unchanged.  They
+are sent only once the guest's driver knows of its link: before that, the guest's kernel drops
+them by itself (in a failure, `tx` then says fewer than `sent`).
 
 *Limits*: one guest, no migration (vdpa-migrate).
 """
@@ -17,7 +19,7 @@ SCENARIO = Scenario(
     suites=("full",),
     variants={
         "": {},
-        "svq": {"svq": True},
+        "svq": {"svq": True, "reloads": 5},
         "mq": {"pairs": 2, "cpus": 2},
         "mq-svq": {"pairs": 2, "cpus": 2, "svq": True},
     },
@@ -32,13 +34,13 @@ def traffic(lab: Lab, net: vdpa.Net, what: str, rate: int = 0) -> None:
     net.stop()
     found = net.settle()
     new = {key: found[key] - before[key] for key in ("sent", "received", "duplicate",
-                                                       "corrupt", "lost")}
+                                                       "corrupt", "lost", "tx", "rx")}
     lab.figures[what] = new
     lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"],
               f"{what}: {new}")
 
 
-def run(lab: Lab, svq: bool = False, pairs: int = 1, cpus: int = 1) -> None:
+def run(lab: Lab, svq: bool = False, pairs: int = 1, cpus: int = 1, reloads: int = 1) -> None:
     """Boot, and everything that may happen to a link."""
     device = vdpa.Simulators(lab).add(pairs)
     guest = l2.start(lab, vdpa.spec(lab, device, svq, cpus=cpus))
@@ -51,15 +53,18 @@ def run(lab: Lab, svq: bool = False, pairs: int = 1, cpus: int = 1) -> None:
         lab.check(got["max"] == str(pairs), f"queue pairs: {got}")
         net.ask(f"queues {pairs}")
     traffic(lab, net, "boot")
-    guest.qmp.cmd("set_link", {"name": "nic", "up": False})
-    guest.qmp.cmd("set_link", {"name": "nic", "up": True})
-    traffic(lab, net, "link")
+    for name in ("nic", "n0"):      # of the -device, and of the -netdev
+        for state in ("down", "up"):
+            guest.qmp.cmd("set_link", {"name": name, "up": state == "up"})
+            net.link(state)
+        traffic(lab, net, f"link of {name}")
     guest.qmp.cmd("stop")
     guest.qmp.cmd("cont")
     traffic(lab, net, "stop and cont")
-    net.ask("unload")
-    net.ask("load")
-    net.ask("rebind")
-    traffic(lab, net, "driver reload")
+    for number in range(reloads):
+        net.ask("unload")
+        net.ask("load")
+        net.ask("rebind")
+        traffic(lab, net, f"driver reload {number}")
     lab.log(guest.qmp.hmp("info network"))
     guest.quit()
