@@ -165,13 +165,19 @@ static void failed(void *opaque)
     qemu_bh_schedule(net->link_down);
 }
 
+/* set_link knows a netdev by its name, and the device of the guest by its id. */
+static bool set_down(const NetClientState *nc)
+{
+    return nc && (nc->link_down || (nc->peer && nc->peer->link_down));
+}
+
 /* The guest sees set_link, too, and not only the state of the device's link. */
 static void adjust_config(void *opaque, uint8_t *config, size_t size)
 {
     size_t at = offsetof(struct virtio_net_config, status);
     VdpaNet *net = opaque;
 
-    if (net->first && net->first->link_down && size >= at + 2) {
+    if (set_down(net->first) && size >= at + 2) {
         config[at] &= ~VIRTIO_NET_S_LINK_UP;
     }
 }
