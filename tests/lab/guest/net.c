@@ -31,7 +31,7 @@
 
 #define PROTOCOL        0x88b5      /* for local experiments */
 #define FRAME_MIN       60
-#define FRAME_MAX       1514
+#define FRAME_MAX       9014        /* with an MTU of 9,000 */
 #define HEAD            (ETH_HLEN + 12)
 #define WINDOW          128
 #define PATIENCE_NS     200000000ull
@@ -47,7 +47,8 @@ static struct {
     int index, socket;
     unsigned char mac[ETH_ALEN];
     uint32_t rate, size;
-    int running, stop;              /* atomic */
+    uint32_t most;                  /* bytes of a frame, by the MTU */
+    int running, stop, hold;        /* atomic */
     int fault;                      /* atomic: errno of the last failed send */
     uint64_t sent, received, duplicate, corrupt, failed, gap_ns, last_ns;
     uint64_t given_up;
@@ -208,10 +209,16 @@ static int open_socket(void)
     return bind(net.socket, (void *)&at, sizeof(at));
 }
 
-static int read_mac(void)
+/* What frames follow from. */
+static int read_interface(void)
 {
     struct ifreq r = { 0 };
 
+    if (request(SIOCGIFMTU, &r)) {
+        return -1;
+    }
+    net.most = ETH_HLEN + r.ifr_mtu;
+    net.most = net.most > FRAME_MAX ? FRAME_MAX : net.most;
     if (request(SIOCGIFHWADDR, &r)) {
         return -1;
     }
@@ -232,7 +239,7 @@ static uint32_t frame_size(uint32_t number)
     uint32_t state = number;
 
     return net.size ? net.size
-                    : FRAME_MIN + next_random(&state) % (FRAME_MAX - FRAME_MIN);
+                    : FRAME_MIN + next_random(&state) % (net.most - FRAME_MIN);
 }
 
 static void frame_make(unsigned char *frame, uint32_t number, uint32_t bytes)
@@ -263,7 +270,7 @@ static void frame_check(const unsigned char *frame, uint32_t bytes)
     }
     memcpy(&number, frame + ETH_HLEN + 4, 4);
     memcpy(&size, frame + ETH_HLEN + 8, 4);
-    if (size != bytes || bytes > FRAME_MAX || number >= get(&net.sent)) {
+    if (size != bytes || bytes > net.most || number >= get(&net.sent)) {
         count(&net.corrupt);
         return;
     }
@@ -280,6 +287,12 @@ static void frame_check(const unsigned char *frame, uint32_t bytes)
 
 /* --- threads ------------------------------------------------------------ */
 
+/* Frames stay in the memory that the device wrote them to. */
+static int holding(void)
+{
+    return __atomic_load_n(&net.hold, __ATOMIC_RELAXED);
+}
+
 static void note_time(void)
 {
     uint64_t now = now_ns(), last = get(&net.last_ns);
@@ -292,11 +305,14 @@ static void note_time(void)
 
 static void *receiver(void *opaque)
 {
-    unsigned char frame[2048];
+    unsigned char frame[FRAME_MAX + 16];
 
     for (;;) {
-        ssize_t got = recv(net.socket, frame, sizeof(frame), 0);
+        ssize_t got = 0;
 
+        if (!holding()) {
+            got = recv(net.socket, frame, sizeof(frame), 0);
+        }
         if (got > 0) {
             note_time();
             frame_check(frame, got);
@@ -323,7 +339,7 @@ static void await_room(void)
         if (away < WINDOW || __atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
             return;
         }
-        if (received != before) {
+        if (received != before || holding()) {
             before = received;
             since = now_ns();
         }
@@ -410,7 +426,7 @@ static int do_up(char *rest, Text *t)
         answer(t, "error no interface eth*");
         return 1;
     }
-    if (set_flag(IFF_UP, 1) || await_link("up") || read_mac() ||
+    if (set_flag(IFF_UP, 1) || await_link("up") || read_interface() ||
         (net.socket < 0 && open_socket())) {
         return 0;
     }
@@ -452,14 +468,21 @@ static int do_start(char *rest, Text *t)
     net.rate = at ? strtoul(at + 5, NULL, 10) : 0;
     at = strstr(rest, "size=");
     net.size = at ? strtoul(at + 5, NULL, 10) : 0;
-    if (net.size && (net.size < FRAME_MIN || net.size > FRAME_MAX)) {
-        answer(t, "error size is from %u to %u", FRAME_MIN, FRAME_MAX);
+    if (net.size && (net.size < FRAME_MIN || net.size > net.most)) {
+        answer(t, "error size is from %u to %u", FRAME_MIN, net.most);
         return 1;
     }
     net.last_ns = net.gap_ns = 0;
     net.stop = 0;
     net.running = 1;
     thread(sender);
+    answer(t, "net ok");
+    return 1;
+}
+
+static int do_hold(char *rest, Text *t)
+{
+    __atomic_store_n(&net.hold, atoi(rest), __ATOMIC_RELAXED);
     answer(t, "net ok");
     return 1;
 }
@@ -530,7 +553,7 @@ static int do_mac(char *rest, Text *t)
             return 0;
         }
     }
-    if (read_mac()) {
+    if (read_interface()) {
         return 0;
     }
     answer_mac(t);
@@ -597,7 +620,7 @@ static int do_rebind(char *rest, Text *t)
 
     (void)rest;
     if (find_interface() || set_flag(IFF_UP, 1) || await_link("up") ||
-        read_mac()) {
+        read_interface()) {
         return 0;
     }
     at.sll_ifindex = net.index;
@@ -613,7 +636,7 @@ static const struct {
     int (*run)(char *rest, Text *t);    /* 0: errno says what is wrong */
 } commands[] = {
     { "up", do_up }, { "down", do_down }, { "link", do_link },
-    { "start", do_start }, { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
+    { "start", do_start }, { "hold", do_hold }, { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
     { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
     { "unload", do_unload }, { "rebind", do_rebind },
 };
