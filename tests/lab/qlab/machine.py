@@ -101,7 +101,7 @@ def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
     # With icount, time is the instructions' and whatever L1 measures is right.
     clock = f"tsc_early_khz={tsc.khz()} " if tsc.khz() and not cfg.icount else ""
-    accel = (["tcg,thread=single,tb-size=512", "-icount", "shift=1,sleep=off"] if cfg.icount else
+    accel = (["tcg,thread=single,tb-size=512", "-icount", "shift=1"] if cfg.icount else
              ["tcg,thread=multi,tb-size=512"])
     append = (f"{APPEND} {clock}lab.modules={cfg.kernel_dir / 'lib/modules'} "
               f"lab.inside={cfg.inside} {cfg.append}").rstrip()

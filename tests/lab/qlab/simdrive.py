@@ -51,7 +51,7 @@ class Sim:
         modules = [f"vdpa_sim_{kind}"] + ([driver] if driver else [])
         lab.load(*modules, **params)
         lab.defer(lab.modules.unload_all)
-        if not (DEBUGFS / "vdpa_sim").exists():
+        if not DEBUGFS.is_mount():
             subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
 
     def add(self, name: str, *options: str) -> None:
