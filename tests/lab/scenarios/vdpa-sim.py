@@ -19,7 +19,7 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="simulated devices added with every option, and added and deleted many times",
-    time_limit=400,
+    time_limit=1200,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append="slub_debug=FZPU",
