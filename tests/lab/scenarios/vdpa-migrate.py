@@ -10,7 +10,7 @@ nothing as long as its receive queue has buffers.  The payload verifies its stam
 A page that only the device wrote to is one that only the shadow ring can report.  So once all of
 RAM has been sent, the payload leaves frames in the pages that the device wrote them to, and looks
 at them at the destination; and as a guest's driver writes into most receive buffers itself, behind
-the frame, `ring` and `pages` have an MTU of 9,000 and frames as large: of those it only reads.
+the frame, `ring`, `pages` and `short` have an MTU of 9,000 and frames as large: of those it only reads.
 They fail if the device's writes are not reported (seen with a build that did not).
 
 `cancel` cancels again and again, `killed` kills the destination at a random moment; after each
@@ -38,6 +38,7 @@ SCENARIO = Scenario(
     variants={
         "": {"hops": 4},
         "pages": {"hops": 2, "mtu": 9000},
+        "short": {"hops": 1, "mtu": 9000},
         "many": {"hops": 20},
         "svq": {"hops": 2, "svq": True},
         "mq": {"hops": 2, "pairs": 2, "cpus": 2},
@@ -48,6 +49,7 @@ SCENARIO = Scenario(
         "to-stock": {"hops": 1, "peer": "stock"},
         "from-stock": {"hops": 1, "source": "stock"},
     },
+    short=("short",),
 )
 
 RATE = 50  # frames a second
