@@ -37,8 +37,8 @@ $(CHECKS): check-%: $(CONFIGURED)
 	@scripts/check $*
 
 bench: $(CONFIGURED)
-	@$(DEPS) build lab
-	$(NINJA) qemu stock guest
+	@$(DEPS) build lab kernel
+	$(NINJA) qemu stock guest kernel
 	tests/bench/bench $(BENCH_ARGS)
 
 fuzz:

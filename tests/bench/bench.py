@@ -9,7 +9,7 @@ The lab's scenario `bench` starts one L1 and migrates a loaded guest with each s
 --runs rounds of it; each run arrives here as one event and is printed and written to runs.jsonl at
 once, so that a run cut short leaves what it had.  stats.py reduces runs to the rows of
 results.json, core.py counts the core's instructions, vdpa.py times the vDPA core beside the base's
-(rows of results.json too), report.py makes report.html.
+and vdpa_lab.py migrations of vhost-vdpa (rows of results.json too), report.py makes report.html.
 
 The exit status is 0 only if every run went well and every row could be made.  What was measured is
 written in any case; what failed is in the report and on the screen.
@@ -37,6 +37,7 @@ sys.path[:0] = [str(HERE), str(TOP / "tests/lab")]
 import core  # noqa: E402
 import stats  # noqa: E402
 import vdpa  # noqa: E402
+import vdpa_lab  # noqa: E402
 from qlab import host, initramfs, machine, modes, scenario, stream  # noqa: E402
 
 #: Seconds for L1 and the first guest's boot, and for one round of all subjects.
@@ -68,6 +69,8 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=TOP / "build/bench", metavar="DIR")
     parser.add_argument("--no-core", action="store_true",
                         help="leave out the micro-benchmarks")
+    parser.add_argument("--no-vdpa", action="store_true",
+                        help="leave out migrations with vhost-vdpa")
     args = parser.parse_args(argv)
     if args.quick:
         args.runs, args.memory = 1, min(args.memory, 96)
@@ -166,6 +169,12 @@ def vdpa_figures(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [] if args.no_core else list(vdpa.measure_all(1 if args.quick else args.runs))
 
 
+def vdpa_migrations(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of migrations with vhost-vdpa."""
+    sizes = vdpa_lab.SIZES[:1] if args.quick else vdpa_lab.SIZES
+    return [] if args.no_vdpa else list(vdpa_lab.measure(args.runs, sizes, args.mode))
+
+
 def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """What the figures are figures of."""
     commit = subprocess.run(["git", "-C", str(TOP), "describe", "--always", "--dirty"],
@@ -237,10 +246,11 @@ def main() -> int:
         measured = {"skipped": str(err), "error": str(err)}
     rows: list[dict[str, Any]] = []
     failed = []
-    try:
-        rows = vdpa_figures(args)
-    except (vdpa.VdpaError, OSError, subprocess.TimeoutExpired) as err:
-        failed.append(f"vdpa: {err}")
+    for part in (vdpa_figures, vdpa_migrations):
+        try:
+            rows += part(args)
+        except (vdpa.VdpaError, vdpa_lab.LabError, OSError, subprocess.TimeoutExpired) as err:
+            failed.append(f"vdpa: {err}")
     show(write(args, runs, measured, rows, time.monotonic() - start))
     for case in measured.get("cases", []):
         print(f"core: {case['instructions_per_entry']:.1f} instructions an entry in harvests "

@@ -31,7 +31,7 @@ class Harness(unittest.TestCase):
 
     def ended(self, made: list[stats.Run], outcome: machine.Outcome = PASSED,
               measured: dict[str, Any] | None = None, rounds: int = 2,
-              vdpa: Any = None) -> int:
+              vdpa: Any = None, vdpa_lab: Any = None) -> int:
         """The exit status; files are left in self.out."""
         argv = ["bench", "--runs", str(rounds), "--out", str(self.out)]
         with unittest.mock.patch.object(sys, "argv", argv), \
@@ -40,6 +40,8 @@ class Harness(unittest.TestCase):
                                            return_value=measured or {"skipped": "test"}), \
                 unittest.mock.patch.object(bench, "vdpa_figures", return_value=[ROW],
                                            side_effect=vdpa), \
+                unittest.mock.patch.object(bench, "vdpa_migrations", return_value=[],
+                                           side_effect=vdpa_lab), \
                 unittest.mock.patch("builtins.print"):
             return bench.main()
 
@@ -69,6 +71,23 @@ class Harness(unittest.TestCase):
         """Nor is one that failed after the last run."""
         self.assertEqual(self.ended(runs(), machine.Outcome("failed", "L1 kernel: BUG", 9.0)), 1)
         self.assertEqual(self.ended(runs(), machine.Outcome("skipped", "no stock", 0.0)), 1)
+
+    def test_failed_vdpa_migration(self) -> None:
+        """The other rows are written, and it is no success."""
+        self.assertEqual(self.ended(runs(), vdpa_lab=bench.vdpa_lab.LabError("x")), 1)
+        rows = json.loads((self.out / "results.json").read_text("utf-8"))
+        self.assertEqual(rows[-1], ROW)
+
+    def test_vdpa_rows(self) -> None:
+        """Medians, a ratio, and the runs of the smaller side; no ratio to nothing."""
+        def found(ours: float, stock: float) -> dict[str, Any]:
+            return {"ours": {"median": ours, "runs": [ours] * 3},
+                    "stock": {"median": stock, "runs": [stock] * 2}}
+        rows = list(bench.vdpa_lab.rows({"held_ms": found(10, 40), "downtime_ms": found(3, 2)}, 256))
+        self.assertEqual([(row["name"], row["ratio"], row["n"]) for row in rows],
+                         [("vdpa_switch_ms_256", 0.25, 2), ("vdpa_downtime_ms_256", 1.5, 2)])
+        with self.assertRaises(bench.vdpa_lab.LabError):
+            list(bench.vdpa_lab.rows({"held_ms": found(1, 0), "downtime_ms": found(1, 1)}, 256))
 
     def test_failed_vdpa(self) -> None:
         """Nor is one whose vDPA core could not be measured."""
