@@ -66,7 +66,7 @@ static void *smi_main(void *opaque)
         rate = atomic_load(&smi_rate);
         pause.tv_nsec = rate ? 1000000000 / rate - 1 : 10000000;
         nanosleep(&pause, NULL);
-        if (rate) {
+        if (atomic_load(&smi_rate)) {
             smi_raise(atomic_load(&smi_count) + 1);
             atomic_fetch_add(&smi_count, 1);
         }

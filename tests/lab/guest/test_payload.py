@@ -291,6 +291,7 @@ class LinuxPayload(Common.Tests):
         self.assertGreater(count, 20)
         self.assertLess(count, 400)
         self.assertNotEqual(machine.ram[0xa0000:0xc0000], before)
+        time.sleep(0.2)     # one may have been on its way
         count = raised("hw smi 0")
         time.sleep(0.2)
         self.assertEqual(raised("hw smi 0"), count)
