@@ -636,8 +636,8 @@ static const struct {
     int (*run)(char *rest, Text *t);    /* 0: errno says what is wrong */
 } commands[] = {
     { "up", do_up }, { "down", do_down }, { "link", do_link },
-    { "start", do_start }, { "hold", do_hold }, { "stop", do_stop }, { "stat", do_stat }, { "mac", do_mac },
-    { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
+    { "start", do_start }, { "hold", do_hold }, { "stop", do_stop },
+    { "stat", do_stat }, { "mac", do_mac }, { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
     { "unload", do_unload }, { "rebind", do_rebind },
 };
 

@@ -2,10 +2,10 @@
 """A guest migrates between two vDPA devices while numbered frames go round.
 
 Each hop starts a destination on the other device, migrates with frames going through the
-shadow rings, compares RAM of both sides byte
-for byte while neither runs, lets the guest run there, and looks at every frame: none may come
-back twice or changed, and none may be missing once the traffic has settled; the simulator drops
-nothing as long as its receive queue has buffers.  The payload verifies its stamps at the end.
+shadow rings, compares RAM of both sides byte for byte while neither runs, lets the guest run
+there, and looks at every frame: none may come back twice or changed, and none may be missing once
+the traffic has settled; the simulator drops nothing as long as its receive queue has buffers.  The
+payload verifies its stamps at the end.
 
 A page that only the device wrote to is one that only the shadow ring can report.  So once all of
 RAM has been sent, the payload leaves frames in the pages that the device wrote them to, and looks
@@ -67,7 +67,9 @@ def destination(lab: Lab, device: vdpa.Device, mac: str, qemu: Path,
                 **how: object) -> l2.GuestSpec:
     """A guest for another device, with the address that the guest knows."""
     svq = bool(how.pop("svq", False))
-    words = tuple(word.replace(device.mac, mac) for word in vdpa.words(device, svq))
+    mtu = how.pop("mtu", 0)
+    props = {"host_mtu": str(mtu)} if mtu else {}
+    words = tuple(word.replace(device.mac, mac) for word in vdpa.words(device, svq, **props))
     return vdpa.spec(lab, device, qemu=qemu, extra=words, **how)
 
 
@@ -123,12 +125,18 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec) -> l2.Gue
 
     It is held up once all of RAM has been sent, until frames have come through the shadow rings.
     The destination's payload looks at these.
+
+    The guest's CPU writes the frames it sends into pages that are receive buffers next.  Nothing is
+    sent during two passes, so what it wrote has been migrated when the device writes there.
     """
     other = l2.start(lab, spec.incoming())
     source.payload.start()
     migrate.begin(lab, source, other, "unix", bandwidth=16 << 20)
-    lab.check(migrate.wait_syncs(source, 2, 90), "the migration ended too early")
+    net.flows(lab, "the switch", frames=5)
+    net.stop()
+    lab.check(migrate.wait_syncs(source, 3, 90), "the migration ended too early")
     migrate.limits(source, 1 << 20, 1)
+    net.start(rate=RATE)
     net.hold(lab, FRAMES)
     migrate.limits(source, migrate.FAST, DOWNTIME_MS)
     info = migrate.wait_end(source, 90)
@@ -152,7 +160,7 @@ def run(lab: Lab, hops: int, svq: bool = False, pairs: int = 1, cpus: int = 1, r
     plain = "stock" in (source, peer)
     devices = [simulators.add(pairs, plain, mtu) for _ in range(2)]
     mac = devices[0].mac
-    how = {"svq": svq, "cpus": cpus, "ring": ring, "load_mb": 32,
+    how = {"svq": svq, "mtu": mtu, "cpus": cpus, "ring": ring, "load_mb": 32,
            "append": "init_on_alloc=0"}  # the kernel is not to write to pages that it gives away
     guest = l2.start(lab, destination(lab, devices[0], mac, binary[source], **how))
     guest.wait_ready(120)
