@@ -135,6 +135,7 @@ class Host:
         there = {
             "kvm": True,
             "guest-linux": (guest / "init.cpio.gz").exists(),
+            "vduse-net": (guest / "vduse-net").exists(),
             "guest-payload32": (guest / "payload32.rom").exists(),
             "ours": self.binary("qemu").exists(),
             "stock": self.binary("stock").exists(),

@@ -42,6 +42,7 @@ SUITES = ("short", "full", "kernel", "soundness")
 NEEDS = {
     "kvm": "a nested /dev/kvm",
     "guest-linux": "build/guest/init.cpio.gz (tests/lab/guest)",
+    "vduse-net": "build/guest/vduse-net (tests/lab/guest)",
     "guest-payload32": "build/guest/payload32.rom (tests/lab/guest)",
     "ours": "build/qemu/qemu-system-x86_64 (make)",
     "stock": "build/stock/qemu-system-x86_64 (make stock)",
