@@ -329,7 +329,7 @@ static int shadow_detach(VdpaQueue *q, int base)
     VdpaShadowState state = { 0 };
     int err;
 
-    heed(s, vdpa_shadow_ring_complete(s->ring, 0));
+    heed(s, vdpa_shadow_ring_drain(s->ring));
     err = vdpa_shadow_ring_rewind(s->ring);
     vdpa_shadow_ring_stop(s->ring, &state);
     trace_vdpa_shadow_stop(q->index, state.avail_idx, state.used_idx,

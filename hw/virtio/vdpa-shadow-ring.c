@@ -550,7 +550,8 @@ static int complete_all(VdpaShadowRing *ring, unsigned budget)
     return ret;
 }
 
-int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget)
+/* What complete() and drain() have in common. */
+static int give_back(VdpaShadowRing *ring, unsigned budget)
 {
     int ret, call, flags = 0;
 
@@ -566,10 +567,25 @@ int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget)
         ring->stats.calls++;
         flags |= VDPA_SHADOW_CALL;
     }
-    flags |= ret ? VDPA_SHADOW_MORE : 0;
-    if (ring->unfinished) {
-        ret = vdpa_shadow_ring_forward(ring, budget);
-        return ret < 0 ? ret : flags | ret;
+    return flags | (ret ? VDPA_SHADOW_MORE : 0);
+}
+
+int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget)
+{
+    int flags = give_back(ring, budget);
+    int ret;
+
+    if (flags < 0 || !ring->unfinished) {
+        return flags;
     }
-    return flags;
+    ret = vdpa_shadow_ring_forward(ring, budget);
+    return ret < 0 ? ret : flags | ret;
+}
+
+/* The device's ring holds no more than it has descriptors: one round does. */
+int vdpa_shadow_ring_drain(VdpaShadowRing *ring)
+{
+    int flags = give_back(ring, 0);
+
+    return flags < 0 ? flags : flags & VDPA_SHADOW_CALL;
 }

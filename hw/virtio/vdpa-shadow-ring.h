@@ -15,7 +15,7 @@
  *      v                          forward() on a kick of the guest,
  *   vdpa_shadow_ring_start() ---> complete() on a call of the device
  *      ^                                     |
- *      |        device suspended or reset; complete() once more
+ *      |        device suspended or reset; drain()
  *      |                                     v
  *      '---------- state ---------- vdpa_shadow_ring_stop()
  *                                            |
@@ -114,8 +114,8 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
                            const VdpaShadowState *state);
 
 /*
- * Ends it.  The device must not touch its ring any more, and complete() must
- * have been called since.  Fills @state (may be NULL); a broken ring's is
+ * Ends it.  The device must not touch its ring any more, and drain() must have
+ * been called since.  Fills @state (may be NULL); a broken ring's is
  * where it was.  Whoever serves the guest's ring next is to be kicked once,
  * and the guest interrupted once: neither knows what the other did meanwhile.
  */
@@ -140,6 +140,13 @@ int vdpa_shadow_ring_forward(VdpaShadowRing *ring, unsigned budget);
  * what had no room before.  VDPA_SHADOW_*, or -errno: broken.
  */
 int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget);
+
+/*
+ * Gives back all that the device returned, and forwards nothing: of a device
+ * that stands still, and perhaps cannot reach guest memory any more.
+ * VDPA_SHADOW_CALL or 0, or -errno: broken.
+ */
+int vdpa_shadow_ring_drain(VdpaShadowRing *ring);
 
 /* Guest memory was remapped: ask ops->guest.ram() again. */
 int vdpa_shadow_ring_remap(VdpaShadowRing *ring);

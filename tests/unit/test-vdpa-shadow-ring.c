@@ -321,6 +321,47 @@ static void test_odd_translation(void)
     bench_free(b);
 }
 
+/*
+ * A device that was reset: what it returned goes back to the guest, and what had
+ * no room before is not forwarded, as nothing is mapped for the device any more.
+ */
+static void test_drain(void)
+{
+    for (int drained = 0; drained < 2; drained++) {
+        VdpaShadowOps ops = fake_vdpa_ops;
+        Bench *b = bench_new(&bench_layout, 2);
+        VdpaShadowState state = {};
+        uint32_t len;
+        int head;
+
+        vdpa_shadow_ring_free(b->ring);
+        ops.translate = odd_translate;
+        odd_len = 1ull << 40;
+        b->ring = vdpa_shadow_ring_new(&ops, b->vdpa);
+        bench_start(b, &state, 0);
+        head = bench_offer(b, 0);
+        bench_offer(b, 0);
+        bench_forward(b);           /* the second has no room */
+        fake_device_return(&b->device, bench_take(b), 50);
+        odd_len = 0;                /* all maps are gone */
+        if (!drained) {
+            bench_expect_broken(b, bench_complete(b), "not mapped");
+            bench_free(b);
+            continue;
+        }
+        g_assert_cmpint(vdpa_shadow_ring_drain(b->ring), ==, VDPA_SHADOW_CALL);
+        g_assert_cmpint(vdpa_shadow_ring_drain(b->ring), ==, 0);
+        g_assert_null(vdpa_shadow_ring_broken(b->ring));
+        g_assert_cmpint(fake_driver_reap(&b->driver, &len), ==, head);
+        g_assert_cmpint(vdpa_shadow_ring_rewind(b->ring), ==, 0);
+        vdpa_shadow_ring_stop(b->ring, &state);
+        g_assert_cmpuint(state.avail_idx, ==, 1);
+        g_assert_cmpuint(state.ninflight, ==, 0);
+        vdpa_shadow_state_clear(&state);
+        bench_free(b);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -333,6 +374,7 @@ int main(int argc, char **argv)
         { "stopped-twice", test_stopped_twice },
         { "stop-leaves-kicks-on", test_stop_leaves_kicks_on },
         { "backpressure", test_backpressure },
+        { "drain", test_drain },
         { "budget", test_budget },
         { "suppression", test_suppression },
         { "features", test_features },
