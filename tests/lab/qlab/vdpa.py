@@ -4,9 +4,8 @@
 Theory of operation
 ===================
 
-L1 gets the kernel modules of the lab (kmod.py) and simulated network devices, made with
-the `vdpa` tool and bound to vhost_vdpa; each is a character device /dev/vhost-vdpa-N.  A
-nested Linux guest gets the drivers it needs for one in a second initramfs, appended to the
+L1 gets the kernel modules of the lab (kmod.py) and network devices bound to vhost_vdpa: simulated
+ones here, processes in vduse.py; each is a character device /dev/vhost-vdpa-N.  A nested Linux guest gets the drivers it needs for one in a second initramfs, appended to the
 first, and drives numbered frames through it (tests/lab/guest/net.h).
 
     devices = vdpa.Simulators(lab)
@@ -76,7 +75,7 @@ class Device:
     pairs: int
 
 
-def make(name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
+def simulate(name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
     """Make a simulated device; what went wrong.  The vdpa tool cannot say features."""
     attributes = [(NAME, genl.text(name)), (MGMT_NAME, genl.text("vdpasim_net")),
                   (DEV_MAC, bytes.fromhex(mac.replace(":", "")))]
@@ -86,25 +85,40 @@ def make(name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
         attributes.append((MTU, genl.u16(mtu)))
     if plain:
         attributes.append((FEATURES, genl.u64(PLAIN | (MQ if pairs > 1 else 0))))
+    return new(attributes)
+
+
+def new(attributes: list[genl.Attribute]) -> str:
+    """A device of those attributes; what went wrong."""
     with genl.Family("vdpa") as family:
         answer = family.request(NEW, attributes)
     return f"{answer.errno}: {answer.said}" if answer.error else ""
 
 
-class Simulators:
-    """Simulated network devices, made and removed."""
+class Devices:
+    """Network devices of one kind, made and removed."""
 
-    def __init__(self, lab: Lab, **params: str) -> None:
+    #: Whether a device can be stopped and go on; else a reset is what stops it.
+    suspends = True
+
+    def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        lab.load("vhost_vdpa", "vdpa_sim_net", **params)
         self.devices: list[Device] = []
+
+    def make(self, name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
+        """Make a device; what went wrong."""
+        raise NotImplementedError
+
+    def address(self, number: int) -> str:
+        """The MAC address of the device of that number, from 0."""
+        return MAC.format(number + 1)
 
     def add(self, pairs: int = 1, plain: bool = False, mtu: int = 0) -> Device:
         """One more device; a plain one has what stock QEMU can migrate."""
         number = len(self.devices)
-        name, mac = f"sim{number}", MAC.format(number + 1)
+        name, mac = f"vdpa{number}", self.address(number)
         before = set(Path("/dev").glob("vhost-vdpa-*"))
-        error = make(name, mac, pairs, plain, mtu)
+        error = self.make(name, mac, pairs, plain, mtu)
         self.lab.check(not error, f"{name}: {error}")
         deadline = time.monotonic() + 5
         while not (new := set(Path("/dev").glob("vhost-vdpa-*")) - before):
@@ -119,6 +133,25 @@ class Simulators:
         """Take a device away."""
         subprocess.run(["vdpa", "dev", "del", device.name], text=True,
                        capture_output=True, check=False)
+
+    def dropped(self) -> int:
+        """Frames that the devices had no receive buffer for, as far as they tell."""
+        return 0
+
+    def verify(self) -> None:
+        """Fail if a device has complained about its driver."""
+
+
+class Simulators(Devices):
+    """Simulated network devices."""
+
+    def __init__(self, lab: Lab, **params: str) -> None:
+        super().__init__(lab)
+        lab.load("vhost_vdpa", "vdpa_sim_net", **params)
+
+    def make(self, name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
+        """By netlink."""
+        return simulate(name, mac, pairs, plain, mtu)
 
 
 def words(device: Device, svq: bool = False, **props: str) -> tuple[str, ...]:

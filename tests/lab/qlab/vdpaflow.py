@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is done to a guest with a vDPA network device, of whichever kind.
+
+Theory of operation
+===================
+
+Frames with numbers go round through the guest's device; each must come back once, unchanged.  They
+are sent only once the guest's driver knows of its link: before that, the guest's kernel drops
+them by itself (in a failure, `tx` then says fewer than `sent`).
+
+boot() does everything to one guest that may happen to a link.  migrate() lets a guest hop between
+two devices: each hop starts a destination on the other device, migrates with frames going through
+the shadow rings, compares RAM of both sides byte for byte while neither runs, lets the guest run
+there, and looks at every frame: none may come back twice or changed, and none may be missing once
+the traffic has settled, but for those that a device says it had no receive buffer for.  The
+payload verifies its stamps at the end.
+
+A page that only the device wrote to is one that only the shadow ring can report.  So once all of
+RAM has been sent, the payload leaves frames in the pages that the device wrote them to, and looks
+at them at the destination; and as a guest's driver writes into most receive buffers itself, behind
+the frame, an MTU of 9,000 and frames as large make that of those it only reads.
+
+Between the hops, migrations are cancelled, or their destination is killed at a random moment; after
+each, the device must be back in passthrough with traffic flowing.  One that suspends must have come
+there without a reset and without a map; one that does not, by one reset a switch.
+
+*Limits*: the device stands for the network; downtimes in an emulated machine are for comparing
+only.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from . import l2, migrate as migration, oracle, vdpa, vduse
+from .context import Lab
+
+KINDS: dict[str, type[vdpa.Devices]] = {"simulator": vdpa.Simulators, "process": vduse.Processes}
+
+RATE = 50  # frames a second
+FRAMES = 40  # seen while a migration is held up
+DOWNTIME_MS = 3000  # more, and all of RAM would be sent while the guest stands still
+
+
+def traffic(lab: Lab, net: vdpa.Net, what: str, rate: int = 0) -> None:
+    """Some frames; none may be missing."""
+    before = net.stat()
+    net.start(rate=rate)
+    net.flows(lab, what, frames=200)
+    net.stop()
+    found = net.settle()
+    new = {key: found[key] - before[key] for key in ("sent", "received", "duplicate",
+                                                       "corrupt", "lost", "tx", "rx")}
+    lab.figures[what] = new
+    lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"],
+              f"{what}: {new}")
+
+
+def boot(lab: Lab, kind: str = "simulator", svq: bool = False, pairs: int = 1, cpus: int = 1,
+         reloads: int = 1, qemu: str = "ours") -> None:
+    """Boot, and everything that may happen to a link."""
+    devices = KINDS[kind](lab)
+    device = devices.add(pairs, plain=qemu == "stock")
+    binary = {"ours": lab.qemu, "stock": lab.stock}[qemu]
+    guest = l2.start(lab, vdpa.spec(lab, device, svq, qemu=binary, cpus=cpus))
+    lab.figures["ready_s"] = round(guest.wait_ready(), 1)
+    net = vdpa.Net(guest.payload)
+    mac = net.up()
+    lab.check(mac == device.mac, f"MAC address {mac}, not {device.mac}")
+    if pairs > 1:
+        got = net.ask("queues 0")
+        lab.check(got["max"] == str(pairs), f"queue pairs: {got}")
+        net.ask(f"queues {pairs}")
+    traffic(lab, net, "boot")
+    for name in ("nic", "n0"):      # of the -device, and of the -netdev
+        for state in ("down", "up"):
+            guest.qmp.cmd("set_link", {"name": name, "up": state == "up"})
+            net.link(state)
+        traffic(lab, net, f"link of {name}")
+    guest.qmp.cmd("stop")
+    guest.qmp.cmd("cont")
+    traffic(lab, net, "stop and cont")
+    for number in range(reloads):
+        net.ask("unload")
+        net.ask("load")
+        net.ask("rebind")
+        traffic(lab, net, f"driver reload {number}")
+    lab.log(guest.qmp.hmp("info network"))
+    guest.quit()
+    devices.verify()
+
+
+def device_info(guest: l2.Guest) -> dict[str, object]:
+    """query-vhost-vdpa of the one device."""
+    info: dict[str, object] = guest.qmp.cmd("query-vhost-vdpa")[0]
+    return info
+
+
+def awake(lab: Lab, guest: l2.Guest, what: str) -> dict[str, object]:
+    """query-vhost-vdpa, once the device does not wait for memory to be mapped."""
+    deadline = time.monotonic() + 20
+    while (info := device_info(guest))["waiting"]:
+        lab.check(time.monotonic() < deadline, f"{what}: memory is not mapped: {info}")
+        time.sleep(0.05)
+    return info
+
+
+def destination(lab: Lab, device: vdpa.Device, mac: str, qemu: Path,
+                **how: object) -> l2.GuestSpec:
+    """A guest for another device, with the address that the guest knows."""
+    svq = bool(how.pop("svq", False))
+    mtu = how.pop("mtu", 0)
+    props = {"host_mtu": str(mtu)} if mtu else {}
+    words = tuple(word.replace(device.mac, mac) for word in vdpa.words(device, svq, **props))
+    return vdpa.spec(lab, device, qemu=qemu, extra=words, **how)
+
+
+def in_passthrough(lab: Lab, guest: l2.Guest, net: vdpa.Net, what: str, suspends: bool) -> None:
+    """After a migration that did not happen."""
+    after = awake(lab, guest, what)
+    net.flows(lab, what, frames=5)
+    lab.check(after["mode"] == "passthrough" and after["state"] == "running",
+              f"after {what}: {after}")
+    resets = 0 if suspends else after["switches"]
+    lab.check(after["switch-resets"] == resets and bool(after["switch-messages"]) != suspends,
+              f"after {what}: what switches cost: {after}")
+
+
+def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: int,
+           suspends: bool) -> None:
+    """Begin a migration, cancel it, and look at the device."""
+    other = l2.start(lab, spec.incoming())
+    migration.begin(lab, guest, other, "unix", bandwidth=4 << 20)
+    time.sleep(0.5)
+    during = device_info(guest)
+    net.flows(lab, f"migration {number}", frames=5)
+    migration.cancel(guest)
+    other.kill()
+    lab.check(during["mode"] == "shadow", f"while migrating: {during}")
+    in_passthrough(lab, guest, net, f"cancel {number}", suspends)
+
+
+def kill(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: int,
+         suspends: bool) -> str:
+    """Begin a migration and kill the destination at some moment of it; how the source saw it.
+
+    Every other migration is one that can complete, so the moment may be in the switchover, or
+    after it: then the source is let go on by hand, as whoever lost a destination would.
+    """
+    guest.payload.start(rate=200)
+    other = l2.start(lab, spec.incoming())
+    migration.begin(lab, guest, other, "unix")
+    if number % 2:
+        migration.limits(guest, migration.SLOW, DOWNTIME_MS)
+    time.sleep(random.uniform(0.0, 2.5))
+    other.kill()
+    status = str(migration.wait_end(guest, 60)["status"])
+    lab.check(status in ("failed", "completed"), f"kill {number}: migration {status}")
+    if status == "completed":
+        guest.qmp.cmd("cont")
+    lab.check(guest.status() == "running", f"kill {number}: the source is {guest.status()}")
+    in_passthrough(lab, guest, net, f"kill {number}", suspends)
+    guest.payload.stop()
+    verified = guest.payload.verify()
+    lab.check(verified.clean, f"kill {number}: memory: {verified}")
+    return status
+
+
+def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec) -> l2.Guest:
+    """Migrate; the guest runs at the destination.
+
+    It is held up once all of RAM has been sent, until frames have come through the shadow rings.
+    The destination's payload looks at these.
+
+    The guest's CPU writes the frames it sends into pages that are receive buffers next.  Nothing is
+    sent during two passes, so what it wrote has been migrated when the device writes there.
+    """
+    other = l2.start(lab, spec.incoming())
+    source.payload.start()
+    migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
+    net.flows(lab, "the switch", frames=5)
+    net.stop()
+    lab.check(migration.wait_syncs(source, 3, 90), "the migration ended too early")
+    migration.limits(source, 1 << 20, 1)
+    net.start(rate=RATE)
+    net.hold(lab, FRAMES)
+    migration.limits(source, migration.FAST, DOWNTIME_MS)
+    info = migration.wait_end(source, 90)
+    lab.check(info.get("status") == "completed", f"migration: {info}")
+    migration.settled(other)
+    compared = oracle.compare(source, other)
+    lab.check(compared.same, f"RAM: {compared}")
+    lab.figures.setdefault("downtime_ms", []).append(info.get("downtime"))
+    other.qmp.cmd("cont")
+    other.payload.catch_up()
+    source.kill()
+    return other
+
+
+def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:
+    """None twice, none changed, none missing but what the devices had no buffer for."""
+    lab.figures["frames"] = found
+    lab.figures["dropped"] = dropped
+    lab.check(not found["duplicate"] and not found["corrupt"], f"frames: {found}")
+    lab.check(found["lost"] <= dropped, f"frames lost: {found}, dropped by devices: {dropped}")
+
+
+def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pairs: int = 1,
+            cpus: int = 1, ring: int = 0, cancels: int = 0, kills: int = 0, mtu: int = 0,
+            source: str = "ours", peer: str = "ours", rate: int = RATE) -> None:
+    """Hop to and fro."""
+    binary = {"ours": lab.qemu, "stock": lab.stock}
+    made = KINDS[kind](lab)
+    devices = [made.add(pairs, "stock" in (source, peer), mtu) for _ in range(2)]
+    mac = devices[0].mac
+    how = {"svq": svq, "mtu": mtu, "cpus": cpus, "ring": ring, "load_mb": 32,
+           "append": "init_on_alloc=0"}  # the kernel is not to write to pages that it gives away
+    guest = l2.start(lab, destination(lab, devices[0], mac, binary[source], **how))
+    guest.wait_ready(120)
+    net = vdpa.Net(guest.payload)
+    net.up()
+    if pairs > 1:
+        net.ask(f"queues {pairs}")
+    net.start(rate=rate)
+    net.flows(lab, "at first")
+    away = destination(lab, devices[1], mac, lab.qemu, **how)
+    for number in range(cancels):
+        cancel(lab, guest, net, away, number, made.suspends)
+        lab.figures["cancelled"] = number + 1
+    for number in range(kills):
+        ended = kill(lab, guest, net, away, number, made.suspends)
+        lab.figures.setdefault("killed", []).append(ended)
+    for number in range(hops):
+        spec = destination(lab, devices[(number + 1) % 2], mac, binary[peer], **how)
+        guest = hop(lab, guest, net, spec)
+        net = vdpa.Net(guest.payload)
+        guest.payload.stop()
+        net.release()
+        net.flows(lab, f"hop {number}")
+        lab.figures["hops"] = number + 1
+    net.stop()
+    found = net.settle()
+    verified = guest.payload.verify()
+    lab.check(verified.clean, f"memory: {verified}")
+    guest.quit()
+    made.verify()
+    check_frames(lab, found, made.dropped())

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's network device on a vDPA device that is a process (vduse), on Debian's own modules.
+
+What vdpa-boot and vdpa-migrate do on the simulator, on a device whose kernel side and whose ring are
+not ours (qlab/vduse.py): `boot*`, `migrate*` with `pages`, `svq`, `cancel*`, `killed`, `*-stock`.  A
+device that cannot suspend is reset for each switch, and may lose nothing by it but frames that it
+counts as dropped; its ring code also says when it is put back to a place where it had not left off.
+`busy` cancels with as many frames under way as the guest can have.  `boot-stock` and `stock` have
+the base's own QEMU on the device: what fails there, too, is no fault of the backend.
+
+`private`: guest memory that is not shared does not exist for a process, and the kernel says nothing;
+the device must be refused with words that say what to do, and the guest run on with its link down.
+`dies`: the process is killed; QEMU has to answer again once the kernel has given the device up, say
+so, and leave the guest running.
+
+*Limits*: one queue pair, no control queue: that kernel allows no more.
+"""
+
+import time
+
+from qlab import l2, vdpa, vdpaflow, vduse
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="vhost-vdpa on a device in user space: boot, migration, its faults",
+    time_limit=600,
+    needs=("kvm", "guest-linux", "vduse-net", "ours", "stock"),
+    suites=("full",),
+    own_binaries=True,
+    not_on={"6.1": "has no vduse (--kernel 6.12)"},
+    variants={
+        "boot": {"flow": "boot"},
+        "boot-svq": {"flow": "boot", "svq": True, "reloads": 5},
+        "boot-stock": {"flow": "boot", "qemu": "stock"},
+        "migrate": {"hops": 4},
+        "pages": {"hops": 2, "mtu": 9000},
+        "svq": {"hops": 2, "svq": True},
+        "ring": {"hops": 2, "ring": 4096, "mtu": 9000},
+        "busy": {"hops": 1, "cancels": 5, "rate": 0},
+        "cancel": {"hops": 1, "cancels": 5},
+        "cancel-many": {"hops": 1, "cancels": 50},
+        "killed": {"hops": 1, "kills": 10},
+        "to-stock": {"hops": 1, "peer": "stock"},
+        "from-stock": {"hops": 1, "source": "stock"},
+        "stock": {"hops": 1, "source": "stock", "peer": "stock"},
+        "private": {"flow": "private"},
+        "dies": {"flow": "dies"},
+    },
+)
+
+PATIENCE = 2  # seconds that the kernel waits for a process
+
+
+def said(lab: Lab, guest: l2.Guest) -> str:
+    """What a QEMU has printed."""
+    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
+
+
+def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
+    """The device is in trouble, for a reason with WORDS in it; the guest runs."""
+    deadline = time.monotonic() + 60
+    while not (info := vdpaflow.device_info(guest)).get("trouble"):
+        lab.check(time.monotonic() < deadline, f"nobody complains: {info}")
+        time.sleep(0.1)
+    lab.log(str(info["trouble"]))
+    lab.check(words in str(info["trouble"]) and words in said(lab, guest),
+              f"not '{words}': {info['trouble']}; {said(lab, guest)}")
+    lab.check(info["state"] != "running", f"it runs: {info}")
+    lab.check(guest.status() == "running", f"the guest is {guest.status()}")
+
+
+def private(lab: Lab) -> None:
+    """A guest with memory that a process cannot see."""
+    device = vduse.Processes(lab).add()
+    guest = l2.start(lab, vdpa.spec(lab, device, ram="anon"))
+    guest.wait_ready()
+    trouble(lab, guest, "memory-backend-memfd,share=on")
+    guest.payload.ping()
+    guest.quit()
+
+
+def dies(lab: Lab) -> None:
+    """The process is killed with traffic flowing."""
+    devices = vduse.Processes(lab)
+    device = devices.add()
+    guest = l2.start(lab, vdpa.spec(lab, device, load_mb=32))
+    guest.wait_ready()
+    net = vdpa.Net(guest.payload)
+    net.up()
+    net.start(rate=50)
+    net.flows(lab, "at first")
+    devices.patience(device, PATIENCE)
+    devices.kill(device)
+    guest.payload.start()
+    began = time.monotonic()
+    guest.qmp.cmd("stop", timeout=60)
+    guest.qmp.cmd("cont", timeout=60)
+    lab.figures["blocked_s"] = round(time.monotonic() - began, 1)
+    trouble(lab, guest, "the device")
+    net.link("down")
+    guest.payload.stop()
+    lab.check(guest.payload.verify().clean, "memory")
+    guest.quit()
+
+
+FLOWS = {"boot": vdpaflow.boot, "migrate": vdpaflow.migrate}
+FAULTS = {"private": private, "dies": dies}
+
+
+def run(lab: Lab, flow: str = "migrate", **how: object) -> None:
+    """One of the flows, on processes."""
+    if flow in FAULTS:
+        FAULTS[flow](lab)
+    else:
+        FLOWS[flow](lab, kind="process", **how)  # type: ignore[operator]
