@@ -12,7 +12,6 @@
 #include "qemu/event_notifier.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
-#include "qemu/memalign.h"
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "vhost-vdpa-ctrl.h"
@@ -193,7 +192,7 @@ static void cvq_free(VdpaCvq *c)
             vdpa_map_disown(d->map, d->control_asid, c->area[i].iova,
                             c->area[i].size);
         }
-        qemu_vfree(c->area[i].at);
+        vdpa_map_own_free(c->area[i].at, c->area[i].size);
     }
     event_notifier_cleanup(&c->device_kick);
     event_notifier_cleanup(&c->device_call);
@@ -219,8 +218,11 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
         int err;
 
         a->size = ROUND_UP(want[i].size, qemu_real_host_page_size());
-        a->at = qemu_memalign(qemu_real_host_page_size(), a->size);
-        memset(a->at, 0, a->size);
+        a->at = vdpa_map_own_new(a->size);
+        if (!a->at) {
+            error_setg(errp, "no memory for the control queue");
+            return -ENOMEM;
+        }
         err = vdpa_map_own(d->map, d->control_asid, a->at, a->size,
                            want[i].device_writes, &a->iova, errp);
         if (err) {

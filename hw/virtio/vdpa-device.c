@@ -131,12 +131,29 @@ static int program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
     return err;
 }
 
+/* A ring that the device cannot reach would be a queue that stands still. */
+static int check_ring(const VdpaQueue *q, Error **errp)
+{
+    const VdpaMap *map = q->device->map;
+    ERRP_GUARD();
+    int err = vdpa_map_check(map, q->guest.desc, false, errp);
+
+    err = err ?: vdpa_map_check(map, q->guest.avail, false, errp);
+    err = err ?: vdpa_map_check(map, q->guest.used, true, errp);
+    if (err) {
+        error_prepend(errp, "queue %u: ", q->index);
+    }
+    return err;
+}
+
 static int attach(VdpaQueue *q, bool sized, Error **errp)
 {
     VdpaQueueSetup setup = q->guest;
     const VdpaQueueKind *kind = kind_for(q);
-    int err = kind->attach(q, &setup, errp);
+    int err = is_control(q) && q->device->control_kind ? 0
+                                                       : check_ring(q, errp);
 
+    err = err ?: kind->attach(q, &setup, errp);
     if (err) {
         return err;
     }

@@ -5,9 +5,12 @@
  * the limits.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <linux/vhost.h>
 
@@ -102,6 +105,28 @@ bool vdpa_fd_has(const VdpaFd *d, unsigned bit)
 const char *vdpa_fd_name(VdpaCommand command)
 {
     return known[command].name;
+}
+
+/* The device's parent is the vDPA device, and that one's what made it. */
+bool vdpa_fd_is_process(int fd, const char *sysfs)
+{
+    char path[PATH_MAX], subsystem[PATH_MAX];
+    struct stat st;
+    const char *name;
+    ssize_t n;
+
+    if (fstat(fd, &st) || !S_ISCHR(st.st_mode)) {
+        return false;
+    }
+    snprintf(path, sizeof(path), "%s/dev/char/%u:%u/../../subsystem", sysfs,
+             major(st.st_rdev), minor(st.st_rdev));
+    n = readlink(path, subsystem, sizeof(subsystem) - 1);
+    if (n < 0) {
+        return false;
+    }
+    subsystem[n] = 0;
+    name = strrchr(subsystem, '/');
+    return !strcmp(name ? name + 1 : subsystem, "vduse");
 }
 
 bool vdpa_fd_wanted(const VdpaFd *d)

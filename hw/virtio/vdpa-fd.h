@@ -98,6 +98,14 @@ int vdpa_fd_queue_get(VdpaFd *d, VdpaCommand command, unsigned index,
                       unsigned *num);
 int vdpa_fd_queue_fd(VdpaFd *d, VdpaCommand command, unsigned index, int fd);
 
+/*
+ * Whether the device behind @fd is a process of this machine (vduse). The
+ * kernel lets it see only memory that is shared (mapped MAP_SHARED), and says
+ * nothing about what it leaves out. @sysfs: where that is mounted; a device
+ * that is not found there is taken for one that is none.
+ */
+bool vdpa_fd_is_process(int fd, const char *sysfs);
+
 /* Whether somebody waits to give a command. */
 bool vdpa_fd_wanted(const VdpaFd *d);
 

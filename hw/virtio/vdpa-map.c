@@ -5,6 +5,7 @@
  * that talks to the kernel is vdpa-map-worker.c.
  */
 #include "qemu/osdep.h"
+#include <sys/mman.h>
 #include "exec/target_page.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -40,6 +41,7 @@ struct VdpaMap {
     VdpaIovaTable *table[VDPA_ASIDS];
     QLIST_HEAD(, VdpaMapIommu) iommus;
     bool live;
+    bool shared_only;       /* the device is a process */
     bool batch;             /* a batch is open */
     GHashTable *condemned;  /* IOVA -> VdpaMapChange, until commit */
     GQueue wanted;          /* of VdpaMapChange, until commit */
@@ -312,6 +314,10 @@ static bool reachable(VdpaMap *map, const VdpaIovaMap *all,
 {
     uint64_t last = all->iova + all->size - 1;
 
+    if (map->shared_only && !qemu_ram_is_shared(mr->ram_block)) {
+        map->stats.skipped++;
+        return false;
+    }
     if (all->iova >= map->first && last <= map->last) {
         return true;
     }
@@ -379,6 +385,7 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
 
     map->first = first;
     map->last = last;
+    map->shared_only = vdpa_fd_is_process(fd->fd, "/sys");
     for (int i = 0; i < VDPA_ASIDS; i++) {
         map->table[i] = vdpa_iova_new(first, last, qemu_real_host_page_size());
     }
@@ -462,6 +469,21 @@ void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque)
     map->changed_opaque = opaque;
 }
 
+void *vdpa_map_own_new(size_t size)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void vdpa_map_own_free(void *at, size_t size)
+{
+    if (at) {
+        munmap(at, size);
+    }
+}
+
 int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
                  bool device_writes, uint64_t *iova, Error **errp)
 {
@@ -509,6 +531,21 @@ int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
                              span);
 
     return err ? err : span->gpa == VDPA_IOVA_NONE ? -EACCES : 0;
+}
+
+int vdpa_map_check(const VdpaMap *map, uint64_t iova, bool device_writes,
+                   Error **errp)
+{
+    VdpaIovaSpan span;
+
+    if (!vdpa_map_guest(map, iova, 1, device_writes, &span)) {
+        return 0;
+    }
+    error_setg(errp, "the device cannot reach guest memory at 0x%" PRIx64 "%s",
+               iova, map->shared_only
+               ? ": it is a process (vduse) and sees only memory that is "
+                 "shared; -object memory-backend-memfd,share=on" : "");
+    return -EFAULT;
 }
 
 VdpaMapStats vdpa_map_stats(const VdpaMap *map)

@@ -37,6 +37,11 @@
  * Thread model: the BQL, for all of this; the worker takes the queue's own
  * lock only, never the BQL.
  *
+ * A device that is a process (vduse) is given shared memory only: of the rest
+ * the kernel maps nothing, and says nothing. Firmware and the like usually is
+ * private, and no driver uses it; for the memory that one does use,
+ * vdpa_map_check() has the words.
+ *
  * Limits: memory regions that are no multiple of the host's page are mapped
  * without their ends. Device memory (BARs of assigned devices) is not mapped.
  */
@@ -88,6 +93,14 @@ void vdpa_map_forget_ready(VdpaMap *map);
 void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque);
 
 /*
+ * Memory of ours for the device: zeroes, whole pages, shared as far as the
+ * kernel is concerned, as a device in user space can see no other. NULL if
+ * there is none.
+ */
+void *vdpa_map_own_new(size_t size);
+void vdpa_map_own_free(void *at, size_t size);
+
+/*
  * Maps @size bytes at @at, both multiples of the host's page, for the device
  * in address space @asid; where is stored in @iova. 0 or -errno with @errp.
  */
@@ -102,6 +115,13 @@ void vdpa_map_disown(VdpaMap *map, unsigned asid, uint64_t iova, size_t size);
  */
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
                    bool device_writes, VdpaIovaSpan *span);
+
+/*
+ * Whether the device can reach @iova: 0, or -EFAULT with @errp, which says what
+ * to do if that is known.
+ */
+int vdpa_map_check(const VdpaMap *map, uint64_t iova, bool device_writes,
+                   Error **errp);
 
 VdpaMapStats vdpa_map_stats(const VdpaMap *map);
 

@@ -29,7 +29,6 @@
 #include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
-#include "qemu/memalign.h"
 #include "qemu/rcu.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
 #include "vdpa-device.h"
@@ -196,8 +195,11 @@ static int area_map(VdpaShadow *s, Area *area, size_t size, bool device_writes,
                     Error **errp)
 {
     area->size = ROUND_UP(size, qemu_real_host_page_size());
-    area->at = qemu_memalign(qemu_real_host_page_size(), area->size);
-    memset(area->at, 0, area->size);
+    area->at = vdpa_map_own_new(area->size);
+    if (!area->at) {
+        error_setg(errp, "no memory for a ring");
+        return -ENOMEM;
+    }
     if (vdpa_map_own(s->q->device->map, VDPA_ASID_GUEST, area->at, area->size,
                      device_writes, &area->iova, errp)) {
         return -ENOMEM;
@@ -212,7 +214,7 @@ static void area_unmap(VdpaShadow *s, Area *area)
         vdpa_map_disown(s->q->device->map, VDPA_ASID_GUEST, area->iova,
                         area->size);
     }
-    qemu_vfree(area->at);
+    vdpa_map_own_free(area->at, area->size);
 }
 
 static void shadow_free(VdpaShadow *s)

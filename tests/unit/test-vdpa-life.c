@@ -8,8 +8,12 @@
  * an event gives is made to fail.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <linux/virtio_config.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "fake-vhost-vdpa.h"
 #include "hw/virtio/vdpa-life.h"
@@ -248,6 +252,44 @@ static void test_messages(void)
     g_assert_true(d.gone);
 }
 
+/*
+ * Where sysfs says that the device was made by vduse. /dev/null stands in for
+ * the device: what counts is the number of the file.
+ */
+static void test_process(void)
+{
+    static const struct {
+        const char *subsystem;
+        bool process;
+    } cases[] = {
+        { "../../../../class/vduse", true },
+        { "vduse", true },
+        { "../../../../bus/pci", false },
+        { "../../../../class/not-vduse", false },
+        { NULL, false },
+    };
+    int fd = open("/dev/null", O_RDWR);
+
+    g_assert_cmpint(fd, >=, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *top = g_dir_make_tmp(NULL, NULL);
+        g_autofree char *made = g_strdup_printf(
+            "mkdir -p %s/devices/x/sim0/vhost-vdpa-0 %s/dev/char && "
+            "ln -s ../../devices/x/sim0/vhost-vdpa-0 %s/dev/char/1:3 && "
+            "ln -s %s %s/devices/x/%s", top, top, top,
+            cases[i].subsystem ?: "nothing", top,
+            cases[i].subsystem ? "subsystem" : "other");
+        g_autofree char *gone = g_strdup_printf("rm -r %s", top);
+
+        g_assert_cmpint(system(made), ==, 0);
+        g_assert_cmpint(vdpa_fd_is_process(fd, top), ==, cases[i].process);
+        g_assert_false(vdpa_fd_is_process(-1, top));
+        g_assert_cmpint(system(gone), ==, 0);
+    }
+    g_assert_false(vdpa_fd_is_process(fd, "/nonexistent"));
+    close(fd);
+}
+
 /* --- what a device is --------------------------------------------------- */
 
 static void expect(FakeVdpa *fake, VdpaFd *d, const char *text)
@@ -325,6 +367,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa/fd/agree", test_agree);
     g_test_add_func("/vdpa/fd/commands", test_commands);
     g_test_add_func("/vdpa/fd/messages", test_messages);
+    g_test_add_func("/vdpa/fd/process", test_process);
     g_test_add_func("/vdpa/probe", test_probe);
     g_test_add_func("/vdpa/options", test_options);
     return g_test_run();
