@@ -190,11 +190,25 @@ static void detach_all(VdpaDevice *d, bool readable)
     }
 }
 
+/* Whoever served the ring before may owe the guest an interrupt. */
+static void interrupt(const VdpaQueue *q)
+{
+    EventNotifier call;
+
+    if (q->guest.call >= 0) {
+        event_notifier_init_fd(&call, q->guest.call);
+        event_notifier_set(&call);
+    }
+}
+
 static void run_all(VdpaDevice *d, bool control_too)
 {
     FOR_EACH_QUEUE(d, q) {
         if (control_too || !is_control(q)) {
             q->kind->run(q);
+        }
+        if (!is_control(q)) {
+            interrupt(q);
         }
     }
 }
@@ -255,6 +269,43 @@ static int set_config_call(VdpaDevice *d, Error **errp)
         return err;
     }
     return 0;
+}
+
+/* --- what switches cost ------------------------------------------------- */
+
+static uint64_t messages(const VdpaDevice *d)
+{
+    VdpaMapStats now = vdpa_map_stats(d->map);
+
+    return now.maps + now.unmaps;
+}
+
+static void switch_begin(VdpaDevice *d)
+{
+    d->switching = (VdpaSwitch) {
+        .pending = true,
+        .start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME),
+        .messages = messages(d),
+        .resets = d->life.resets,
+    };
+}
+
+/* The device runs; if a switch is under way, that is its end. */
+static void switch_count(VdpaDevice *d)
+{
+    const VdpaSwitch *s = &d->switching;
+    uint64_t spent = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - s->start;
+
+    if (!s->pending) {
+        return;
+    }
+    d->switching.pending = false;
+    d->stats.switches++;
+    d->stats.switch_ns = spent;
+    d->stats.switch_worst_ns = MAX(d->stats.switch_worst_ns, spent);
+    d->stats.switch_messages += messages(d) - s->messages;
+    d->stats.switch_resets += d->life.resets - s->resets;
+    trace_vdpa_switched(d, d->mode, spent);
 }
 
 /* --- launch ------------------------------------------------------------- */
@@ -323,6 +374,7 @@ static int launch_now(VdpaDevice *d, Error **errp)
     d->stats.launches++;
     vdpa_map_live(d->map, true);
     run_all(d, true);
+    switch_count(d);
     return 0;
 }
 
@@ -397,7 +449,9 @@ void vdpa_device_halt(VdpaDevice *d)
     FOR_EACH_QUEUE(d, q) {
         q->stopped_at = waiting ? (int)q->guest.base : -1;
     }
-    if (!waiting) {
+    if (waiting) {
+        d->switching.pending = false;   /* never to end */
+    } else {
         stand_still(d);
     }
 }
@@ -447,6 +501,10 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
 {
     VirtIODevice *vdev = d->vdev;
 
+    if (d->switching.pending) {
+        d->switching.pending = false;
+        d->stats.switches_failed++;
+    }
     vdpa_device_halt(d);
     vdpa_device_reset(d);
     vdpa_map_drop(d->map);
@@ -536,27 +594,9 @@ static int switch_now(VdpaDevice *d, Error **errp)
     return err;
 }
 
-static void switch_count(VdpaDevice *d, int64_t start,
-                         const VdpaMapStats *before, uint64_t resets)
-{
-    VdpaMapStats now = vdpa_map_stats(d->map);
-    uint64_t spent = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start;
-
-    d->stats.switches++;
-    d->stats.switch_ns = spent;
-    d->stats.switch_worst_ns = MAX(d->stats.switch_worst_ns, spent);
-    d->stats.switch_messages += now.maps + now.unmaps - before->maps -
-                                before->unmaps;
-    d->stats.switch_resets += d->life.resets - resets;
-    trace_vdpa_switched(d, d->mode, spent);
-}
-
 int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp)
 {
-    int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    VdpaMapStats before = vdpa_map_stats(d->map);
-    uint64_t resets = d->life.resets;
     VdpaMode old = d->mode;
     const char *old_why = d->why;
     ERRP_GUARD();
@@ -570,11 +610,15 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     if (!d->launched || d->waiting) {
         return 0;
     }
+    switch_begin(d);
     err = switch_now(d, errp);
     if (!err) {
-        switch_count(d, start, &before, resets);
+        if (!d->waiting) {
+            switch_count(d);
+        }
         return 0;
     }
+    d->switching.pending = false;
     d->stats.switches_failed++;
     if (d->life.state == VDPA_STATE_RUNNING) {
         d->mode = old;
@@ -587,11 +631,18 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
 
 /* --- the rest ----------------------------------------------------------- */
 
+/* Maps are also dropped around a device that was reset, amid its detaching. */
+static bool runs(const VdpaDevice *d)
+{
+    return d->life.state == VDPA_STATE_RUNNING ||
+           d->life.state == VDPA_STATE_SUSPENDED;
+}
+
 static void memory_changed(void *opaque)
 {
     VdpaDevice *d = opaque;
 
-    if (!d->launched || d->waiting) {
+    if (!d->launched || d->waiting || !runs(d)) {
         return;
     }
     FOR_EACH_QUEUE(d, q) {

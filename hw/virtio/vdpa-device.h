@@ -101,6 +101,13 @@ typedef struct VdpaUser {
     void (*config)(void *opaque, uint8_t *config, size_t size);
 } VdpaUser;
 
+/* A switch that is under way: it ends when the device runs again. */
+typedef struct VdpaSwitch {
+    bool pending;
+    int64_t start;              /* ns */
+    uint64_t messages, resets;  /* so many before */
+} VdpaSwitch;
+
 typedef enum VdpaMode { VDPA_MODE_DIRECT, VDPA_MODE_SHADOW } VdpaMode;
 
 typedef struct VdpaDeviceStats {
@@ -131,6 +138,7 @@ struct VdpaDevice {
     const VdpaUser *user;
     void *user_opaque;
     VdpaDeviceStats stats;
+    VdpaSwitch switching;
     char *trouble;              /* the last failure, for queries */
     char *path;                 /* for queries, may be NULL */
     unsigned users;
