@@ -11,7 +11,7 @@ the base's own QEMU on the device: what fails there, too, is no fault of the bac
 `private`: guest memory that is not shared does not exist for a process, and the kernel says nothing;
 the device must be refused with words that say what to do, and the guest run on with its link down.
 `dies`: the process is killed; QEMU has to answer again once the kernel has given the device up, say
-so, and leave the guest running.
+so, and leave the guest running.  `limits`: what that kernel refuses.
 
 *Limits*: one queue pair, no control queue: that kernel allows no more.
 """
@@ -46,6 +46,7 @@ SCENARIO = Scenario(
         "stock": {"hops": 1, "source": "stock", "peer": "stock"},
         "private": {"flow": "private"},
         "dies": {"flow": "dies"},
+        "limits": {"flow": "limits"},
     },
 )
 
@@ -104,8 +105,18 @@ def dies(lab: Lab) -> None:
     guest.quit()
 
 
+def limits(lab: Lab) -> None:
+    """What this kernel refuses to make of a process: see the head of tests/lab/vduse/vduse-net.c."""
+    devices = vduse.Processes(lab)
+    bits = vduse.features(plain=False)
+    for what, wrong in (("a control queue", bits | 1 << 17),
+                        ("no VIRTIO_F_ACCESS_PLATFORM", bits & ~(1 << 33))):
+        error = devices.start("odd", vdpa.MAC.format(9), 1500, wrong)
+        lab.check("Invalid argument" in error, f"{what}: {error or 'made'}")
+
+
 FLOWS = {"boot": vdpaflow.boot, "migrate": vdpaflow.migrate}
-FAULTS = {"private": private, "dies": dies}
+FAULTS = {"private": private, "dies": dies, "limits": limits}
 
 
 def run(lab: Lab, flow: str = "migrate", **how: object) -> None:
