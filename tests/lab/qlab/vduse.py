@@ -13,7 +13,7 @@ nothing says that its maps outlive a reset, it has no control queue, and it sees
 A frame is in the device's hands at no moment at which it can be stopped, so none may be lost but
 those that it counts as dropped for want of a receive buffer.
 
-*Limits*: from Linux 6.8 on (network devices); one queue pair.
+*Limits*: one queue pair; Debian 12's 6.12 kernel, as 6.1 has no vduse.
 """
 
 from __future__ import annotations
