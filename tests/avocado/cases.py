@@ -68,3 +68,18 @@ WITHOUT_RING: list[Case] = [
      "accel": "kvm,dirty-ring-size=4096",
      "says": r"warning: .*dirty ring.* not offered .*bitmap"},
 ]
+
+#: vdpa.py, Mac.  The fake device's address is 52:54:00:00:00:aa.  says: a regular expression for the one
+#: line on stderr, empty for none.
+VDPA_MAC: list[Case] = [
+    {"name": "mac-alike", "mac": "52:54:00:00:00:aa", "says": ""},
+    {"name": "mac-differs", "mac": "52:54:00:00:00:01",
+     "says": r"(?i)warning: .*device has MAC address 52:54:00:00:00:aa, "
+             r"the command line says 52:54:00:00:00:01; set both alike"},
+]
+
+#: vdpa.py, Link.  link: what set_link is told, the -netdev's name or the -device's.
+VDPA_LINK: list[Case] = [
+    {"name": "link-of-netdev", "mac": "52:54:00:00:00:aa", "link": "n0"},
+    {"name": "link-of-device", "mac": "52:54:00:00:00:aa", "link": "nic"},
+]
