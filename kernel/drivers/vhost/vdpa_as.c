@@ -33,7 +33,10 @@
 
 #include "vdpa_priv.h"
 
-/* The kernel memory that pinned entries take is bounded by RLIMIT_MEMLOCK; nothing bounds this. */
+/*
+ * The kernel memory that pinned entries take is bounded by RLIMIT_MEMLOCK; nothing bounds this.  Live
+ * and retired entries each: a batch that maps and unmaps without end retires without end.
+ */
 static unsigned int max_file_entries = 65536;
 module_param(max_file_entries, uint, 0644);
 MODULE_PARM_DESC(max_file_entries,
@@ -77,8 +80,8 @@ static int entry_unmap(struct vv_as *as, struct vhost_iotlb_map *map)
 
 	if (!err)
 		entry_release(as, &as->live, map);
-	else if (entry_retire(as, map))
-		return -ENOMEM;
+	else
+		entry_retire(as, map);	/* or it stays live */
 	return err;
 }
 
@@ -125,7 +128,10 @@ static int as_commit(struct vv_as *as)
 	return err;
 }
 
-/* Everything that touches the range leaves the live tree.  The first error wins; none stops it. */
+/*
+ * Everything that touches the range leaves the live tree.  The first error wins, and none stops it but
+ * one: without room to remember an entry by, it stays, and so do those behind it.
+ */
 static int as_remove(struct vv_as *as, u64 first, u64 last)
 {
 	bool now = as->session->dma->unmap;
@@ -136,7 +142,7 @@ static int as_remove(struct vv_as *as, u64 first, u64 last)
 		err = now ? entry_unmap(as, map) : entry_retire(as, map);
 		if (err && !result)
 			result = err;
-		if (err == -ENOMEM)
+		if (err && vhost_iotlb_itree_first(&as->live, first, last) == map)
 			break;
 	}
 	return result;
@@ -310,7 +316,7 @@ void vv_as_init_all(struct vv_session *s)
 		s->as[i].session = s;
 		s->as[i].id = i;
 		vhost_iotlb_init(&s->as[i].live, most, 0);
-		vhost_iotlb_init(&s->as[i].retired, UINT_MAX, 0);
+		vhost_iotlb_init(&s->as[i].retired, most, 0);
 	}
 }
 

@@ -154,6 +154,19 @@ static void walk_most(const struct subject *subject)
 	ok(!try_unmap(fd, 0, 0, PAGE) && !try_map(fd, 0, 0, PAGE, memory, VHOST_ACCESS_RW),
 	   "one out, one in");
 	close(fd);
+
+	/* What a batch unmaps is kept until the device knows, and that is bounded, too. */
+	fd = own(subject);
+	err = try_batch(fd, 0, VHOST_IOTLB_BATCH_BEGIN);
+	for (i = 0; i < 16 && !err; i++)
+		err = try_map(fd, 0, 0, PAGE, memory, VHOST_ACCESS_RW) ?: try_unmap(fd, 0, 0, PAGE);
+	ok(err == ENOSPC && i == 9, "the ninth entry that a batch maps and unmaps: ENOSPC (%d: %s)", i,
+	   errno_name(err));
+	ok(!try_batch(fd, 0, VHOST_IOTLB_BATCH_END), "BATCH_END");
+	sees(fd, 1, 1, "the one that was not unmapped is still there");
+	ok(!try_unmap(fd, 0, 0, PAGE), "and can be unmapped now");
+	sees(fd, 0, 0, "nothing is left");
+	close(fd);
 	set_most("65536\n");
 	munmap(memory, 16 * PAGE);
 }
