@@ -79,6 +79,8 @@ int vv_mmap(struct file *file, struct vm_area_struct *vma)
 	if (err)
 		return err;
 
+	/* A register; on x86 the address decides, and this is not looked at. */
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 	vma->vm_flags &= ~(VM_MAYREAD | VM_MAYEXEC);
 	vma->vm_flags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
 	vma->vm_ops = &doorbell_vm_ops;
