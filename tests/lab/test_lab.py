@@ -34,6 +34,7 @@ class KernelLog(unittest.TestCase):
                 "[    5.1] Kernel panic - not syncing: corrupted stack end",
                 "[    5.1] BUG: KASAN: slab-out-of-bounds in f",
                 "[    5.1] WARNING: possible circular locking dependency detected",
+                "[    5.1] pagealloc: memory corruption",
                 "[    5.1] general protection fault, probably for non-canonical"):
             self.assertEqual(klog.trouble_in("fine\n" + line + "\n"), [line])
 

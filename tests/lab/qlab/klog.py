@@ -22,6 +22,7 @@ TROUBLE = re.compile(
     r"(?<!\w)("
     r"WARNING: |BUG: |Oops|Kernel panic|KASAN|KCSAN|UBSAN|"
     r"BUG \S+ \(|new suspected memory leaks|"
+    r"pagealloc: (memory corruption|single bit error)|usercopy: Kernel memory|"
     r"general protection fault|unable to handle|stack guard page|"
     r"double fault|invalid opcode: |divide error|"
     r"possible circular locking|possible recursive locking|"

@@ -38,6 +38,11 @@ SCENARIO_DIR = Path(__file__).resolve().parent.parent / "scenarios"
 
 SUITES = ("short", "full", "kernel", "soundness")
 
+#: What Debian's kernel can watch itself by, for a scenario's `append`: objects and whole pages that are
+#: touched after they were freed, or beyond their end.  List corruption, copies to and from user space
+#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak it has not.
+DEBUG = "slub_debug=FZPU page_poison=1"
+
 #: What a scenario can need, and what to tell when it is not there.
 NEEDS = {
     "kvm": "a nested /dev/kvm",

@@ -41,7 +41,7 @@ from qlab import vhostvdpa
 from qlab.context import Lab
 from qlab.genl import Family, text, u64
 from qlab.outer import Outer
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 from qlab.vf import (DEVICES, Vf, load, mgmt_devices, plugged, refused, spare, tool, unplug,
                      wait_for, write)
 
@@ -51,7 +51,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules", "ifcvf-device"),
     suites=("full", "kernel"),
     own_binaries=True,
-    append="intel_iommu=off slub_debug=FZPU iomem=relaxed",
+    append=f"intel_iommu=off {DEBUG} iomem=relaxed",
     l1_mem=2048,
     l1_monitor=True,
     l1_devices=DEVICES,

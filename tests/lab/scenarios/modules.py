@@ -25,7 +25,7 @@ SCENARIO = Scenario(
     suites=("full", "kernel"),
     short=("once",),
     # Who allocated what is not tracked: that takes most of the time, as early as in L1's boot.
-    append="slub_debug=FZP watchdog_thresh=60",
+    append="slub_debug=FZP page_poison=1 watchdog_thresh=60",
     own_binaries=True,
     variants={"once": {"rounds": 2}, "100": {"rounds": 100}},
 )

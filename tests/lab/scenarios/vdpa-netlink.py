@@ -25,14 +25,14 @@ from pathlib import Path
 from qlab import genl
 from qlab.context import Lab
 from qlab.genl import Attribute, Family, text, u16, u32, u64
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="management of vDPA devices by netlink",
     time_limit=240,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={name: {"part": name} for name in ("tool", "errors", "dumps", "crowd")},
     short=("errors",),

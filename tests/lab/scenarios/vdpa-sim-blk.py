@@ -9,14 +9,14 @@ compared with a copy of the disk in memory, suspended and resumed now and then.
 
 from qlab import simdrive
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="requests to a simulated disk: good, bad, random, suspended",
     time_limit=150,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
 )
 

@@ -17,14 +17,14 @@ from collections.abc import Callable
 
 from qlab import simdrive
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="each fault injected into the simulator gives its error and heals",
     time_limit=120,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={"tree": {"batch": "1"}, "pieces": {"batch": "0"}},
     short=("tree",),

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from qlab import genl, simdrive
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="simulated devices added with every option, and added and deleted many times",
     time_limit=1200,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={"options": {"cycles": 0}, "cycles": {"cycles": 200}, "thousand": {"cycles": 1000}},
     short=("options",),

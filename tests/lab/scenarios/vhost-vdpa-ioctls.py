@@ -31,7 +31,7 @@ import subprocess
 from pathlib import Path
 
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 TOP = Path(__file__).resolve().parents[3]
 SOURCE = TOP / "tests" / "kernel" / "exerciser"
@@ -45,7 +45,7 @@ SCENARIO = Scenario(
     time_limit=420,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={"tree": {}, "incremental": {"batch_mapping": False}, "files": {"kind": "files"},
               "platform": {"kind": "platform"}},

@@ -29,14 +29,14 @@ from pathlib import Path
 
 from qlab import genl
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="stock virtio drivers on vDPA devices, data verified",
     time_limit=240,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={name: {"part": name}
               for name in ("net", "blk", "events", "binding", "removal", "resize")},
