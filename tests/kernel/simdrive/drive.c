@@ -171,7 +171,6 @@ void ring_again(struct ring *r, uint16_t base)
     struct drive *d = r->drive;
     struct vhost_vring_state num = { .index = r->idx, .num = r->num };
     struct vhost_vring_state state = { .index = r->idx, .num = base };
-    struct vhost_vring_state enable = { .index = r->idx, .num = 1 };
     struct vhost_vring_file kick = { .index = r->idx, .fd = r->kick };
     struct vhost_vring_file call = { .index = r->idx, .fd = r->call };
     struct vhost_vring_addr addr = {
@@ -186,7 +185,15 @@ void ring_again(struct ring *r, uint16_t base)
     MUST(ioctl(d->fd, VHOST_SET_VRING_ADDR, &addr));
     MUST(ioctl(d->fd, VHOST_SET_VRING_KICK, &kick));
     MUST(ioctl(d->fd, VHOST_SET_VRING_CALL, &call));
-    MUST(ioctl(d->fd, VHOST_VDPA_SET_VRING_ENABLE, &enable));
+    if (!d->late)
+        ring_enable(r);
+}
+
+void ring_enable(struct ring *r)
+{
+    struct vhost_vring_state enable = { .index = r->idx, .num = 1 };
+
+    MUST(ioctl(r->drive->fd, VHOST_VDPA_SET_VRING_ENABLE, &enable));
 }
 
 void ring_set_up(struct drive *d, unsigned idx, uint16_t num)

@@ -30,6 +30,7 @@
 #endif
 #define BACKEND_SUSPEND 4
 #define BACKEND_RESUME 5
+#define BACKEND_ENABLE_AFTER_DRIVER_OK 6
 
 struct ring {
     struct drive *drive;
@@ -48,6 +49,7 @@ struct drive {
     int fd;
     uint64_t features;              /* negotiated */
     uint64_t backend;
+    bool late;                      /* rings are enabled by ring_enable() */
     unsigned nrings;
     uint8_t *arena;
     size_t arena_size;
@@ -79,6 +81,7 @@ uint64_t drive_iova(const struct drive *d, const void *memory);
 
 void ring_set_up(struct drive *d, unsigned idx, uint16_t num);
 void ring_again(struct ring *r, uint16_t base);
+void ring_enable(struct ring *r);
 uint16_t ring_base(struct ring *r);
 uint16_t ring_post(struct ring *r, uint16_t head, const struct piece *pieces, unsigned count);
 void ring_kick(struct ring *r);

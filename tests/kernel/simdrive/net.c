@@ -9,7 +9,8 @@
  * flow: every pair sends numbered frames of all lengths and contents, which have to come back whole,
  * each once and in order.  ROUNDS times, in mid-traffic, the device is suspended; then no ring may
  * move and no interrupt come, and the positions that it reports have to be those of its used rings.
- * It goes on by RESUME, or by a reset and a new beginning from the positions.
+ * It goes on by RESUME, or by a reset and a new beginning from the positions; every other time the
+ * rings, which have requests in them, are enabled only after DRIVER_OK, where that was negotiated.
  *
  * rate: frames of LEN bytes of payload as fast as they go; prints `rate N` (frames a second).
  *
@@ -61,6 +62,7 @@ static struct drive drive;
 static struct pair *pairs;
 static unsigned npairs;
 static uint8_t own_mac[6];
+static unsigned restarts, lates;
 
 uint64_t net_wanted(void)
 {
@@ -321,6 +323,19 @@ static void stop_and_go(bool by_reset)
     net_restart(&drive, base);
 }
 
+/* Rings that are not enabled do nothing in a running device; once they are they need no kick. */
+static void enable_late(struct drive *d)
+{
+    unsigned i;
+
+    check_still();
+    for (i = 0; i < d->nrings; i++)
+        if (d->rings[i].drive)
+            ring_enable(&d->rings[i]);
+    d->late = false;
+    lates++;
+}
+
 /* Reset, and begin again where the rings were. */
 void net_restart(struct drive *d, const uint16_t *base)
 {
@@ -330,6 +345,7 @@ void net_restart(struct drive *d, const uint16_t *base)
 
     drive_reset(d);
     drive_negotiate(d, net_wanted());
+    d->late = restarts++ % 2 && d->backend >> BACKEND_ENABLE_AFTER_DRIVER_OK & 1;
     if (d->backend >> VHOST_BACKEND_F_IOTLB_ASID & 1 &&
         ioctl(d->fd, VHOST_VDPA_SET_GROUP_ASID, &asid))
         fail("SET_GROUP_ASID");
@@ -337,6 +353,8 @@ void net_restart(struct drive *d, const uint16_t *base)
         if (d->rings[i].drive)
             ring_again(&d->rings[i], base[i]);
     drive_start(d);
+    if (d->late)
+        enable_late(d);
     if (npairs > 1 && net_command(d, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &count, 2))
         fail("the device refused %u pairs", npairs);
 }
@@ -380,7 +398,7 @@ static void flow(uint64_t frames, unsigned rounds, bool by_reset)
             fail("pair %u: a frame too many", i);
     if (done != rounds)
         fail("%u suspensions of %u", done, rounds);
-    printf("frames %llu\nsuspensions %u\n", (unsigned long long)all, done);
+    printf("frames %llu\nsuspensions %u\nlate %u\n", (unsigned long long)all, done, lates);
 }
 
 static void rate(double limit, uint32_t len)

@@ -3,9 +3,9 @@
 
 Numbered frames have to come back whole, each once and in order, through one pair and through
 several, while the device is suspended and resumed in mid-traffic, and while it is suspended, reset
-and begun again from the positions it reported.  Every control command has to answer and to filter as
-the specification says.  Rings full of rubbish may break the device until it is reset, and nothing
-else.
+and begun again from the positions it reported, by turns with queues that are enabled before
+DRIVER_OK and after it.  Every control command has to answer and to filter as the specification says.
+Rings full of rubbish may break the device until it is reset, and nothing else.
 
 *Limits*: the rate is that of an emulated machine: good for comparison on one host only.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from qlab import simdrive
 from qlab.context import Lab
-from qlab.scenario import Scenario
+from qlab.scenario import DEBUG, Scenario
 
 SCENARIO = Scenario(
     about="frames and control commands through a simulated NIC, suspended in mid-traffic",
     time_limit=240,
     needs=("kernel-modules",),
     suites=("full", "kernel"),
-    append="slub_debug=FZPU",
+    append=DEBUG,
     own_binaries=True,
     variants={
         "one": {"pairs": 1, "batch": "1"},
@@ -58,7 +58,8 @@ def run(lab: Lab, pairs: int, batch: str, only_rate: bool = False) -> None:
         return
     figures = simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS)
     lab.check(figures["suspensions"] == ROUNDS, f"{figures}")
-    simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS, "reset")
+    figures = simdrive.run(lab, "net", node, "flow", pairs, FRAMES, ROUNDS, "reset")
+    lab.check(figures["late"] == ROUNDS // 2, f"queues enabled after DRIVER_OK: {figures}")
     if pairs > 1:
         lab.figures |= simdrive.run(lab, "net", node, "ctrl", pairs)
     else:
