@@ -12,7 +12,7 @@ has virtio's vendor ID, so a VF is given to ifcvf by name (driver_override), as 
 The hub holds a sender back while none of its other ports can take a frame, and nothing wakes it when
 that port goes.  So it has one more port, with nothing behind it, that takes all.
 
-*Limits*: single-queue VFs.
+*Limits*: network devices have one queue pair.
 """
 
 from __future__ import annotations
@@ -214,11 +214,31 @@ def unplug(outer: Outer, device: str, number: int) -> None:
         child["name"] for child in outer.cmd("qom-list", path="/machine/peripheral")})
 
 
+def settled(vf: Vf, maybe_refused: bool = False) -> Vf:
+    """Wait until the kernel has tried its drivers, which it does some time after the files are there.
+
+    A function that no driver may want gives no sign of it.
+    """
+    if maybe_refused:
+        time.sleep(1)
+    else:
+        wait_for(f"a driver for {vf.address}", vf.driver)
+    return vf
+
+
 @contextmanager
 def spare(outer: Outer, **properties: Any) -> Iterator[Vf]:
     """The same, but the body takes it out itself."""
     outer.cmd("device_add", driver="x-ifcvf-test-net", id="vf3", bus="rp3", netdev="net3",
               mac="52:54:00:00:00:13", **properties)
-    vf = Vf(3)
-    time.sleep(0.3)  # drivers are tried after the files are there
-    yield vf
+    yield settled(Vf(3), "fault" in properties)
+
+
+@contextmanager
+def spare_disk(outer: Outer, queues: int, size: int = 1 << 20) -> Iterator[Vf]:
+    """A block VF in the fourth root port, on a disk of zeroes; the body takes it out."""
+    outer.cmd("blockdev-add", driver="null-co", size=size, **{"node-name": "zeroes",
+                                                              "read-zeroes": True})
+    outer.cmd("device_add", driver="x-ifcvf-test-blk", id="vf3", bus="rp3", drive="zeroes",
+              **{"num-queues": queues})
+    yield settled(Vf(3))
