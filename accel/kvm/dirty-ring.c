@@ -493,9 +493,15 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
     trace_kvm_dirty_ring_flush(1);
 }
 
+/*
+ * Only a migration is refused.  Whoever measures (calc-dirty-rate, dirty-limit)
+ * does not look whether logging began, and QEMU would die of an assertion when
+ * it is told to end.
+ */
 static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
 {
-    if (dirty_ring_broken(&kvm_dirty_rings.set)) {
+    if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION &&
+        dirty_ring_broken(&kvm_dirty_rings.set)) {
         error_setg(errp, "KVM dirty ring: the kernel has lost dirty pages "
                    "before; start the guest without dirty-ring-size to "
                    "migrate it");

@@ -83,3 +83,8 @@ VDPA_LINK: list[Case] = [
     {"name": "link-of-netdev", "mac": "52:54:00:00:00:aa", "link": "n0"},
     {"name": "link-of-device", "mac": "52:54:00:00:00:aa", "link": "nic"},
 ]
+
+#: broken.py.
+BROKEN: list[Case] = [
+    {"name": "guest-runs-on", "needs": "kvm"},
+]
