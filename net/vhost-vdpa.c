@@ -34,6 +34,7 @@
 #include "hw/virtio/virtio-net.h"
 #include "migration/blocker.h"
 #include "migration/misc.h"
+#include "migration/postcopy-ram.h"
 #include "monitor/monitor.h"
 #include "net/vhost-vdpa.h"
 #include "net/vhost_net.h"
@@ -53,6 +54,8 @@ typedef struct VdpaNet {
     bool x_svq;
     bool mac_seen;
     NotifierWithReturn migration;
+    NotifierWithReturn postcopy;
+    QEMUBH *memory_there;
     Error *blocker;
     char *name;
     NetClientState *first;      /* client; NULL once it is gone */
@@ -134,6 +137,50 @@ static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
     return 0;
 }
 
+/*
+ * Postcopy discards all of guest memory first, and then again what the source
+ * wrote since it was sent; that comes while the guest runs. If it comes to that
+ * depends. Nothing is mapped from the first discard on, until the device is
+ * launched or all has come; which is said in another thread.
+ */
+static int on_postcopy(NotifierWithReturn *notifier, void *opaque, Error **errp)
+{
+    VdpaNet *net = container_of(notifier, VdpaNet, postcopy);
+    struct PostcopyNotifyData *event = opaque;
+
+    switch (event->reason) {
+    case POSTCOPY_NOTIFY_INBOUND_ADVISE:
+        vdpa_map_drop(net->shared.device->map);
+        break;
+    case POSTCOPY_NOTIFY_INBOUND_LISTEN:
+        vdpa_device_hold(net->shared.device, true);
+        break;
+    case POSTCOPY_NOTIFY_INBOUND_END:
+        qemu_bh_schedule(net->memory_there);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+static void memory_there(void *opaque)
+{
+    VdpaNet *net = opaque;
+
+    vdpa_device_hold(net->shared.device, false);
+}
+
+/* As early as it can be, so that it is done when the device is launched. */
+static void map_early(VdpaNet *net)
+{
+    if (migration_in_incoming_postcopy()) {
+        vdpa_device_hold(net->shared.device, true);
+    } else if (postcopy_state_get() != POSTCOPY_INCOMING_ADVISE) {
+        vdpa_map_begin(net->shared.device->map, &address_space_memory);
+    }
+}
+
 /* --- a client's life ---------------------------------------------------- */
 
 static int restore(void *opaque, Error **errp)
@@ -196,7 +243,11 @@ static void net_unref(VdpaNet *net)
     if (net->migration.notify) {
         migration_remove_notifier(&net->migration);
     }
+    if (net->postcopy.notify) {
+        postcopy_remove_notifier(&net->postcopy);
+    }
     migrate_del_blocker(&net->blocker);
+    qemu_bh_delete(net->memory_there);
     qemu_bh_delete(net->link_down);
     g_free(net->name);
     qemu_close(net->shared.device_fd);
@@ -416,7 +467,9 @@ static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
         }
     }
     migration_add_notifier(&net->migration, on_migration);
-    vdpa_map_begin(net->shared.device->map, &address_space_memory);
+    net->postcopy.notify = on_postcopy;
+    postcopy_add_notifier(&net->postcopy);
+    map_early(net);
     return 0;
 }
 
@@ -511,6 +564,7 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     net->shared.device_fd = fd;
     net->name = g_strdup(name);
     net->link_down = qemu_bh_new(link_down, net);
+    net->memory_there = qemu_bh_new(memory_there, net);
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
         !clients_new(net, peer, name, &first, errp)) {
         net->shared.device->path = g_strdup(options->vhostdev);

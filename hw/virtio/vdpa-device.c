@@ -378,18 +378,44 @@ static int launch_now(VdpaDevice *d, Error **errp)
     return 0;
 }
 
+static void memory_ready(void *opaque);
+
+/* 0: all of it is mapped. -EINPROGRESS: it is waited for. */
+static int await_memory(VdpaDevice *d, Error **errp)
+{
+    int err = -EINPROGRESS;
+
+    if (!d->held) {
+        vdpa_map_begin(d->map, d->vdev->dma_as);
+        err = vdpa_map_when_ready(d->map, memory_ready, d, errp);
+    }
+    d->waiting = err == -EINPROGRESS;
+    return err;
+}
+
 static void memory_ready(void *opaque)
 {
     VdpaDevice *d = opaque;
     Error *err = NULL;
 
-    d->waiting = false;
-    if (vdpa_map_when_ready(d->map, memory_ready, d, &err) == -EINPROGRESS) {
-        d->waiting = true;
+    if (await_memory(d, &err) == -EINPROGRESS) {
         return;
     }
     if (err || launch_now(d, &err)) {
         vdpa_device_fail(d, err);
+    }
+}
+
+void vdpa_device_hold(VdpaDevice *d, bool hold)
+{
+    trace_vdpa_hold(d, hold);
+    d->held = hold;
+    if (hold && !d->launched) {
+        vdpa_map_drop(d->map);
+    } else if (!hold && d->waiting) {
+        memory_ready(d);
+    } else if (!hold && !vdpa_map_space(d->map)) {
+        vdpa_map_begin(d->map, &address_space_memory);
     }
 }
 
@@ -401,10 +427,8 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
     FOR_EACH_QUEUE(d, q) {
         q->stopped_at = q->guest.base;
     }
-    vdpa_map_begin(d->map, vdev->dma_as);
-    err = vdpa_map_when_ready(d->map, memory_ready, d, errp);
+    err = await_memory(d, errp);
     d->launched = true;
-    d->waiting = err == -EINPROGRESS;
     trace_vdpa_launch(d, d->waiting);
     if (d->waiting) {
         return 0;

@@ -29,7 +29,8 @@
  *
  * When memory is not yet mapped at launch, launching is put off until it is
  * (vdpa-map.h); the guest's driver believes that the device is running, and
- * its notifications are kept in their eventfds.
+ * its notifications are kept in their eventfds. The same goes for memory that
+ * a postcopy migration still has to bring, which cannot be pinned.
  *
  * Life cycle: new -> (launch -> switch* -> halt)* -> unref
  *
@@ -131,6 +132,7 @@ struct VdpaDevice {
     unsigned control_asid;      /* 0 or 1 */
     bool launched;              /* or waiting for memory */
     bool waiting;
+    bool held;                  /* memory must not be mapped: launch waits */
     int config_call;            /* eventfd, -1: none */
     VdpaMode mode;              /* wanted; and, while launched, in force */
     const char *why;            /* ... a static string */
@@ -166,6 +168,13 @@ VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index);
  * @errp.
  */
 int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp);
+
+/*
+ * While guest memory is thrown away and comes back page by page, nothing of it
+ * may be pinned: the device would keep pages that the guest has no more, and
+ * pinning one that is missing fails. Hold a device before it is launched.
+ */
+void vdpa_device_hold(VdpaDevice *d, bool hold);
 
 /* Stands still; every queue's stopped_at is set. */
 void vdpa_device_halt(VdpaDevice *d);

@@ -168,7 +168,31 @@ def kill(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: i
     return status
 
 
-def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec) -> l2.Guest:
+def offer_postcopy(*guests: l2.Guest) -> None:
+    """Migrate between them with the capability for postcopy."""
+    for guest in guests:
+        guest.qmp.cmd("migrate-set-capabilities", {"capabilities": [
+            {"capability": "postcopy-ram", "state": True}]})
+
+
+def late(lab: Lab, source: l2.Guest, other: l2.Guest) -> None:
+    """Go on at the destination while memory still comes; to the end of the migration."""
+    source.qmp.cmd("migrate-set-parameters", {"max-postcopy-bandwidth": 4 << 20})
+    source.qmp.cmd("migrate-start-postcopy")
+    migration.settled(other, 60)
+    other.qmp.cmd("cont")
+    waits = bool(device_info(other)["waiting"])
+    comes = migration.query(source)["status"]
+    lab.check(comes == "postcopy-active", f"the migration is {comes}")
+    lab.check(waits, f"with memory still to come: {device_info(other)}")
+    source.qmp.cmd("migrate-set-parameters", {"max-postcopy-bandwidth": 0})
+    info = migration.wait_end(source, 90)
+    lab.check(info.get("status") == "completed", f"migration: {info}")
+    lab.figures["postcopy_requests"] = info.get("ram", {}).get("postcopy-requests")
+
+
+def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
+        postcopy: str = "") -> l2.Guest:
     """Migrate; the guest runs at the destination.
 
     It is held up once all of RAM has been sent, until frames have come through the shadow rings.
@@ -178,6 +202,8 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec) -> l2.Gue
     sent during two passes, so what it wrote has been migrated when the device writes there.
     """
     other = l2.start(lab, spec.incoming())
+    if postcopy:
+        offer_postcopy(source, other)
     source.payload.start()
     migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
     net.flows(lab, "the switch", frames=5)
@@ -186,6 +212,11 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec) -> l2.Gue
     migration.limits(source, 1 << 20, 1)
     net.start(rate=RATE)
     net.hold(lab, FRAMES)
+    if postcopy == "used":
+        late(lab, source, other)
+        other.payload.catch_up()
+        source.kill()
+        return other
     migration.limits(source, migration.FAST, DOWNTIME_MS)
     info = migration.wait_end(source, 90)
     lab.check(info.get("status") == "completed", f"migration: {info}")
@@ -209,7 +240,8 @@ def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:
 
 def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pairs: int = 1,
             cpus: int = 1, ring: int = 0, cancels: int = 0, kills: int = 0, mtu: int = 0,
-            source: str = "ours", peer: str = "ours", rate: int = RATE) -> None:
+            source: str = "ours", peer: str = "ours", rate: int = RATE,
+            postcopy: str = "") -> None:
     """Hop to and fro."""
     binary = {"ours": lab.qemu, "stock": lab.stock}
     made = KINDS[kind](lab)
@@ -234,7 +266,7 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
         lab.figures.setdefault("killed", []).append(ended)
     for number in range(hops):
         spec = destination(lab, devices[(number + 1) % 2], mac, binary[peer], **how)
-        guest = hop(lab, guest, net, spec)
+        guest = hop(lab, guest, net, spec, postcopy)
         net = vdpa.Net(guest.payload)
         guest.payload.stop()
         net.release()

@@ -6,6 +6,11 @@ receive queues have buffers, so no frame may be missing.  `ring`, `pages` and `s
 device's writes are not reported (seen with a build that did not).  `to-stock` and `from-stock` have
 the base's own QEMU at the other end.
 
+`postcopy-offered` migrates with the capability for postcopy, and completes before it is used: the
+destination has thrown all of its memory away once, so the device must not have been given it before.
+`postcopy` uses it: the guest runs there while its memory still comes; its link stands still until all
+of it is there, and then goes on without a frame lost.
+
 *Limits*: those of qlab/vdpaflow.py.
 """
 
@@ -29,6 +34,8 @@ SCENARIO = Scenario(
         "cancel": {"hops": 1, "cancels": 5},
         "cancel-many": {"hops": 1, "cancels": 50},
         "killed": {"hops": 1, "kills": 10},
+        "postcopy-offered": {"hops": 1, "postcopy": "offered"},
+        "postcopy": {"hops": 1, "postcopy": "used"},
         "to-stock": {"hops": 1, "peer": "stock"},
         "from-stock": {"hops": 1, "source": "stock"},
     },
