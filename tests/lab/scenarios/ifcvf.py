@@ -21,15 +21,11 @@ index"): the emulated IOMMU finds no mapping where the kernel has made one.
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import json
 import mmap
 import os
 import random
 import socket
-import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +36,7 @@ from typing import Any
 from qlab import vhostvdpa
 from qlab.context import Lab
 from qlab.genl import Family, text, u64
+from qlab.netns import namespace, ping, socket_in, tcp_digest, udp_both_ways
 from qlab.outer import Outer
 from qlab.scenario import DEBUG, Scenario
 from qlab.vf import (DEVICES, Vf, load, mgmt_devices, plugged, refused, spare, tool, unplug,
@@ -57,108 +54,6 @@ SCENARIO = Scenario(
     l1_devices=DEVICES,
     variants={name: {"part": name} for name in ("net", "blk", "vectors", "unplug", "faults")},
 )
-
-
-# Interfaces
-
-
-@contextmanager
-def namespace(number: int, vf: Vf) -> Iterator[str]:
-    """A network namespace with the VF's interface in it, 10.9.0.NUMBER."""
-    name, interface = f"ns{number}", vf.interface()
-    tool("ip", "netns", "add", name)
-    try:
-        tool("ip", "link", "set", interface, "netns", name)
-        tool("ip", "-n", name, "link", "set", interface, "name", "eth0")
-        tool("ip", "-n", name, "addr", "add", f"10.9.0.{number}/24", "dev", "eth0")
-        tool("ip", "-n", name, "link", "set", "eth0", "up")
-        yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def inet_checksum(data: bytes) -> int:
-    """The Internet's checksum of an even number of bytes."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-
-
-def ping(lab: Lab, name: str, target: int, count: int = 20) -> None:
-    """Pings, every one answered with what was sent."""
-    with socket_in(name, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-        for number in range(count):
-            body = random.randbytes(200)
-            echo = struct.pack(">BBHHH", 8, 0, 0, 77, number) + body
-            raw.sendto(echo[:2] + struct.pack(">H", inet_checksum(echo)) + echo[4:],
-                       (f"10.9.0.{target}", 0))
-            answer = raw.recv(2048)
-            while answer[20] != 0 or answer[24:28] != echo[4:8]:
-                answer = raw.recv(2048)
-            lab.check(answer[28:] == body, f"ping {number} changed on its way")
-
-
-def socket_in(name: str, kind: int, protocol: int = 0) -> socket.socket:
-    """A socket of a network namespace."""
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{name}", os.O_RDONLY)
-    try:
-        setns(there)
-        made = socket.socket(socket.AF_INET, kind, protocol)
-    finally:
-        setns(own)
-        os.close(own)
-        os.close(there)
-    made.settimeout(60)
-    return made
-
-
-def setns(fd: int) -> None:
-    """Move this thread into a network namespace (Python 3.11 has no call for it)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, 0x40000000):
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-def udp_both_ways(lab: Lab, first: str, second: str, count: int = 200) -> None:
-    """Datagrams of all sizes there and back, compared byte by byte."""
-    with socket_in(first, socket.SOCK_DGRAM) as one, socket_in(second, socket.SOCK_DGRAM) as two:
-        one.bind(("10.9.0.1", 9000))
-        two.bind(("10.9.0.2", 9000))
-        for number in range(count):
-            data = random.randbytes(1 + number * 1471 // count)
-            one.sendto(data, ("10.9.0.2", 9000))
-            got, sender = two.recvfrom(2048)
-            lab.check(got == data, f"datagram {number} changed on its way")
-            two.sendto(got[::-1], sender)
-            lab.check(one.recv(2048) == data[::-1], f"answer {number} changed on its way")
-
-
-def tcp_digest(lab: Lab, first: str, second: str, size: int = 4 << 20) -> float:
-    """A stream from one to the other, compared by digest; MiB a second."""
-    data = random.randbytes(1 << 16) * (size >> 16)
-    with socket_in(second, socket.SOCK_STREAM) as listener, \
-            socket_in(first, socket.SOCK_STREAM) as sender:
-        listener.bind(("10.9.0.2", 9001))
-        listener.listen(1)
-        sender.connect(("10.9.0.2", 9001))
-        receiver, _ = listener.accept()
-        digest = hashlib.sha256()
-
-        def receive() -> None:
-            with receiver:
-                while chunk := receiver.recv(1 << 16):
-                    digest.update(chunk)
-
-        thread = threading.Thread(target=receive)
-        start = time.monotonic()
-        thread.start()
-        sender.sendall(data)
-        sender.shutdown(socket.SHUT_WR)
-        thread.join(60)
-    lab.check(digest.digest() == hashlib.sha256(data).digest(), "the stream changed on its way")
-    return size / (1 << 20) / (time.monotonic() - start)
 
 
 #: Of <linux/vdpa.h>: commands and attributes, and what the driver cannot do without.
@@ -212,7 +107,7 @@ def part_net(lab: Lab) -> None:
     config = json.loads(tool("vdpa", "-j", "dev", "config", "show", "vdpa1"))
     lab.check(config["config"]["vdpa1"]["mac"] == "52:54:00:00:00:11", f"config: {config}")
 
-    with namespace(1, vfs[0]) as first, namespace(2, vfs[1]) as second:
+    with namespace(1, vfs[0].interface()) as first, namespace(2, vfs[1].interface()) as second:
         ping(lab, first, 2)
         udp_both_ways(lab, first, second)
         lab.figures["tcp_mib_s"] = round(tcp_digest(lab, first, second), 2)
@@ -262,13 +157,13 @@ def part_vectors(lab: Lab) -> None:
     outer = Outer()
     peer = Vf(0)
     peer.add()
-    with namespace(1, peer) as first:
+    with namespace(1, peer.interface()) as first:
         for vectors, names in ((1, {"queues"}), (2, {"queues", "config"}),
                                (3, {"queues", "config"}), (4, {"0", "1", "2", "config"})):
             with plugged(outer, vectors=vectors) as vf:
                 vf.bind()
                 vf.add()
-                with namespace(2, vf) as second:
+                with namespace(2, vf.interface()) as second:
                     ping(lab, first, 2)
                     udp_both_ways(lab, first, second, 20)
                     counts = vf.interrupts()
@@ -375,7 +270,7 @@ def leave_under_traffic(lab: Lab, peer: Vf, vf: Vf, how: Callable[[], Any], what
     """A VF that goes while it carries traffic."""
     vf.bind()
     vf.add()
-    with namespace(1, peer) as first, namespace(2, vf) as second, \
+    with namespace(1, peer.interface()) as first, namespace(2, vf.interface()) as second, \
             traffic(first, 2), traffic(second, 1):
         ping(lab, first, 2, 5)
         in_time(lab, what, how)
