@@ -40,7 +40,8 @@ SUITES = ("short", "full", "kernel", "soundness")
 
 #: What Debian's kernel can watch itself by, for a scenario's `append`: objects and whole pages that are
 #: touched after they were freed, or beyond their end.  List corruption, copies to and from user space
-#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak it has not.
+#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak it has not.  All of L1's memory is
+#: written in its boot then, so it is better not large.
 DEBUG = "slub_debug=FZPU page_poison=1"
 
 #: What a scenario can need, and what to tell when it is not there.

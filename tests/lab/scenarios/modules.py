@@ -26,6 +26,7 @@ SCENARIO = Scenario(
     short=("once",),
     # Who allocated what is not tracked: that takes most of the time, as early as in L1's boot.
     append="slub_debug=FZP page_poison=1 watchdog_thresh=60",
+    l1_mem=1536,
     own_binaries=True,
     variants={"once": {"rounds": 2}, "100": {"rounds": 100}},
 )

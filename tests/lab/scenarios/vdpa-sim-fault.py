@@ -25,6 +25,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append=DEBUG,
+    l1_mem=1536,
     own_binaries=True,
     variants={"tree": {"batch": "1"}, "pieces": {"batch": "0"}},
     short=("tree",),

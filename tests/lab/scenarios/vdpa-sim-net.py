@@ -22,6 +22,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append=DEBUG,
+    l1_mem=1536,
     own_binaries=True,
     variants={
         "one": {"pairs": 1, "batch": "1"},

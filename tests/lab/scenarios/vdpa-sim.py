@@ -23,6 +23,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append=DEBUG,
+    l1_mem=1536,
     own_binaries=True,
     variants={"options": {"cycles": 0}, "cycles": {"cycles": 200}, "thousand": {"cycles": 1000}},
     short=("options",),

@@ -46,6 +46,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append=DEBUG,
+    l1_mem=1536,
     own_binaries=True,
     variants={"tree": {}, "incremental": {"batch_mapping": False}, "files": {"kind": "files"},
               "platform": {"kind": "platform"}},

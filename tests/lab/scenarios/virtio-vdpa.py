@@ -37,6 +37,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules",),
     suites=("full", "kernel"),
     append=DEBUG,
+    l1_mem=1536,
     own_binaries=True,
     variants={name: {"part": name}
               for name in ("net", "blk", "events", "binding", "removal", "resize")},
