@@ -298,8 +298,13 @@ void vdpa_worker_abandon(VdpaWorker *w)
 void vdpa_worker_forgive(VdpaWorker *w)
 {
     qatomic_set(&w->abandon, false);
-    qatomic_set(&w->error, 0);
     w->asked = 0;
+    vdpa_worker_go_on(w);
+}
+
+void vdpa_worker_go_on(VdpaWorker *w)
+{
+    qatomic_set(&w->error, 0);
     w->reported = false;
 }
 

@@ -47,6 +47,9 @@ bool vdpa_worker_busy(const VdpaWorker *w);
 void vdpa_worker_abandon(VdpaWorker *w);
 void vdpa_worker_forgive(VdpaWorker *w);
 
+/* Forgets a failure, while the worker rests: what comes next is tried. */
+void vdpa_worker_go_on(VdpaWorker *w);
+
 /* The first failure: 0 or -errno with @errp. */
 int vdpa_worker_error(const VdpaWorker *w, Error **errp);
 

@@ -42,6 +42,7 @@ struct VdpaMap {
     QLIST_HEAD(, VdpaMapIommu) iommus;
     bool live;
     bool shared_only;       /* the device is a process */
+    bool holes;             /* not all could be mapped since begin() */
     bool batch;             /* a batch is open */
     GHashTable *condemned;  /* IOVA -> VdpaMapChange, until commit */
     GQueue wanted;          /* of VdpaMapChange, until commit */
@@ -68,12 +69,22 @@ static void batch_close(VdpaMap *map)
     }
 }
 
-/* Runs to its end what was asked for, if somebody may rely on it. */
+/*
+ * Runs to its end what was asked for, if somebody may rely on it. A device that
+ * runs goes on without memory that cannot be mapped, until the next begin():
+ * that must not keep what is added later from it.
+ */
 static void settle(VdpaMap *map)
 {
     batch_close(map);
-    if (map->live) {
-        vdpa_worker_drain(map->worker);
+    if (!map->live) {
+        return;
+    }
+    vdpa_worker_drain(map->worker);
+    if (vdpa_worker_error(map->worker, NULL)) {
+        vdpa_worker_report(map->worker);
+        vdpa_worker_go_on(map->worker);
+        map->holes = true;
     }
 }
 
@@ -397,7 +408,7 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
 
 void vdpa_map_begin(VdpaMap *map, AddressSpace *as)
 {
-    if (map->as == as) {
+    if (map->as == as && !map->holes) {
         return;
     }
     vdpa_map_drop(map);
@@ -429,6 +440,7 @@ void vdpa_map_drop(VdpaMap *map)
     vdpa_worker_drain(map->worker);
     vdpa_worker_forgive(map->worker);
     map->as = NULL;
+    map->holes = false;
 }
 
 void vdpa_map_destroy(VdpaMap *map)

@@ -28,7 +28,9 @@
  * state at the destination of a migration, change the first megabyte only.
  *
  * The first map that fails is kept, with a reason for humans, until the maps
- * are dropped; those behind it are not tried.
+ * are dropped; those behind it are not tried. If the device runs, it is only
+ * reported: the device goes on without that memory, and with what comes later;
+ * all of it is tried again at the next launch.
  *
  * Life cycle: init -> (begin -> drop)* -> destroy. drop() unmaps everything
  * and forgets an error; for a device whose reset forgets its maps, and when the
@@ -73,7 +75,7 @@ typedef void (*VdpaMapReady)(void *opaque);
 VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last);
 void vdpa_map_destroy(VdpaMap *map);
 
-/* Begins to map @as; nothing if that is what is mapped. */
+/* Begins to map @as; nothing if that is what is mapped, without holes. */
 void vdpa_map_begin(VdpaMap *map, AddressSpace *as);
 AddressSpace *vdpa_map_space(const VdpaMap *map);
 void vdpa_map_drop(VdpaMap *map);
