@@ -200,6 +200,7 @@ static void section_pieces(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
 
 /* --- memory behind a vIOMMU --------------------------------------------- */
 
+/* An IOMMU that is switched on or off unmaps everything: not rings of ours. */
 static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 {
     VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
@@ -207,8 +208,13 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 
     while ((entry = vdpa_iova_at_or_above(table, iova)) &&
            entry->iova <= last) {
-        iova = entry->iova;
-        piece_unmap(map, entry->iova, entry->size);
+        iova = entry->iova + entry->size;
+        if (entry->gpa != VDPA_IOVA_NONE) {
+            piece_unmap(map, entry->iova, entry->size);
+        }
+        if (!iova) {
+            break;      /* that was the end of all addresses */
+        }
     }
 }
 
