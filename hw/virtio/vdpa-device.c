@@ -618,12 +618,21 @@ static int switch_now(VdpaDevice *d, Error **errp)
     return err;
 }
 
+/* From wherever a switch has got to: launched again as it was before. */
+static void switch_undo(VdpaDevice *d)
+{
+    Error *err = NULL;
+
+    if (switch_anew(d, &err)) {
+        vdpa_device_fail(d, err);
+    }
+}
+
 int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp)
 {
     VdpaMode old = d->mode;
     const char *old_why = d->why;
-    ERRP_GUARD();
     int err;
 
     if (d->always_shadow || mode == d->mode) {
@@ -644,11 +653,10 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     }
     d->switching.pending = false;
     d->stats.switches_failed++;
-    if (d->life.state == VDPA_STATE_RUNNING) {
-        d->mode = old;
-        d->why = old_why;
-    } else {
-        vdpa_device_fail(d, error_copy(*errp));
+    d->mode = old;
+    d->why = old_why;
+    if (d->life.state != VDPA_STATE_RUNNING) {
+        switch_undo(d);
     }
     return err;
 }

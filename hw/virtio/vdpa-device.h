@@ -25,7 +25,8 @@
  *
  * without touching a map of guest memory, and without a reset. A device that
  * cannot suspend and resume is reset and launched anew instead, and what it
- * was told through the control queue is told it again.
+ * was told through the control queue is told it again. So is one that a switch
+ * has failed for half way, in its old mode.
  *
  * When memory is not yet mapped at launch, launching is put off until it is
  * (vdpa-map.h); the guest's driver believes that the device is running, and
@@ -188,7 +189,10 @@ void vdpa_device_reset(VdpaDevice *d);
  */
 void vdpa_device_leave(VdpaDevice *d);
 
-/* Changes the mode, at once if launched. @why: a static string. */
+/*
+ * Changes the mode, at once if launched. @why: a static string. If that fails
+ * the device goes on in the old mode, launched anew if it has to be.
+ */
 int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp);
 
