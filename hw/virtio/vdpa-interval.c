@@ -171,32 +171,6 @@ void vdpa_intervals_remove(VdpaIntervals *set, VdpaInterval *node)
     set->root = remove_below(set->root, node);
 }
 
-VdpaInterval *vdpa_intervals_find(const VdpaIntervals *set, uint64_t point)
-{
-    VdpaInterval *node = set->root;
-
-    while (node && (point < node->first || point > node->last)) {
-        node = node->kid[point > node->last];
-    }
-    return node;
-}
-
-VdpaInterval *vdpa_intervals_at_or_above(const VdpaIntervals *set,
-                                         uint64_t point)
-{
-    VdpaInterval *best = NULL;
-
-    for (VdpaInterval *node = set->root; node;) {
-        if (node->last >= point) {
-            best = node;
-            node = node->kid[0];
-        } else {
-            node = node->kid[1];
-        }
-    }
-    return best;
-}
-
 static bool holds(const VdpaInterval *node, uint64_t point)
 {
     return node->first <= point && point <= node->last;

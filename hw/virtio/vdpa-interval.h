@@ -40,14 +40,6 @@ void vdpa_intervals_insert(VdpaIntervals *set, VdpaInterval *node);
 void vdpa_intervals_remove(VdpaIntervals *set, VdpaInterval *node);
 
 /*
- * Sets without overlaps only.  The interval that holds @point; the lowest
- * that ends at @point or above.  NULL if none.
- */
-VdpaInterval *vdpa_intervals_find(const VdpaIntervals *set, uint64_t point);
-VdpaInterval *vdpa_intervals_at_or_above(const VdpaIntervals *set,
-                                         uint64_t point);
-
-/*
  * Any set.  The first interval, in the order (first, tie), that holds @point
  * and comes after @after (NULL: the first of all).  NULL if none.
  */

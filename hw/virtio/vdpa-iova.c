@@ -5,12 +5,14 @@
  *
  * Theory of operation
  *
- * Each map is in up to three indexes (vdpa-interval.c), one for each kind of
- * address, so that every direction is one descent of a balanced tree:
+ * Each map is in up to four indexes:
  *
- *   by IOVA   no overlaps; also where vdpa_iova_alloc() looks for holes
- *   by GPA    no overlaps; maps of guest RAM only
- *   by HVA    overlaps allowed, ordered by (hva, iova): aliases
+ *   by IOVA   no overlaps: sorted blocks (vdpa-lookup.c)
+ *   by GPA    no overlaps; maps of guest RAM only: the same
+ *   by HVA    overlaps allowed, ordered by (hva, iova): aliases; a balanced
+ *             tree of intervals (vdpa-interval.c)
+ *   holes     a second such tree by IOVA, where vdpa_iova_alloc() looks for
+ *             room; lookups have no use for it
  *
  * Who asks for what: the memory listener adds and removes by IOVA; a shadow
  * ring asks for every descriptor of the guest, by GPA or, where the guest has
@@ -26,7 +28,7 @@
  *
  * Failures: what does not fit is refused, with an errno that says which way.
  *
- * Limits: 320 bytes a map.  A map of all 2^64 bytes cannot be said.
+ * Limits: 256 bytes a map, and 24 to 100 in each of two indexes.  A map of all 2^64 bytes cannot be said.
  * Neighbouring maps are not merged: the kernel was told of them one by one,
  * and will be told so again when they go.
  */
@@ -39,22 +41,23 @@
 #include <string.h>
 
 #include "hw/virtio/vdpa-interval.h"
+#include "hw/virtio/vdpa-lookup.h"
 
 #define CACHE_LINE 64
 
 /* What a lookup reads of each node is in one cache line. */
 typedef struct Entry {
-    VdpaInterval by_iova;
-    VdpaInterval by_gpa;        /* in its index unless gpa is NONE */
+    VdpaIovaMap map;
     VdpaInterval by_hva         /* in its index unless hva is NONE */
         __attribute__((aligned(CACHE_LINE)));
-    VdpaIovaMap map;
+    VdpaInterval room;          /* in the index of holes */
 } Entry;
 
 struct VdpaIovaTable {
     uint64_t first, last;
     uint64_t page_mask;         /* low bits that have to be 0 */
-    VdpaIntervals by_iova, by_gpa, by_hva;
+    VdpaLookup by_iova, by_gpa;
+    VdpaIntervals by_hva, holes;
     size_t count;
     uint64_t bytes;
 };
@@ -63,6 +66,11 @@ struct VdpaIovaTable {
     ((node) ? (Entry *)((char *)(node) - offsetof(Entry, index)) : NULL)
 #define MAP_OF(node, index) \
     ((node) ? &ENTRY_OF(node, index)->map : NULL)
+
+static const VdpaIovaMap *map_of(const Entry *entry)
+{
+    return entry ? &entry->map : NULL;
+}
 
 static bool is_power_of_two(uint64_t value)
 {
@@ -113,28 +121,31 @@ static bool map_fit(const VdpaIovaTable *table, const VdpaIovaMap *map)
             range_fit(table, map->gpa, map->size));
 }
 
-static bool taken(const VdpaIntervals *index, uint64_t start, uint64_t size)
+static bool iova_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    const VdpaInterval *next = vdpa_intervals_at_or_above(index, start);
+    const Entry *next = vdpa_lookup_at_or_above(&table->by_iova, map->iova);
 
-    return next && next->first <= start + (size - 1);
+    return next && next->map.iova <= map->iova + (map->size - 1);
 }
 
 static bool gpa_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    return map->gpa != VDPA_IOVA_NONE &&
-           taken(&table->by_gpa, map->gpa, map->size);
+    const Entry *next;
+
+    if (map->gpa == VDPA_IOVA_NONE) {
+        return false;
+    }
+    next = vdpa_lookup_at_or_above(&table->by_gpa, map->gpa);
+    return next && next->map.gpa <= map->gpa + (map->size - 1);
 }
 
-static void index_insert(VdpaIntervals *index, VdpaInterval *node,
-                         uint64_t start, const VdpaIovaMap *map)
+static void tree_insert(VdpaIntervals *tree, VdpaInterval *node,
+                        uint64_t start, const VdpaIovaMap *map)
 {
-    if (start != VDPA_IOVA_NONE) {
-        node->first = start;
-        node->last = start + (map->size - 1);
-        node->tie = map->iova;
-        vdpa_intervals_insert(index, node);
-    }
+    node->first = start;
+    node->last = start + (map->size - 1);
+    node->tie = map->iova;
+    vdpa_intervals_insert(tree, node);
 }
 
 static void account(VdpaIovaTable *table, const VdpaIovaMap *map, int sign)
@@ -159,24 +170,35 @@ static Entry *new_entry(void)
 static void enter(VdpaIovaTable *table, const VdpaIovaMap *map)
 {
     Entry *entry = new_entry();
+    uint64_t past_first = map->size - 1;
 
     entry->map = *map;
-    index_insert(&table->by_iova, &entry->by_iova, map->iova, map);
-    index_insert(&table->by_gpa, &entry->by_gpa, map->gpa, map);
-    index_insert(&table->by_hva, &entry->by_hva, map->hva, map);
+    vdpa_lookup_insert(&table->by_iova, map->iova, map->iova + past_first,
+                       entry);
+    tree_insert(&table->holes, &entry->room, map->iova, map);
+    if (map->gpa != VDPA_IOVA_NONE) {
+        vdpa_lookup_insert(&table->by_gpa, map->gpa, map->gpa + past_first,
+                           entry);
+    }
+    if (map->hva != VDPA_IOVA_NONE) {
+        tree_insert(&table->by_hva, &entry->by_hva, map->hva, map);
+    }
     account(table, map, 1);
 }
 
 static void leave(VdpaIovaTable *table, Entry *entry)
 {
-    vdpa_intervals_remove(&table->by_iova, &entry->by_iova);
-    if (entry->map.gpa != VDPA_IOVA_NONE) {
-        vdpa_intervals_remove(&table->by_gpa, &entry->by_gpa);
+    const VdpaIovaMap *map = &entry->map;
+
+    vdpa_lookup_remove(&table->by_iova, map->iova);
+    vdpa_intervals_remove(&table->holes, &entry->room);
+    if (map->gpa != VDPA_IOVA_NONE) {
+        vdpa_lookup_remove(&table->by_gpa, map->gpa);
     }
-    if (entry->map.hva != VDPA_IOVA_NONE) {
+    if (map->hva != VDPA_IOVA_NONE) {
         vdpa_intervals_remove(&table->by_hva, &entry->by_hva);
     }
-    account(table, &entry->map, -1);
+    account(table, map, -1);
     free(entry);
 }
 
@@ -189,8 +211,7 @@ int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
         map->iova + (map->size - 1) > table->last) {
         return -ERANGE;
     }
-    if (taken(&table->by_iova, map->iova, map->size) ||
-        gpa_taken(table, map)) {
+    if (iova_taken(table, map) || gpa_taken(table, map)) {
         return -EEXIST;
     }
     enter(table, map);
@@ -215,7 +236,7 @@ int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
     if (gpa_taken(table, map)) {
         return -EEXIST;
     }
-    if (!vdpa_intervals_place(&table->by_iova, &place, &map->iova)) {
+    if (!vdpa_intervals_place(&table->holes, &place, &map->iova)) {
         return -ENOSPC;
     }
     enter(table, map);
@@ -236,8 +257,7 @@ int vdpa_iova_reserve(VdpaIovaTable *table, uint64_t iova, uint64_t size)
 
 int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
 {
-    Entry *entry = ENTRY_OF(vdpa_intervals_find(&table->by_iova, iova),
-                            by_iova);
+    Entry *entry = vdpa_lookup_find(&table->by_iova, iova);
 
     if (!entry || entry->map.iova != iova || entry->map.size != size) {
         return -ENOENT;
@@ -248,20 +268,22 @@ int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
 
 void vdpa_iova_clear(VdpaIovaTable *table)
 {
-    while (table->by_iova.root) {
-        leave(table, ENTRY_OF(table->by_iova.root, by_iova));
+    while (table->holes.root) {
+        leave(table, ENTRY_OF(table->holes.root, room));
     }
+    vdpa_lookup_clear(&table->by_iova);
+    vdpa_lookup_clear(&table->by_gpa);
 }
 
 const VdpaIovaMap *vdpa_iova_find(const VdpaIovaTable *table, uint64_t iova)
 {
-    return MAP_OF(vdpa_intervals_find(&table->by_iova, iova), by_iova);
+    return map_of(vdpa_lookup_find(&table->by_iova, iova));
 }
 
 const VdpaIovaMap *vdpa_iova_find_gpa(const VdpaIovaTable *table,
                                       uint64_t gpa)
 {
-    return MAP_OF(vdpa_intervals_find(&table->by_gpa, gpa), by_gpa);
+    return map_of(vdpa_lookup_find(&table->by_gpa, gpa));
 }
 
 const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
@@ -280,13 +302,10 @@ const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
 const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
                                          uint64_t iova)
 {
-    const VdpaInterval *node = vdpa_intervals_at_or_above(&table->by_iova,
-                                                          iova);
+    const VdpaIovaMap *map =
+        map_of(vdpa_lookup_at_or_above(&table->by_iova, iova));
 
-    if (node && node->first < iova) {
-        return vdpa_iova_next(table, MAP_OF(node, by_iova));
-    }
-    return MAP_OF(node, by_iova);
+    return map && map->iova < iova ? vdpa_iova_next(table, map) : map;
 }
 
 const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table)
@@ -301,8 +320,7 @@ const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
 
     return last == UINT64_MAX
            ? NULL
-           : MAP_OF(vdpa_intervals_at_or_above(&table->by_iova, last + 1),
-                    by_iova);
+           : map_of(vdpa_lookup_at_or_above(&table->by_iova, last + 1));
 }
 
 static bool request_fit(uint64_t addr, uint64_t len)

@@ -10,7 +10,8 @@
  * address space is small, so that neighbours, overlaps, aliases and full
  * tables happen all the time; a second world lies at the upper end of the
  * 64-bit space.  The tree's own promises (height, order) are checked by what
- * they are for: the number of nodes that a lookup can pass.
+ * they are for: the number of nodes that a lookup can pass.  Sorted blocks are
+ * compared with an array by themselves, with many more ranges.
  *
  * Limits: speed is tests/bench's.
  */
@@ -19,6 +20,7 @@
 
 #include "hw/virtio/vdpa-interval.h"
 #include "hw/virtio/vdpa-iova.h"
+#include "hw/virtio/vdpa-lookup.h"
 
 #define PAGE 4096ull
 #define HVA 0x7f0000000000ull
@@ -224,6 +226,95 @@ static void test_balance(void)
         }
         g_assert_cmpint(check_balance(set.root), <=, 15);
     }
+}
+
+/* --- sorted blocks -------------------------------------------------------- */
+
+#define SLOTS 3000
+
+/* Ranges of a slot each, at its begin, at its end, or all of it. */
+typedef struct Slots {
+    VdpaLookup lookup;
+    uint64_t first[SLOTS], last[SLOTS];
+    bool there[SLOTS];
+    size_t count;
+    GRand *rand;
+} Slots;
+
+static void *slot_at_or_above(Slots *s, uint64_t point)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (s->there[i] && s->last[i] >= point) {
+            return &s->first[i];
+        }
+    }
+    return NULL;
+}
+
+static void check_point(Slots *s, uint64_t point)
+{
+    uint64_t *want = slot_at_or_above(s, point);
+
+    g_assert_true(vdpa_lookup_at_or_above(&s->lookup, point) == want);
+    if (want && *want > point) {
+        want = NULL;
+    }
+    g_assert_true(vdpa_lookup_find(&s->lookup, point) == want);
+}
+
+static void slot_toggle(Slots *s, unsigned i)
+{
+    uint64_t start = i * 16ull + (i == SLOTS - 1 ? -16ull * SLOTS : 0);
+
+    if (s->there[i]) {
+        vdpa_lookup_remove(&s->lookup, s->first[i]);
+        s->count--;
+    } else {
+        s->first[i] = start + g_rand_int_range(s->rand, 0, 2);
+        s->last[i] = start + 15 - g_rand_int_range(s->rand, 0, 2);
+        vdpa_lookup_insert(&s->lookup, s->first[i], s->last[i], &s->first[i]);
+        s->count++;
+    }
+    s->there[i] = !s->there[i];
+    /* what is left of many is not left in as many blocks */
+    g_assert_cmpuint(s->lookup.nblocks, <=, s->count / 16 + 1);
+    for (int k = -1; k < 2; k++) {
+        check_point(s, s->first[i] + k);
+        check_point(s, s->last[i] + k);
+    }
+}
+
+/* Toggles until @count are there, by lot or in order. */
+static void slots_until(Slots *s, size_t count, bool in_order)
+{
+    for (unsigned next = 0; s->count != count; next++) {
+        unsigned i = in_order ? next : g_rand_int(s->rand);
+
+        i %= SLOTS;
+        if (s->there[i] == (s->count > count)) {
+            slot_toggle(s, i);
+        }
+    }
+}
+
+static void test_lookup(void)
+{
+    g_autofree Slots *s = g_new0(Slots, 1);
+
+    s->rand = g_rand_new_with_seed(7);
+    check_point(s, 0);
+    for (int round = 0; round < 2; round++) {
+        slots_until(s, SLOTS, round);
+        g_assert_true(!round || s->lookup.nblocks <= SLOTS / 64 + 1);
+        slots_until(s, 40, false);
+        slots_until(s, 500, false);
+        slots_until(s, 0, round);
+        g_assert_cmpuint(s->lookup.nblocks, ==, 0);
+    }
+    slots_until(s, 100, false);
+    vdpa_lookup_clear(&s->lookup);
+    g_assert_null(vdpa_lookup_at_or_above(&s->lookup, 0));
+    g_rand_free(s->rand);
 }
 
 /* --- the model ------------------------------------------------------------ */
@@ -514,6 +605,7 @@ int main(int argc, char **argv)
         { "alloc/directions", test_alloc_directions },
         { "alloc/everything", test_alloc_everything },
         { "balance", test_balance },
+        { "sorted-blocks", test_lookup },
         { "model", test_model },
         { "model/end-of-the-address-space", test_model_at_the_end },
     };
