@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, verdict)
+    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpameter,
+    verdict)
 
 
 class KernelLog(unittest.TestCase):
@@ -221,6 +222,48 @@ class Scenarios(unittest.TestCase):
         with self.assertRaises(LookupError):
             scenario.select(scenario.load_all(), ["no-such-scenario"])
 
+
+class DeviceMeters(unittest.TestCase):
+    """What is made of a simulator's counters."""
+
+    DRIVER = "resets=1 suspends=2 resumes=2 map_calls=7 mapped=4096 unmapped=0\n"
+
+    def meters(self, *queues: tuple[int, ...], driver: str = DRIVER) -> vdpameter.Meters:
+        """Both files; a queue is running, stops, still, silent, since."""
+        names = ("running", "stops", "still_ns", "silent_ns", "since_ns")
+        return vdpameter.parse("".join(
+            f"{index} " + " ".join(f"{name}={value}" for name, value in zip(names, values)) + "\n"
+            for index, values in enumerate(queues)), driver)
+
+    def test_standstill(self) -> None:
+        """The longest of the data queues' counts, and nothing that was before."""
+        before = self.meters((1, 3, 5_000_000, 6_000_000, 1), (1, 3, 0, 0, 1), (1, 0, 0, 0, 1))
+        after = self.meters((1, 4, 7_000_000, 9_000_000, 2), (1, 4, 2_500_000, 4_000_000, 2),
+                            (1, 1, 80_000_000, 0, 2),
+                            driver=self.DRIVER.replace("resets=1", "resets=2"))
+        self.assertEqual(
+            vdpameter.standstill(before, after, 2),
+            {"still_ms": 2.5, "silent_ms": 4.0, "resets": 1, "suspends": 0, "resumes": 0,
+             "map_calls": 0, "mapped": 0, "unmapped": 0})
+
+    def test_no_standstill(self) -> None:
+        """A queue that did not stop, or does not run, is no measurement."""
+        runs, runs_again = (1, 3, 5, 5, 1), (1, 4, 9, 9, 2)
+        for before, after in (((runs,), (runs,)), ((runs,), ((0, *runs_again[1:]),)),
+                              (((0, *runs[1:]),), (runs_again,)), ((), (runs,))):
+            with self.assertRaises(vdpameter.MeterError):
+                vdpameter.standstill(self.meters(*before), self.meters(*after), 1)
+
+    def test_handover(self) -> None:
+        """From the source's end to the destination's begin."""
+        source = self.meters((0, 1, 0, 0, 10_000_000), (0, 1, 0, 0, 12_000_000))
+        peer = self.meters((1, 0, 0, 0, 40_000_000), (1, 5, 9, 9, 45_000_000))
+        self.assertEqual(vdpameter.handover(source, peer, 2), 33.0)
+        runs_on = self.meters((1, 1, 0, 0, 10_000_000), (1, 1, 0, 0, 12_000_000))
+        for one, other in ((peer, source), (source, source), (peer, peer), (runs_on, peer),
+                           (source, self.meters((1, 0, 0, 0, 1), (1, 0, 0, 0, 1)))):
+            with self.assertRaises(vdpameter.MeterError):
+                vdpameter.handover(one, other, 2)
 
 if __name__ == "__main__":
     unittest.main()

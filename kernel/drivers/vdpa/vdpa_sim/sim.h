@@ -58,6 +58,7 @@ struct sim_space {
 	 */
 	struct rw_semaphore sem;
 	struct vhost_iotlb tlb;		/* protected by sem */
+	u64 bytes;			/* in it; protected by sem */
 };
 
 /* The translation used last; a unit serving a batch keeps space->sem, so it cannot go stale. */
@@ -66,6 +67,17 @@ struct sim_window {
 	u64 last;
 	u64 addr;
 	u32 perm;			/* 0: nothing is in here */
+};
+
+/* How long a queue stood still; see sim_meter.c.  Survives resets. */
+struct sim_meter {
+	bool running;
+	bool silent;			/* runs again and has completed nothing yet */
+	u64 stops;
+	u64 still_ns;
+	u64 silent_ns;
+	u64 since_ns;			/* of the last change; 0: never ran */
+	u64 stopped_ns;			/* while silent: when the standstill began */
 };
 
 /* All fields are protected by unit->lock, except where a reader is named that does without. */
@@ -95,6 +107,7 @@ struct sim_queue {
 		u64 errors;
 		u64 drops;
 	} stats;
+	struct sim_meter meter;
 };
 
 struct sim_unit {
@@ -141,6 +154,14 @@ struct sim_fault {
 	u32 skip;			/* let that many pass first */
 	u32 error;			/* errno, positive; 0: only the delay */
 	u32 delay_ms;
+};
+
+/* What the driver did; see sim_meter.c. */
+struct sim_counts {
+	atomic64_t events[SIM_NR_EVENTS];
+	atomic64_t map_calls;
+	atomic64_t mapped;
+	atomic64_t unmapped;
 };
 
 /**
@@ -199,6 +220,7 @@ struct sim_device {
 	atomic_t generation;
 	struct dentry *debugfs;
 	struct sim_fault faults[SIM_NR_FAULTS];
+	struct sim_counts counts;
 };
 
 /* A position in the buffers of a request. */
@@ -280,6 +302,13 @@ int sim_write(struct sim_cursor *cur, const void *from, size_t len);
 int sim_zero(struct sim_cursor *cur, size_t len);
 int sim_skip(struct sim_cursor *cur, size_t len);
 int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len);
+
+/* sim_meter.c */
+void sim_meter_queue(struct sim_queue *vq);
+void sim_meter_device(struct sim_device *sim);
+void sim_meter_first(struct sim_queue *vq);
+void sim_meter_map(struct sim_device *sim, u64 before, u64 after);
+void sim_meter_debugfs(struct sim_device *sim, struct dentry *dir);
 
 /* sim_fault.c */
 int sim_fault(struct sim_device *sim, enum sim_fault_point point);

@@ -7,6 +7,7 @@
  *	sim_iommu.c	address spaces
  *	sim_queue.c	virtqueues and the data in them
  *	sim_fault.c	debugfs: faults for tests
+ *	sim_meter.c	debugfs: what the driver did, and how long queues stood still
  *
  * A kick queues the work of the queue's unit on a workqueue of this module; the work serves a batch
  * under the unit's lock, sends interrupts, and queues itself again when there is more.
@@ -232,8 +233,12 @@ int sim_device_event(struct sim_device *sim, enum sim_event event)
 		start_queues(sim);
 	}
 	WRITE_ONCE(sim->phase, sim_transitions[from][event]);
-	if (from != sim->phase)
+	if (from != sim->phase || sim->status)
+		atomic64_inc(&sim->counts.events[event]);
+	if (from != sim->phase) {
+		sim_meter_device(sim);
 		enter(sim, from);
+	}
 	if (event == SIM_RESET)
 		to_power_on_state(sim);
 	mutex_unlock(&sim->lock);

@@ -83,6 +83,7 @@ void sim_debugfs_add(struct sim_device *sim)
 	faults = debugfs_create_dir("fault", sim->debugfs);
 	for (point = 0; point < SIM_NR_FAULTS; point++)
 		add_point(&sim->faults[point], point_names[point], faults);
+	sim_meter_debugfs(sim, sim->debugfs);
 	if (sim->kind->debugfs)
 		sim->kind->debugfs(sim, sim->debugfs);
 }

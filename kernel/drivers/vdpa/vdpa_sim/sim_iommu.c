@@ -81,10 +81,18 @@ int sim_spaces_init(struct sim_device *sim)
 	return 0;
 }
 
-static void clear_space(struct sim_space *space)
+/* What an address space holds is replaced or changed; its semaphore is held for writing. */
+static void now_holds(struct sim_device *sim, struct sim_space *space, u64 bytes)
+{
+	sim_meter_map(sim, space->bytes, bytes);
+	space->bytes = bytes;
+}
+
+static void clear_space(struct sim_device *sim, struct sim_space *space)
 {
 	down_write(&space->sem);
 	vhost_iotlb_reset(&space->tlb);
+	now_holds(sim, space, 0);
 	up_write(&space->sem);
 }
 
@@ -93,7 +101,7 @@ void sim_spaces_clear(struct sim_device *sim)
 	unsigned int i;
 
 	for (i = 0; i < sim->kind->nspaces; i++)
-		clear_space(&sim->spaces[i]);
+		clear_space(sim, &sim->spaces[i]);
 }
 
 void sim_spaces_free(struct sim_device *sim)
@@ -135,16 +143,18 @@ static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
 	swap(a->nmaps, b->nmaps);
 }
 
-static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from)
+static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
 {
 	struct vhost_iotlb_map *map;
 	int ret;
 
+	*bytes = 0;
 	for (map = vhost_iotlb_itree_first(from, 0, U64_MAX); map;
 	     map = vhost_iotlb_itree_next(map, 0, U64_MAX)) {
 		ret = vhost_iotlb_add_range(to, map->start, map->last, map->addr, map->perm);
 		if (ret)
 			return ret;
+		*bytes += map->last - map->start + 1;
 	}
 	return 0;
 }
@@ -154,6 +164,7 @@ int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb 
 	struct sim_device *sim = sim_of(vdpa);
 	struct sim_space *space = space_by_asid(sim, asid);
 	struct vhost_iotlb next;
+	u64 bytes;
 	int ret;
 
 	if (!space)
@@ -162,10 +173,11 @@ int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb 
 	if (ret)
 		return ret;
 	vhost_iotlb_init(&next, max_iotlb_entries, 0);
-	ret = clone_tree(&next, iotlb);
+	ret = clone_tree(&next, iotlb, &bytes);
 	if (!ret) {
 		down_write(&space->sem);
 		exchange(&space->tlb, &next);
+		now_holds(sim, space, bytes);
 		up_write(&space->sem);
 	}
 	vhost_iotlb_reset(&next);
@@ -186,8 +198,22 @@ int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size,
 		return ret;
 	down_write(&space->sem);
 	ret = vhost_iotlb_add_range(&space->tlb, iova, iova + size - 1, pa, perm);
+	if (!ret)
+		now_holds(sim, space, space->bytes + size);
 	up_write(&space->sem);
 	return ret;
+}
+
+/* How many bytes of [@first, @last] are mapped. */
+static u64 held(struct vhost_iotlb *tlb, u64 first, u64 last)
+{
+	struct vhost_iotlb_map *map;
+	u64 bytes = 0;
+
+	for (map = vhost_iotlb_itree_first(tlb, first, last); map;
+	     map = vhost_iotlb_itree_next(map, first, last))
+		bytes += min(map->last, last) - max(map->start, first) + 1;
+	return bytes;
 }
 
 int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size)
@@ -202,6 +228,7 @@ int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 siz
 	if (ret)
 		return ret;
 	down_write(&space->sem);
+	now_holds(sim, space, space->bytes - held(&space->tlb, iova, iova + size - 1));
 	vhost_iotlb_del_range(&space->tlb, iova, iova + size - 1);
 	up_write(&space->sem);
 	return 0;
@@ -209,11 +236,12 @@ int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 siz
 
 int sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
 {
-	struct sim_space *space = space_by_asid(sim_of(vdpa), asid);
+	struct sim_device *sim = sim_of(vdpa);
+	struct sim_space *space = space_by_asid(sim, asid);
 
 	if (!space)
 		return -EINVAL;
-	clear_space(space);
+	clear_space(sim, space);
 	return 0;
 }
 

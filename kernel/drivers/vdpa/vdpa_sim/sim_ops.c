@@ -111,6 +111,7 @@ static void set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 			sim_queue_stop(vq);
 		else if (sim->phase != SIM_IDLE)
 			sim_queue_start(vq);
+		sim_meter_queue(vq);
 		put_queue(vq);
 		sim_unit_schedule(vq->unit);
 	}

@@ -162,6 +162,8 @@ int sim_queue_complete(struct sim_queue *vq, u32 written)
 		return ret;
 	}
 	vq->signal = true;
+	if (unlikely(vq->meter.silent))
+		sim_meter_first(vq);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(sim_queue_complete);

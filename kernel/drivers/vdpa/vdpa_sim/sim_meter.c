@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a driver did to its device, and how long queues stood still for it.
+ *
+ *	/sys/kernel/debug/vdpa_sim/DEVICE/queues	a line for each queue that ever ran
+ *	                                 /driver	a line of counters
+ *
+ * A queue runs when it is set up and the device is neither suspended nor before DRIVER_OK: then a
+ * frame is served.  Whatever a driver does between two runs, suspend, reset, new addresses, mapping
+ * all of memory, is one standstill, and the device's clock says how long it was.  So switches of
+ * drivers that work in different ways can be compared.
+ *
+ *	queues	 INDEX running=0|1 stops=N still_ns=N silent_ns=N since_ns=N
+ *
+ *	stops		how often it stopped running
+ *	still_ns	length of all standstills that are over
+ *	silent_ns	the same until the first request that was completed afterwards
+ *	since_ns	when it began to run, or stopped, the last time (CLOCK_MONOTONIC)
+ *
+ *	driver	 resets=N suspends=N resumes=N map_calls=N mapped=BYTES unmapped=BYTES
+ *
+ * A reset is counted if the device was not in its power-on state anyway.  Bytes are those by which an
+ * address space grew or shrank in a call.  Nothing is ever set back.
+ *
+ * Cost: a comparison for each completed request.
+ *
+ * Limits: a driver that replaces maps by others of the same size in one batch (set_map) is seen to
+ * make a call, and to map nothing.
+ */
+#include <linux/seq_file.h>
+#include <linux/timekeeping.h>
+
+#include "sim.h"
+
+/* The unit's lock is held: has the queue begun or ceased to run? */
+void sim_meter_queue(struct sim_queue *vq)
+{
+	bool running = vq->active && READ_ONCE(vq->unit->sim->phase) == SIM_RUNNING;
+	struct sim_meter *m = &vq->meter;
+	u64 now;
+
+	lockdep_assert_held(&vq->unit->lock);
+	if (running == m->running)
+		return;
+	now = ktime_get_ns();
+	if (running && m->stops) {
+		m->still_ns += now - m->since_ns;
+		m->stopped_ns = m->silent ? m->stopped_ns : m->since_ns;
+		m->silent = true;
+	} else if (!running) {
+		m->stops++;
+	}
+	m->running = running;
+	m->since_ns = now;
+}
+
+/* The phase has changed; sim->lock is held. */
+void sim_meter_device(struct sim_device *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < sim->nqueues; i++) {
+		struct sim_queue *vq = &sim->queues[i];
+
+		mutex_lock(&vq->unit->lock);
+		sim_meter_queue(vq);
+		mutex_unlock(&vq->unit->lock);
+	}
+}
+
+/* The first request after a standstill; the unit's lock is held. */
+void sim_meter_first(struct sim_queue *vq)
+{
+	vq->meter.silent = false;
+	vq->meter.silent_ns += ktime_get_ns() - vq->meter.stopped_ns;
+}
+
+static int queues_show(struct seq_file *file, void *unused)
+{
+	struct sim_device *sim = file->private;
+	unsigned int i;
+
+	for (i = 0; i < sim->nqueues; i++) {
+		struct sim_queue *vq = &sim->queues[i];
+		struct sim_meter m;
+
+		mutex_lock(&vq->unit->lock);
+		m = vq->meter;
+		mutex_unlock(&vq->unit->lock);
+		if (m.since_ns)
+			seq_printf(file, "%u running=%d stops=%llu still_ns=%llu silent_ns=%llu since_ns=%llu\n",
+				   i, m.running, m.stops, m.still_ns, m.silent_ns, m.since_ns);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(queues);
+
+static int driver_show(struct seq_file *file, void *unused)
+{
+	struct sim_device *sim = file->private;
+	const struct sim_counts *c = &sim->counts;
+
+	seq_printf(file, "resets=%llu suspends=%llu resumes=%llu map_calls=%llu mapped=%llu unmapped=%llu\n",
+		   (u64)atomic64_read(&c->events[SIM_RESET]),
+		   (u64)atomic64_read(&c->events[SIM_SUSPEND]),
+		   (u64)atomic64_read(&c->events[SIM_RESUME]),
+		   (u64)atomic64_read(&c->map_calls), (u64)atomic64_read(&c->mapped),
+		   (u64)atomic64_read(&c->unmapped));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(driver);
+
+/* An address space of @before bytes has @after now. */
+void sim_meter_map(struct sim_device *sim, u64 before, u64 after)
+{
+	atomic64_inc(&sim->counts.map_calls);
+	if (after > before)
+		atomic64_add(after - before, &sim->counts.mapped);
+	else
+		atomic64_add(before - after, &sim->counts.unmapped);
+}
+
+void sim_meter_debugfs(struct sim_device *sim, struct dentry *dir)
+{
+	debugfs_create_file("queues", 0400, dir, sim, &queues_fops);
+	debugfs_create_file("driver", 0400, dir, sim, &driver_fops);
+}
