@@ -22,18 +22,13 @@
 #define TIMEOUT_US      (5 * G_USEC_PER_SEC)
 #define POLL_US         20
 
-/* Memory of ours, and where the device has it. */
+/* Memory of ours. */
 enum { AREA_DRIVER, AREA_DEVICE, AREA_COMMAND, AREA_STATUS, AREAS };
-
-typedef struct Area {
-    void *at;
-    size_t size;
-    uint64_t iova;
-} Area;
 
 typedef struct VdpaCvq {
     VdpaQueue *q;
-    Area area[AREAS];
+    VdpaMapOwn area[AREAS];
+    VdpaMapOwned owned;     /* these */
     VdpaRingDevice *ring;
     EventNotifier device_kick, device_call, guest_kick;
     QEMUBH *bh;             /* for what is there already, and for failing */
@@ -187,11 +182,8 @@ static void cvq_free(VdpaCvq *c)
     VdpaDevice *d = c->q->device;
 
     vdpa_ring_device_free(c->ring);
+    vdpa_map_disown(d->map, &c->owned);
     for (int i = 0; i < AREAS; i++) {
-        if (c->area[i].iova) {
-            vdpa_map_disown(d->map, d->control_asid, c->area[i].iova,
-                            c->area[i].size);
-        }
         vdpa_map_own_free(c->area[i].at, c->area[i].size);
     }
     event_notifier_cleanup(&c->device_kick);
@@ -212,24 +204,22 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
         [AREA_STATUS] = { 1, true },
     };
     VdpaDevice *d = c->q->device;
+    int err;
 
     for (int i = 0; i < AREAS; i++) {
-        Area *a = &c->area[i];
-        int err;
+        VdpaMapOwn *a = &c->area[i];
 
         a->size = ROUND_UP(want[i].size, qemu_real_host_page_size());
+        a->device_writes = want[i].device_writes;
         a->at = vdpa_map_own_new(a->size);
         if (!a->at) {
             error_setg(errp, "no memory for the control queue");
             return -ENOMEM;
         }
-        err = vdpa_map_own(d->map, d->control_asid, a->at, a->size,
-                           want[i].device_writes, &a->iova, errp);
-        if (err) {
-            return err;
-        }
     }
-    return 0;
+    c->owned = (VdpaMapOwned) { d->control_asid, c->area, AREAS };
+    err = vdpa_map_own_begin(d->map, &c->owned, errp);
+    return err ?: vdpa_map_own_await(d->map, &c->owned, errp);
 }
 
 static int cvq_prepare(VdpaCvq *c, unsigned num, Error **errp)

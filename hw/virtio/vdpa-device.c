@@ -12,6 +12,7 @@
 #include "qemu/timer.h"
 #include "exec/address-spaces.h"
 #include "vdpa-device.h"
+#include "vdpa-rings.h"
 #include "trace.h"
 
 #define WANTED_FEATURES                                     \
@@ -161,6 +162,33 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
     return program(q, &setup, sized, errp);
 }
 
+/* Whether rings stay mapped while they are not in use. */
+static bool keeps_rings(const VdpaDevice *d)
+{
+    return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST) &&
+           vdpa_map_space(d->map) == &address_space_memory;
+}
+
+/* No queue is attached. */
+static void drop_rings(VdpaDevice *d)
+{
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        g_clear_pointer(&d->queue[i].rings, vdpa_rings_free);
+    }
+}
+
+static void map_rings_ahead(VdpaDevice *d)
+{
+    if (!keeps_rings(d) || vdpa_shadow_ring_refused(d->features)) {
+        return;
+    }
+    FOR_EACH_QUEUE(d, q) {
+        if (!is_control(q)) {
+            vdpa_queue_shadow_ahead(q);
+        }
+    }
+}
+
 static void detach(VdpaQueue *q, bool readable)
 {
     unsigned position;
@@ -178,6 +206,9 @@ static void detach(VdpaQueue *q, bool readable)
                              q->stopped_at);
     q->kind = NULL;
     q->own = NULL;
+    if (!keeps_rings(q->device)) {
+        g_clear_pointer(&q->rings, vdpa_rings_free);
+    }
     if (q->stopped_at >= 0) {
         q->guest.base = q->stopped_at;
     }
@@ -375,6 +406,7 @@ static int launch_now(VdpaDevice *d, Error **errp)
     vdpa_map_live(d->map, true);
     run_all(d, true);
     switch_count(d);
+    map_rings_ahead(d);
     return 0;
 }
 
@@ -387,6 +419,9 @@ static int await_memory(VdpaDevice *d, Error **errp)
 
     if (!d->held) {
         vdpa_map_begin(d->map, d->vdev->dma_as);
+        if (!keeps_rings(d)) {
+            drop_rings(d);
+        }
         err = vdpa_map_when_ready(d->map, memory_ready, d, errp);
     }
     d->waiting = err == -EINPROGRESS;
@@ -531,6 +566,7 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
     }
     vdpa_device_halt(d);
     vdpa_device_reset(d);
+    drop_rings(d);
     vdpa_map_drop(d->map);
     vdpa_device_report(d, vdev, err);
 }
@@ -750,6 +786,7 @@ void vdpa_device_unref(VdpaDevice *d)
     vdpa_device_halt(d);
     vdpa_device_reset(d);
     QTAILQ_REMOVE(&devices, d, next);
+    drop_rings(d);
     vdpa_map_destroy(d->map);
     g_free(d->trouble);
     g_free(d->path);

@@ -23,7 +23,8 @@
  *   suspend, for each queue {read base, detach, attach as the other kind,
  *   program}, resume, for each queue {run}
  *
- * without touching a map of guest memory, and without a reset. A device that
+ * without touching a map, of guest memory or of rings, and without a reset:
+ * rings to shadow with are mapped after launch (vdpa-rings.h). A device that
  * cannot suspend and resume is reset and launched anew instead, and what it
  * was told through the control queue is told it again. So is one that a switch
  * has failed for half way, in its old mode.
@@ -87,6 +88,7 @@ struct VdpaQueue {
     const VdpaQueueKind *kind;  /* of now; NULL: not attached */
     void *own;                  /* the kind's */
     int stopped_at;             /* after halt: guest.base, or unknown */
+    struct VdpaRings *rings;    /* for shadowing it, may be mapped already */
 };
 
 /* What the network device has to do with a launch. */
@@ -150,6 +152,9 @@ struct VdpaDevice {
 
 extern const VdpaQueueKind vdpa_queue_direct;
 extern const VdpaQueueKind vdpa_queue_shadow;
+
+/* The queue may be shadowed later: maps its rings, without waiting. */
+void vdpa_queue_shadow_ahead(VdpaQueue *q);
 
 /* About a queue of kind vdpa_queue_shadow. */
 const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q);

@@ -24,7 +24,7 @@ typedef struct VdpaJob {
     unsigned asid;
     VdpaIovaMap map;
     MemoryRegion *mr;       /* a reference; NULL for memory of ours */
-    int *result;            /* who waits for it wants to know */
+    int *result;            /* memory of ours: where a failure goes */
     bool own;               /* memory of ours; unmaps only */
     QSIMPLEQ_ENTRY(VdpaJob) next;
 } VdpaJob;
@@ -124,7 +124,7 @@ static int do_job(VdpaWorker *w, VdpaJob *job)
 
 static void settle_job(VdpaWorker *w, VdpaJob *job, int err)
 {
-    if (job->result) {
+    if (err && job->result) {
         *job->result = err;
     } else if (err && !w->error) {
         qatomic_set(&w->error, err);
@@ -259,18 +259,17 @@ void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                         .map = { .iova = iova, .size = size } });
 }
 
-int vdpa_worker_map_now(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
-                        Error **errp)
+void vdpa_worker_own_batch(VdpaWorker *w, unsigned asid, bool open,
+                           int *result)
 {
-    int result = 0;
+    give(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE, .asid = asid,
+                        .result = result });
+}
 
-    give(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, &result });
-    vdpa_worker_drain(w);
-    if (result) {
-        error_setg_errno(errp, -result,
-                         "cannot map a ring of %" PRIu64 " bytes", map->size);
-    }
-    return result;
+void vdpa_worker_own_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                         int *result)
+{
+    give(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, result });
 }
 
 void vdpa_worker_drain(VdpaWorker *w)

@@ -35,9 +35,15 @@ void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
 void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                        uint64_t size, bool own);
 
-/* A map of ours: done when this returns. Its failure is its own. */
-int vdpa_worker_map_now(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
-                        Error **errp);
+/*
+ * The same for memory of ours, with one batch of its own for each address
+ * space. What fails is stored in *@result, which has to stay until a drain,
+ * and is nobody else's failure; what succeeds leaves it alone.
+ */
+void vdpa_worker_own_batch(VdpaWorker *w, unsigned asid, bool open,
+                           int *result);
+void vdpa_worker_own_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+                         int *result);
 
 /* Waits until all jobs are done. */
 void vdpa_worker_drain(VdpaWorker *w);

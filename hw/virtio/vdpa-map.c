@@ -502,15 +502,15 @@ void vdpa_map_own_free(void *at, size_t size)
     }
 }
 
-int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
-                 bool device_writes, uint64_t *iova, Error **errp)
+/* Gives @own an address. */
+static int own_book(VdpaMap *map, unsigned asid, VdpaMapOwn *own, Error **errp)
 {
     VdpaIovaWindow window = {
         .first = map->first, .last = map->last, .top_down = true,
     };
     VdpaIovaMap entry = {
-        .size = size, .hva = (uintptr_t)at, .gpa = VDPA_IOVA_NONE,
-        .perm = device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
+        .size = own->size, .hva = (uintptr_t)own->at, .gpa = VDPA_IOVA_NONE,
+        .perm = own->device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
     };
     int err;
 
@@ -521,24 +521,75 @@ int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
         error_setg_errno(errp, -err, "no address for a ring is left");
         return err;
     }
-    map->stats.own_maps++;
-    err = vdpa_worker_map_now(map->worker, asid, &entry, errp);
-    if (err) {
-        vdpa_iova_remove(map->table[asid], entry.iova, entry.size);
-        return err;
-    }
-    *iova = entry.iova;
+    own->iova = entry.iova;
     return 0;
 }
 
-void vdpa_map_disown(VdpaMap *map, unsigned asid, uint64_t iova, size_t size)
+static void own_unbook(VdpaMap *map, unsigned asid, VdpaMapOwn *own)
 {
-    if (vdpa_iova_remove(map->table[asid], iova, size)) {
-        return;
+    vdpa_iova_remove(map->table[asid], own->iova, own->size);
+    own->iova = 0;
+}
+
+int vdpa_map_own_begin(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
+{
+    VdpaIovaTable *table = map->table[owned->asid];
+
+    for (unsigned i = 0; i < owned->n; i++) {
+        int err = own_book(map, owned->asid, &owned->piece[i], errp);
+
+        if (err) {
+            while (i--) {
+                own_unbook(map, owned->asid, &owned->piece[i]);
+            }
+            return err;
+        }
     }
-    map->stats.own_unmaps++;
-    vdpa_worker_unmap(map->worker, asid, iova, size, true);
+    owned->result = 0;
+    vdpa_worker_own_batch(map->worker, owned->asid, true, &owned->result);
+    for (unsigned i = 0; i < owned->n; i++) {
+        vdpa_worker_own_map(map->worker, owned->asid,
+                            vdpa_iova_find(table, owned->piece[i].iova),
+                            &owned->result);
+    }
+    vdpa_worker_own_batch(map->worker, owned->asid, false, &owned->result);
+    map->stats.own_maps += owned->n;
+    return 0;
+}
+
+int vdpa_map_own_await(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
+{
     vdpa_worker_drain(map->worker);
+    if (owned->result) {
+        error_setg_errno(errp, -owned->result, "cannot map a ring");
+    }
+    return owned->result;
+}
+
+void vdpa_map_disown(VdpaMap *map, VdpaMapOwned *owned)
+{
+    bool any = false;
+
+    vdpa_worker_drain(map->worker);     /* begin()'s result is its last word */
+    for (unsigned i = 0; i < owned->n; i++) {
+        VdpaMapOwn *own = &owned->piece[i];
+
+        if (!own->iova) {
+            continue;
+        }
+        if (!any) {
+            vdpa_worker_own_batch(map->worker, owned->asid, true,
+                                  &owned->result);
+        }
+        any = true;
+        vdpa_worker_unmap(map->worker, owned->asid, own->iova, own->size, true);
+        own_unbook(map, owned->asid, own);
+        map->stats.own_unmaps++;
+    }
+    if (any) {
+        vdpa_worker_own_batch(map->worker, owned->asid, false, &owned->result);
+        vdpa_worker_drain(map->worker);
+    }
 }
 
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,

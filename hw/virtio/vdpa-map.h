@@ -94,6 +94,14 @@ void vdpa_map_forget_ready(VdpaMap *map);
 /* Called after guest memory changed, at the end of the change. */
 void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque);
 
+/* A piece of memory of ours; at and size are multiples of the host's page. */
+typedef struct VdpaMapOwn {
+    void *at;
+    size_t size;
+    bool device_writes;
+    uint64_t iova;      /* where the device sees it; 0: nowhere */
+} VdpaMapOwn;
+
 /*
  * Memory of ours for the device: zeroes, whole pages, shared as far as the
  * kernel is concerned, as a device in user space can see no other. NULL if
@@ -103,12 +111,21 @@ void *vdpa_map_own_new(size_t size);
 void vdpa_map_own_free(void *at, size_t size);
 
 /*
- * Maps @size bytes at @at, both multiples of the host's page, for the device
- * in address space @asid; where is stored in @iova. 0 or -errno with @errp.
+ * Several pieces that come and go together, in one address space. Begins to
+ * map them, without waiting; await() waits, and says what failed: 0, or -errno
+ * with @errp. disown() waits, too, and may follow either; nothing happens to
+ * what is not mapped. begin() fails only if there are no addresses left.
  */
-int vdpa_map_own(VdpaMap *map, unsigned asid, void *at, size_t size,
-                 bool device_writes, uint64_t *iova, Error **errp);
-void vdpa_map_disown(VdpaMap *map, unsigned asid, uint64_t iova, size_t size);
+typedef struct VdpaMapOwned {
+    unsigned asid;
+    VdpaMapOwn *piece;
+    unsigned n;
+    int result;
+} VdpaMapOwned;
+
+int vdpa_map_own_begin(VdpaMap *map, VdpaMapOwned *owned, Error **errp);
+int vdpa_map_own_await(VdpaMap *map, VdpaMapOwned *owned, Error **errp);
+void vdpa_map_disown(VdpaMap *map, VdpaMapOwned *owned);
 
 /*
  * Where guest memory that the device sees at @iova is in this process: fills

@@ -32,22 +32,14 @@
 #include "qemu/rcu.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
 #include "vdpa-device.h"
+#include "vdpa-rings.h"
 #include "trace.h"
 
 #define ROUND   256     /* chains */
 
-/* A ring's memory, and where the device has it. */
-typedef struct Area {
-    void *at;
-    size_t size;
-    uint64_t iova;
-    bool mapped;
-} Area;
-
 typedef struct VdpaShadow {
     VdpaQueue *q;
     VdpaShadowRing *ring;
-    Area driver, device;
     EventNotifier device_kick, device_call, guest_kick;
     QEMUBH *bh;
     bool running;
@@ -191,37 +183,42 @@ static void on_more(void *opaque)
 
 /* --- the kind ----------------------------------------------------------- */
 
-static int area_map(VdpaShadow *s, Area *area, size_t size, bool device_writes,
-                    Error **errp)
+void vdpa_queue_shadow_ahead(VdpaQueue *q)
 {
-    area->size = ROUND_UP(size, qemu_real_host_page_size());
-    area->at = vdpa_map_own_new(area->size);
-    if (!area->at) {
-        error_setg(errp, "no memory for a ring");
-        return -ENOMEM;
+    if (q->rings && q->rings->num != q->guest.num) {
+        g_clear_pointer(&q->rings, vdpa_rings_free);
     }
-    if (vdpa_map_own(s->q->device->map, VDPA_ASID_GUEST, area->at, area->size,
-                     device_writes, &area->iova, errp)) {
-        return -ENOMEM;
+    if (!q->rings) {
+        q->rings = vdpa_rings_new(q->device->map, q->guest.num, NULL);
     }
-    area->mapped = true;
-    return 0;
 }
 
-static void area_unmap(VdpaShadow *s, Area *area)
+/* Rings that were mapped ahead, or new ones. */
+static int rings_get(VdpaQueue *q, unsigned num, Error **errp)
 {
-    if (area->mapped) {
-        vdpa_map_disown(s->q->device->map, VDPA_ASID_GUEST, area->iova,
-                        area->size);
+    int err;
+
+    if (q->rings && (q->rings->num != num ||
+                     vdpa_rings_await(q->rings, NULL))) {
+        g_clear_pointer(&q->rings, vdpa_rings_free);
     }
-    vdpa_map_own_free(area->at, area->size);
+    if (q->rings) {
+        return 0;
+    }
+    q->rings = vdpa_rings_new(q->device->map, num, errp);
+    if (!q->rings) {
+        return -ENOSPC;
+    }
+    err = vdpa_rings_await(q->rings, errp);
+    if (err) {
+        g_clear_pointer(&q->rings, vdpa_rings_free);
+    }
+    return err;
 }
 
 static void shadow_free(VdpaShadow *s)
 {
     vdpa_shadow_ring_free(s->ring);
-    area_unmap(s, &s->driver);
-    area_unmap(s, &s->device);
     event_notifier_cleanup(&s->device_kick);
     event_notifier_cleanup(&s->device_call);
     g_free(s);
@@ -236,7 +233,7 @@ static int ring_start(VdpaShadow *s, const VdpaQueueSetup *guest, Error **errp)
         .event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX),
         .indirect = virtio_has_feature(features, VIRTIO_RING_F_INDIRECT_DESC),
     };
-    VdpaRingMemory memory = { s->driver.at, s->device.at };
+    VdpaRingMemory memory = vdpa_rings_memory(s->q->rings);
     VdpaShadowState state = {
         .avail_idx = guest->base, .used_idx = guest->base,
     };
@@ -260,16 +257,14 @@ static int shadow_prepare(VdpaShadow *s, const VdpaQueueSetup *guest,
         error_setg_errno(errp, -err, "no event notifier");
         return err;
     }
-    err = area_map(s, &s->driver, vdpa_ring_driver_area_size(guest->num), false,
-                   errp);
-    err = err ?: area_map(s, &s->device,
-                          vdpa_ring_device_area_size(guest->num), true, errp);
+    err = rings_get(s->q, guest->num, errp);
     return err ?: ring_start(s, guest, errp);
 }
 
 static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {
     VdpaShadow *s = g_new0(VdpaShadow, 1);
+    const VdpaMapOwn *driver, *device;
     int err;
 
     s->q = q;
@@ -285,12 +280,14 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
      */
     s->wishes = vdpa_shadow_ring_forward(s->ring, 0);
     q->own = s;
+    driver = &q->rings->piece[VDPA_RINGS_DRIVER];
+    device = &q->rings->piece[VDPA_RINGS_DEVICE];
     *setup = (VdpaQueueSetup) {
         .num = setup->num,
         .base = 0,
-        .desc = s->driver.iova,
-        .avail = s->driver.iova + vdpa_ring_avail_offset(setup->num),
-        .used = s->device.iova,
+        .desc = driver->iova,
+        .avail = driver->iova + vdpa_ring_avail_offset(setup->num),
+        .used = device->iova,
         .kick = event_notifier_get_fd(&s->device_kick),
         .call = event_notifier_get_wfd(&s->device_call),
     };

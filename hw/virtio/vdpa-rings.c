@@ -1,0 +1,71 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The memory of a shadow queue's rings. See vdpa-rings.h, also for the limits.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "vdpa-rings.h"
+
+static VdpaMapOwn piece(size_t bytes, bool device_writes)
+{
+    size_t size = ROUND_UP(bytes, qemu_real_host_page_size());
+
+    return (VdpaMapOwn) {
+        .at = vdpa_map_own_new(size), .size = size,
+        .device_writes = device_writes,
+    };
+}
+
+VdpaRings *vdpa_rings_new(VdpaMap *map, unsigned num, Error **errp)
+{
+    VdpaRings *rings = g_new0(VdpaRings, 1);
+
+    rings->map = map;
+    rings->num = num;
+    rings->piece[VDPA_RINGS_DRIVER] = piece(vdpa_ring_driver_area_size(num),
+                                            false);
+    rings->piece[VDPA_RINGS_DEVICE] = piece(vdpa_ring_device_area_size(num),
+                                            true);
+    for (int i = 0; i < ARRAY_SIZE(rings->piece); i++) {
+        if (!rings->piece[i].at) {
+            error_setg(errp, "no memory for a ring");
+            vdpa_rings_free(rings);
+            return NULL;
+        }
+    }
+    rings->owned = (VdpaMapOwned) {
+        .asid = VDPA_ASID_GUEST, .piece = rings->piece,
+        .n = ARRAY_SIZE(rings->piece),
+    };
+    if (vdpa_map_own_begin(map, &rings->owned, errp)) {
+        vdpa_rings_free(rings);
+        return NULL;
+    }
+    return rings;
+}
+
+int vdpa_rings_await(VdpaRings *rings, Error **errp)
+{
+    return vdpa_map_own_await(rings->map, &rings->owned, errp);
+}
+
+void vdpa_rings_free(VdpaRings *rings)
+{
+    if (!rings) {
+        return;
+    }
+    vdpa_map_disown(rings->map, &rings->owned);
+    for (int i = 0; i < ARRAY_SIZE(rings->piece); i++) {
+        vdpa_map_own_free(rings->piece[i].at, rings->piece[i].size);
+    }
+    g_free(rings);
+}
+
+VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings)
+{
+    return (VdpaRingMemory) {
+        .driver = rings->piece[VDPA_RINGS_DRIVER].at,
+        .device = rings->piece[VDPA_RINGS_DEVICE].at,
+    };
+}

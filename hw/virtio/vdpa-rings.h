@@ -1,0 +1,50 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The memory of a shadow queue's rings, mapped for the device.
+ *
+ * Theory of operation: a device that is told of maps as a whole tree
+ * (set_map) takes the longer for a ring of two pages the more memory the guest
+ * has. So rings are mapped while the device serves the guest's own, by the
+ * worker, with nobody waiting, and stay mapped over all switches; a switch
+ * finds them there.
+ *
+ * A guest that drives the device directly can have it read and write rings
+ * that are mapped and not in use. They hold nothing but addresses that are the
+ * guest's own, and are zeroed, with the device suspended, before they are used.
+ *
+ * Life cycle: new -> (await -> in use)* -> free
+ *
+ * Thread model: the BQL.
+ *
+ * Limits: a device whose reset forgets its maps, and one behind a vIOMMU,
+ * whose addresses are the guest's to give, have rings only while they are in
+ * use (vdpa-device.c).
+ */
+#ifndef HW_VIRTIO_VDPA_RINGS_H
+#define HW_VIRTIO_VDPA_RINGS_H
+
+#include "vdpa-map.h"
+#include "vdpa-ring-device.h"
+
+typedef struct VdpaRings {
+    VdpaMap *map;
+    unsigned num;
+    VdpaMapOwn piece[2];            /* VDPA_RINGS_* */
+    VdpaMapOwned owned;
+} VdpaRings;
+
+enum { VDPA_RINGS_DRIVER, VDPA_RINGS_DEVICE };
+
+/* For a ring of @num descriptors. Begins to map; NULL with @errp. */
+VdpaRings *vdpa_rings_new(VdpaMap *map, unsigned num, Error **errp);
+
+/* They are mapped: 0, or -errno with @errp. */
+int vdpa_rings_await(VdpaRings *rings, Error **errp);
+
+/* NULL is fine. */
+void vdpa_rings_free(VdpaRings *rings);
+
+VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings);
+
+#endif
