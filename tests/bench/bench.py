@@ -9,7 +9,7 @@ The lab's scenario `bench` starts one L1 and migrates a loaded guest with each s
 --runs rounds of it; each run arrives here as one event and is printed and written to runs.jsonl at
 once, so that a run cut short leaves what it had.  stats.py reduces runs to the rows of
 results.json, core.py counts the core's instructions, vdpa.py times the vDPA core beside the base's
-and vdpa_lab.py migrations of vhost-vdpa (rows of results.json too), report.py makes report.html.
+and vdpa_lab.py vhost-vdpa in the lab (rows of results.json too), report.py makes report.html.
 
 The exit status is 0 only if every run went well and every row could be made.  What was measured is
 written in any case; what failed is in the report and on the screen.
@@ -70,7 +70,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-core", action="store_true",
                         help="leave out the micro-benchmarks")
     parser.add_argument("--no-vdpa", action="store_true",
-                        help="leave out migrations with vhost-vdpa")
+                        help="leave out vhost-vdpa in the lab")
     args = parser.parse_args(argv)
     if args.quick:
         args.runs, args.memory = 1, min(args.memory, 96)
@@ -170,9 +170,10 @@ def vdpa_figures(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def vdpa_migrations(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rows of migrations with vhost-vdpa."""
-    sizes = vdpa_lab.SIZES[:1] if args.quick else vdpa_lab.SIZES
-    return [] if args.no_vdpa else list(vdpa_lab.measure(args.runs, sizes, args.mode))
+    """Rows of vhost-vdpa in the lab."""
+    cases = vdpa_lab.QUICK if args.quick else tuple(vdpa_lab.CASES)
+    runs = min(args.runs, vdpa_lab.RUNS)
+    return [] if args.no_vdpa else list(vdpa_lab.measure(runs, cases, args.mode))
 
 
 def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:

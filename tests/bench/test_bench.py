@@ -83,11 +83,31 @@ class Harness(unittest.TestCase):
         def found(ours: float, stock: float) -> dict[str, Any]:
             return {"ours": {"median": ours, "runs": [ours] * 3},
                     "stock": {"median": stock, "runs": [stock] * 2}}
-        rows = list(bench.vdpa_lab.rows({"held_ms": found(10, 40), "downtime_ms": found(3, 2)}, 256))
-        self.assertEqual([(row["name"], row["ratio"], row["n"]) for row in rows],
-                         [("vdpa_switch_ms_256", 0.25, 2), ("vdpa_downtime_ms_256", 1.5, 2)])
+        rows = list(bench.vdpa_lab.rows({"pps": found(10, 40), "main_us": found(3, 2)},
+                                        "vdpa-rate/shadow"))
+        self.assertEqual([(row["name"], row["ratio"], row["n"], row["better"]) for row in rows],
+                         [("vdpa_shadow_pps", 0.25, 2, "higher"),
+                          ("vdpa_shadow_main_us", 1.5, 2, "lower")])
         with self.assertRaises(bench.vdpa_lab.LabError):
-            list(bench.vdpa_lab.rows({"held_ms": found(1, 0), "downtime_ms": found(1, 1)}, 256))
+            list(bench.vdpa_lab.rows({"pps": found(1, 0)}, "vdpa-rate/passthrough"))
+
+    def test_vdpa_growth(self) -> None:
+        """What a large guest costs more than a small one, if both were measured."""
+        figures = {256: (2.0, 10.0), 4096: (3.0, 90.0)}
+        made = [bench.vdpa_lab.row(f"vdpa_switch_ms_{size}", "ms", "lower", *pair, 3)
+                for size, pair in figures.items()]
+        rows = list(bench.vdpa_lab.growth(made))
+        self.assertEqual([(row["name"], row["ours"], row["stock"]) for row in rows],
+                         [("vdpa_switch_growth", 1.5, 9.0)])
+        self.assertEqual(list(bench.vdpa_lab.growth(made[:1])), [])
+
+    def test_vdpa_cases(self) -> None:
+        """Each case is one that the lab has, and no two rows have one name."""
+        names = [figure.row + suffix for suffix, figures in bench.vdpa_lab.CASES.values()
+                 for figure in figures]
+        self.assertEqual(len(names), len(set(names)))
+        there = {case.name for case in bench.scenario.load_all()}
+        self.assertLessEqual(set(bench.vdpa_lab.CASES), there)
 
     def test_failed_vdpa(self) -> None:
         """Nor is one whose vDPA core could not be measured."""

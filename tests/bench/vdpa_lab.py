@@ -1,54 +1,162 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""vhost-vdpa's switch and downtime, ours and stock by turns in one L1.
+"""vhost-vdpa in the lab, ours and stock by turns in one L1.
+
+    tests/bench/vdpa_lab.py [--runs N] [--mode MODE] [--output FILE] [CASE...]
 
 Theory of operation
 -------------------
-The lab's scenario vdpa-speed runs once for each size of guest; its medians become rows:
+Scenarios of the lab run once each; their medians become rows.  CASE is one of CASES, by default
+all; as a program it prints rows and writes them to build/bench/vdpa-lab.json.
 
-    vdpa_switch_ms_SIZE     longest time without a frame while a migration was held up, which has
-                            the switch from passthrough to shadow rings in it
-    vdpa_downtime_ms_SIZE   query-migrate's
+    vdpa-speed/SIZE, guests of SIZE MiB
+        vdpa_switch_ms_SIZE             data queues stand still as they are switched to shadow rings
+        vdpa_switch_silent_ms_SIZE      the same, until the first frame
+        vdpa_switch_back_ms_SIZE        they are switched back after a cancelled migration
+        vdpa_switch_gap_ms_SIZE         longest time without a frame, as the guest sees it
+        vdpa_switch_mapped_mib_SIZE     mapped anew in both switches
+        vdpa_downtime_ms_SIZE           from the source's last data queue to the destination's
+        vdpa_reported_downtime_ms_SIZE  query-migrate's
+        vdpa_switch_growth, vdpa_downtime_growth
+                                        the largest SIZE's, as a multiple of the smallest's
+    vdpa-rate/shadow, vdpa-rate/passthrough
+        vdpa_shadow_pps, vdpa_passthrough_pps
+                                        frames a second
+        vdpa_shadow_main_us             CPU time of QEMU's main thread a frame
 
-SIZE is the guest's memory in MiB.
+What is measured how, and what is not in it: the scenarios' heads.
 
-Limits: the emulated machine's own hiccups are in a gap, too; compare within one row only.
+Limits: instructions of an emulated machine, not time; compare within one row only.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from qlab import host, scenario
+TOP = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(TOP / "tests/lab")]
 
-NAMES = {"vdpa_switch_ms": "held_ms", "vdpa_downtime_ms": "downtime_ms"}
-SIZES = (256, 1024)
+from qlab import host, scenario  # noqa: E402
 
 
 class LabError(Exception):
     """The scenario did not pass; the text says why."""
 
 
-def rows(figures: Mapping[str, Any], size: int) -> Iterator[dict[str, Any]]:
-    """The rows of one run of the scenario."""
-    for name, what in NAMES.items():
-        ours, stock = (figures[what][subject]["median"] for subject in ("ours", "stock"))
+@dataclass(frozen=True)
+class Figure:
+    """One of a scenario's figures and the row that is made of it."""
+
+    name: str
+    row: str
+    unit: str
+    better: str = "lower"
+
+
+SPEED = (Figure("switch_ms", "vdpa_switch_ms", "ms"),
+         Figure("silent_ms", "vdpa_switch_silent_ms", "ms"),
+         Figure("back_ms", "vdpa_switch_back_ms", "ms"),
+         Figure("gap_ms", "vdpa_switch_gap_ms", "ms"),
+         Figure("mapped_mib", "vdpa_switch_mapped_mib", "MiB"),
+         Figure("downtime_ms", "vdpa_downtime_ms", "ms"),
+         Figure("reported_ms", "vdpa_reported_downtime_ms", "ms"))
+SHADOW = (Figure("pps", "vdpa_shadow_pps", "frames/s", "higher"),
+          Figure("main_us", "vdpa_shadow_main_us", "us"))
+PASSTHROUGH = (Figure("pps", "vdpa_passthrough_pps", "frames/s", "higher"),)
+#: A case of a scenario, what its rows' names end with, and its figures.
+CASES = {"vdpa-speed/256": ("_256", SPEED), "vdpa-speed/1024": ("_1024", SPEED),
+         "vdpa-speed/4096": ("_4096", SPEED), "vdpa-rate/shadow": ("", SHADOW),
+         "vdpa-rate/passthrough": ("", PASSTHROUGH)}
+#: Enough of each subject: the lab counts instructions here.
+RUNS = 3
+#: Those that show that the harness works.
+QUICK = ("vdpa-speed/256", "vdpa-rate/shadow")
+#: Rows of the smallest and the largest guest, whose quotient says how much memory matters.
+GROWTH = {"vdpa_switch_growth": ("vdpa_switch_ms_256", "vdpa_switch_ms_4096"),
+          "vdpa_downtime_growth": ("vdpa_downtime_ms_256", "vdpa_downtime_ms_4096")}
+
+
+def row(name: str, unit: str, better: str, ours: float, stock: float, n: int) -> dict[str, Any]:
+    """In results.json's form."""
+    return {"name": name, "unit": unit, "ours": ours, "stock": stock,
+            "ratio": round(ours / stock, 4), "n": n, "better": better}
+
+
+def rows(figures: Mapping[str, Any], case: str) -> Iterator[dict[str, Any]]:
+    """The rows of one run of the case."""
+    suffix, wanted = CASES[case]
+    for figure in wanted:
+        found = figures[figure.name]
+        ours, stock = (found[subject]["median"] for subject in ("ours", "stock"))
         if not stock:
-            raise LabError(f"{name}_{size}: stock's is 0, there is no ratio")
-        count = min(len(figures[what][subject]["runs"]) for subject in ("ours", "stock"))
-        yield {"name": f"{name}_{size}", "unit": "ms", "ours": ours, "stock": stock,
-               "ratio": round(ours / stock, 4), "n": count, "better": "lower"}
+            raise LabError(f"{figure.row}{suffix}: stock's is 0, there is no ratio")
+        yield row(figure.row + suffix, figure.unit, figure.better, ours, stock,
+                  min(len(found[subject]["runs"]) for subject in ("ours", "stock")))
 
 
-def measure(runs: int, sizes: tuple[int, ...], mode: str) -> Iterator[dict[str, Any]]:
+def growth(made: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of rows."""
+    by_name = {one["name"]: one for one in made}
+    for name, (small, large) in GROWTH.items():
+        if small in by_name and large in by_name:
+            one, other = by_name[small], by_name[large]
+            yield row(name, "x", "lower", round(other["ours"] / one["ours"], 4),
+                      round(other["stock"] / one["stock"], 4), min(one["n"], other["n"]))
+
+
+def run_case(name: str, runs: int, mode: str) -> Mapping[str, Any]:
+    """The scenario's figures."""
+    stem = name.partition("/")[0]
+    cases = scenario.load_file(scenario.SCENARIO_DIR / f"{stem}.py")
+    case = next(case for case in cases if case.name == name)
+    lab = host.Host(host.parse_args(
+        ["run", name, "--mode", mode, "--param", f"rounds={runs}",
+         "--time-factor", str(max(1.0, runs / 3))]))
+    outcome = host.run_case(lab, case, mode)
+    if outcome.status != "passed":
+        raise LabError(f"{name}: {outcome.status}: {outcome.reason}")
+    return outcome.figures
+
+
+def measure(runs: int, names: tuple[str, ...], mode: str) -> Iterator[dict[str, Any]]:
     """All rows, with RUNS of each subject."""
-    cases = scenario.load_file(scenario.SCENARIO_DIR / "vdpa-speed.py")
-    for size in sizes:
-        case = next(case for case in cases if case.params["memory"] == size)
-        lab = host.Host(host.parse_args(
-            ["run", case.name, "--mode", mode, "--param", f"rounds={runs}",
-             "--time-factor", str(max(1.0, runs / 3))]))
-        outcome = host.run_case(lab, case, mode)
-        if outcome.status != "passed":
-            raise LabError(f"{case.name}: {outcome.status}: {outcome.reason}")
-        yield from rows(outcome.figures, size)
+    made: list[dict[str, Any]] = []
+    for name in names:
+        for one in rows(run_case(name, runs, mode), name):
+            made.append(one)
+            yield one
+    yield from growth(made)
+
+
+def main() -> int:
+    """Entry."""
+    parser = argparse.ArgumentParser(prog="vdpa_lab.py", description="vhost-vdpa in the lab.")
+    parser.add_argument("--runs", type=int, default=RUNS, metavar="N",
+                        help="runs of each subject")
+    parser.add_argument("--mode", default="tdp")
+    parser.add_argument("--output", type=Path, default=TOP / "build/bench/vdpa-lab.json")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
+    args = parser.parse_args()
+    made = []
+    try:
+        for one in measure(args.runs, tuple(args.cases) or tuple(CASES), args.mode):
+            made.append(one)
+            print("{name:36} ours {ours:10.4g} stock {stock:10.4g} {unit}  ours/stock {ratio}"
+                  .format(**one), flush=True)
+    except LabError as error:
+        print(f"vdpa_lab.py: {error}", file=sys.stderr)
+        return 1
+    finally:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
