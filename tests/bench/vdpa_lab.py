@@ -11,7 +11,6 @@ all; as a program it prints rows and writes them to build/bench/vdpa-lab.json.
 
     vdpa-speed/SIZE, guests of SIZE MiB
         vdpa_switch_ms_SIZE             data queues stand still as they are switched to shadow rings
-        vdpa_switch_silent_ms_SIZE      the same, until the first frame
         vdpa_switch_back_ms_SIZE        they are switched back after a cancelled migration
         vdpa_switch_gap_ms_SIZE         longest time without a frame, as the guest sees it
         vdpa_switch_mapped_mib_SIZE     mapped anew in both switches
@@ -60,7 +59,6 @@ class Figure:
 
 
 SPEED = (Figure("switch_ms", "vdpa_switch_ms", "ms"),
-         Figure("silent_ms", "vdpa_switch_silent_ms", "ms"),
          Figure("back_ms", "vdpa_switch_back_ms", "ms"),
          Figure("gap_ms", "vdpa_switch_gap_ms", "ms"),
          Figure("mapped_mib", "vdpa_switch_mapped_mib", "MiB"),

@@ -132,6 +132,7 @@ def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number:
            suspends: bool) -> None:
     """Begin a migration, cancel it, and look at the device."""
     other = l2.start(lab, spec.incoming())
+    before = device_info(guest)
     migration.begin(lab, guest, other, "unix", bandwidth=4 << 20)
     time.sleep(0.5)
     during = device_info(guest)
@@ -140,6 +141,9 @@ def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number:
     other.kill()
     lab.check(during["mode"] == "shadow", f"while migrating: {during}")
     in_passthrough(lab, guest, net, f"cancel {number}", suspends)
+    after = device_info(guest)
+    lab.check(not suspends or after["own-maps"] == before["own-maps"],
+              f"cancel {number}: rings were mapped in a switch: {before}, {after}")
 
 
 def kill(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: int,

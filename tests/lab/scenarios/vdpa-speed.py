@@ -8,7 +8,8 @@ migrates for good.  The next run is the other subject's; each round begins with 
 The device itself measures (vdpameter.py), so it is the same instrument for both:
 
     switch_ms    the data queues stood still when the migration began
-    silent_ms    the same, until the first frame afterwards
+    silent_ms    the same, until the first frame afterwards: after a short standstill, whenever the
+                 next one is due
     back_ms      they stood still when it was cancelled
     downtime_ms  from the end of the source's data queues to the begin of the destination's
     map_calls, mapped_mib, unmapped_mib, resets
