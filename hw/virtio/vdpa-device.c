@@ -117,11 +117,28 @@ static int enable(VdpaQueue *q, bool on, Error **errp)
     return set_number(q, VDPA_SET_QUEUE_ENABLE, on, errp);
 }
 
+/* The kernel's word for a queue that is larger than the device allows: EINVAL. */
+static int set_size(VdpaQueue *q, unsigned num, Error **errp)
+{
+    VdpaFd *fd = &q->device->fd;
+    uint16_t most = 0;
+    int err = vdpa_fd_queue(fd, VDPA_SET_QUEUE_NUM, q->index, num);
+
+    if (err == -EINVAL && !vdpa_fd_command(fd, VDPA_GET_QUEUE_MAX, &most) &&
+        most < num) {
+        error_setg(errp, "queue %u has %u entries, the device allows %u; "
+                   "-device ...,rx_queue_size=,tx_queue_size=", q->index, num,
+                   most);
+        return err;
+    }
+    return tell(q, VDPA_SET_QUEUE_NUM, err, errp);
+}
+
 /* The size of a queue stays what it is as long as the device is not reset. */
 static int program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
                    Error **errp)
 {
-    int err = sized ? 0 : set_number(q, VDPA_SET_QUEUE_NUM, s->num, errp);
+    int err = sized ? 0 : set_size(q, s->num, errp);
 
     err = err ?: set_number(q, VDPA_SET_QUEUE_BASE, s->base, errp);
     err = err ?: set_addresses(q, s, errp);

@@ -55,6 +55,8 @@ static const Known known[VDPA_COMMAND__MAX] = {
         VHOST_BACKEND_F_IOTLB_ASID, "ask for a queue's group" },
     [VDPA_SET_GROUP_ASID] = { VHOST_VDPA_SET_GROUP_ASID,
         VHOST_BACKEND_F_IOTLB_ASID, "give a group its address space" },
+    [VDPA_GET_QUEUE_MAX] = { VHOST_VDPA_GET_VRING_NUM, NONE,
+        "ask how large queues may be" },
     [VDPA_SET_QUEUE_NUM] = { VHOST_SET_VRING_NUM, NONE,
         "set a queue's size" },
     [VDPA_SET_QUEUE_ADDR] = { VHOST_SET_VRING_ADDR, NONE,

@@ -138,6 +138,10 @@ class Devices:
         """Frames that the devices had no receive buffer for, as far as they tell."""
         return 0
 
+    def account(self) -> str:
+        """What the devices have to say, for the log of a failure."""
+        return ""
+
     def verify(self) -> None:
         """Fail if a device has complained about its driver."""
 
@@ -152,6 +156,14 @@ class Simulators(Devices):
     def make(self, name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
         """By netlink."""
         return simulate(name, mac, pairs, plain, mtu)
+
+    def account(self) -> str:
+        """Each queue's statistics: drops are frames without a receive buffer."""
+        queues = [(device.name, str(index)) for device in self.devices
+                  for index in range(2 * device.pairs)]
+        return "".join(subprocess.run(["vdpa", "dev", "vstats", "show", name, "qidx", index],
+                                      text=True, capture_output=True, check=False).stdout
+                       for name, index in queues)
 
 
 def words(device: Device, svq: bool = False, **props: str) -> tuple[str, ...]:
@@ -215,14 +227,17 @@ class Net:
         """Counters so far."""
         return {key: int(value) for key, value in self.ask("stat").items()}
 
-    def settle(self, timeout: float = 3.0) -> dict[str, int]:
-        """Counters, once nothing is missing or nothing comes any more."""
-        deadline = time.monotonic() + timeout
-        while True:
-            found = self.stat()
-            if not found["lost"] or time.monotonic() > deadline:
-                return found
+    def settle(self, quiet: float = 8.0) -> dict[str, int]:
+        """Counters, once nothing is missing or nothing has come for QUIET seconds."""
+        found = self.stat()
+        deadline = time.monotonic() + quiet
+        while found["lost"] and time.monotonic() < deadline:
             time.sleep(0.1)
+            now = self.stat()
+            if now["received"] != found["received"]:
+                deadline = time.monotonic() + quiet
+            found = now
+        return found
 
     def flows(self, lab: Lab, what: str, frames: int = 20, timeout: float = 30.0) -> None:
         """Fail unless frames come back now."""

@@ -44,7 +44,7 @@ FRAMES = 40  # seen while a migration is held up
 DOWNTIME_MS = 3000  # more, and all of RAM would be sent while the guest stands still
 
 
-def traffic(lab: Lab, net: vdpa.Net, what: str, rate: int = 0) -> None:
+def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int = 0) -> None:
     """Some frames; none may be missing."""
     before = net.stat()
     net.start(rate=rate)
@@ -54,6 +54,8 @@ def traffic(lab: Lab, net: vdpa.Net, what: str, rate: int = 0) -> None:
     new = {key: found[key] - before[key] for key in ("sent", "received", "duplicate",
                                                        "corrupt", "lost", "tx", "rx")}
     lab.figures[what] = new
+    if new["lost"]:
+        lab.log(devices.account())
     lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"],
               f"{what}: {new}")
 
@@ -73,20 +75,20 @@ def boot(lab: Lab, kind: str = "simulator", svq: bool = False, pairs: int = 1, c
         got = net.ask("queues 0")
         lab.check(got["max"] == str(pairs), f"queue pairs: {got}")
         net.ask(f"queues {pairs}")
-    traffic(lab, net, "boot")
+    traffic(lab, devices, net, "boot")
     for name in ("nic", "n0"):      # of the -device, and of the -netdev
         for state in ("down", "up"):
             guest.qmp.cmd("set_link", {"name": name, "up": state == "up"})
             net.link(state)
-        traffic(lab, net, f"link of {name}")
+        traffic(lab, devices, net, f"link of {name}")
     guest.qmp.cmd("stop")
     guest.qmp.cmd("cont")
-    traffic(lab, net, "stop and cont")
+    traffic(lab, devices, net, "stop and cont")
     for number in range(reloads):
         net.ask("unload")
         net.ask("load")
         net.ask("rebind")
-        traffic(lab, net, f"driver reload {number}")
+        traffic(lab, devices, net, f"driver reload {number}")
     lab.log(guest.qmp.hmp("info network"))
     guest.quit()
     devices.verify()

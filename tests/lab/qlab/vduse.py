@@ -41,8 +41,9 @@ class Processes(vdpa.Devices):
 
     suspends = False
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, queue_size: int = 1024) -> None:
         super().__init__(lab)
+        self.queue_size = queue_size
         lab.load("vhost_vdpa", "vduse")
         self.process: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -66,7 +67,8 @@ class Processes(vdpa.Devices):
         """Start a process and wait until it has made its device; what went wrong."""
         with (self.lab.out / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [str(self.lab.guest_dir / "vduse-net"), name, mac, str(mtu), hex(bits)],
+                [str(self.lab.guest_dir / "vduse-net"), name, mac, str(mtu), hex(bits),
+                 str(self.queue_size)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 10
         while "ready" not in self.log(name):
@@ -103,6 +105,10 @@ class Processes(vdpa.Devices):
             last = [line for line in words if line[:1] == ["looped"]][-1:]
             total += int(last[0][3]) if last else 0
         return total
+
+    def account(self) -> str:
+        """What they have printed."""
+        return "".join(self.log(device.name) for device in self.devices)
 
     def verify(self) -> None:
         """No ring had a fault."""

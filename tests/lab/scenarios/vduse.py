@@ -8,6 +8,7 @@ counts as dropped; its ring code also says when it is put back to a place where 
 `busy` cancels with as many frames under way as the guest can have.  `boot-stock` and `stock` have
 the base's own QEMU on the device: what fails there, too, is no fault of the backend.
 
+`narrow`: a device that has no room for the guest's queues must be refused with words.
 `private`: guest memory that is not shared does not exist for a process, and the kernel says nothing;
 the device must be refused with words that say what to do, and the guest run on with its link down.
 `dies`: the process is killed; QEMU has to answer again once the kernel has given the device up, say
@@ -45,6 +46,7 @@ SCENARIO = Scenario(
         "from-stock": {"hops": 1, "source": "stock"},
         "stock": {"hops": 1, "source": "stock", "peer": "stock"},
         "private": {"flow": "private"},
+        "narrow": {"flow": "narrow"},
         "dies": {"flow": "dies"},
         "limits": {"flow": "limits"},
     },
@@ -77,6 +79,16 @@ def private(lab: Lab) -> None:
     guest = l2.start(lab, vdpa.spec(lab, device, ram="anon"))
     guest.wait_ready()
     trouble(lab, guest, "memory-backend-memfd,share=on")
+    guest.payload.ping()
+    guest.quit()
+
+
+def narrow(lab: Lab) -> None:
+    """A device whose queues are smaller than those that the guest has made."""
+    device = vduse.Processes(lab, queue_size=128).add()
+    guest = l2.start(lab, vdpa.spec(lab, device))
+    guest.wait_ready()
+    trouble(lab, guest, "the device allows 128")
     guest.payload.ping()
     guest.quit()
 
@@ -116,7 +128,7 @@ def limits(lab: Lab) -> None:
 
 
 FLOWS = {"boot": vdpaflow.boot, "migrate": vdpaflow.migrate}
-FAULTS = {"private": private, "dies": dies, "limits": limits}
+FAULTS = {"private": private, "narrow": narrow, "dies": dies, "limits": limits}
 
 
 def run(lab: Lab, flow: str = "migrate", **how: object) -> None:

@@ -3,7 +3,7 @@
  *
  * vduse-net: a vDPA network device in user space.
  *
- *   vduse-net NAME MAC MTU FEATURES
+ *   vduse-net NAME MAC MTU FEATURES [QUEUE-SIZE]
  *
  * Theory of operation
  * -------------------
@@ -47,7 +47,7 @@
 #include "net.h"
 
 #define CONTROL     "/dev/vduse/control"
-#define QUEUE_SIZE  256
+#define QUEUE_SIZE  1024
 #define BUDGET      64
 #define RETRY_MS    1
 
@@ -284,7 +284,7 @@ static void create(const char *name, unsigned mtu, uint64_t features)
     }
 }
 
-static void open_device(const char *name)
+static void open_device(const char *name, unsigned size)
 {
     char path[300];
 
@@ -294,7 +294,7 @@ static void open_device(const char *name)
         die("%s", path);
     }
     for (uint32_t i = 0; i < NET_QUEUES; i++) {
-        struct vduse_vq_config queue = { .index = i, .max_size = QUEUE_SIZE };
+        struct vduse_vq_config queue = { .index = i, .max_size = size };
 
         if (ioctl(device, VDUSE_VQ_SETUP, &queue)) {
             die("%s: queue %u", path, i);
@@ -362,13 +362,13 @@ int main(int argc, char **argv)
     int signals = ending();
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc != 5 || parse_mac(argv[2])) {
-        fprintf(stderr, "usage: vduse-net NAME MAC MTU FEATURES\n");
+    if (argc < 5 || argc > 6 || parse_mac(argv[2])) {
+        fprintf(stderr, "usage: vduse-net NAME MAC MTU FEATURES [QUEUE-SIZE]\n");
         return 2;
     }
     snprintf(name, sizeof(name), "%s", argv[1]);
     create(name, strtoul(argv[3], NULL, 0), strtoull(argv[4], NULL, 0));
-    open_device(name);
+    open_device(name, argc > 5 ? strtoul(argv[5], NULL, 0) : QUEUE_SIZE);
     printf("ready\n");
     loop(signals);
     stop();
