@@ -2,11 +2,15 @@
 //
 // calc-dirty-rate in ring mode, and dirty-limit: a vCPU that is plugged in or out while they measure.
 //
-// The measurement begins again when the list of vCPUs has changed meanwhile.  Two things go wrong:
+// The measurement begins again when the list of vCPUs has changed meanwhile.  Two things go wrong
+// there, and one wherever vCPUs are plugged:
 //
 // sync, stop: a single measurement stops dirty logging in its last sync, which comes before the list is
 //   looked at.  The second round then stops what is not running, and QEMU dies of an assertion
 //   (memory_global_dirty_log_do_stop).  Logging is now stopped once, when a round was good.
+//
+// gap: records are counted by vCPUs and indexed by their numbers.  These have gaps when vCPUs are plugged
+//   in or out in any order, and then QEMU writes behind the records.
 //
 // unlock: the list's lock is released by hand inside a guard that releases it too.
 //
@@ -23,6 +27,16 @@ position p;
 @@
 - global_dirty_log_sync@p(flag, one_shot);
 + global_dirty_log_sync(flag, false);
+
+@gap@
+iterator name CPU_FOREACH;
+identifier cpu, nvcpu;
+position p;
+@@
+  CPU_FOREACH(cpu) {
+-     nvcpu@p++;
++     nvcpu = MAX(nvcpu, cpu->cpu_index + 1);
+  }
 
 @unlock@
 position p;

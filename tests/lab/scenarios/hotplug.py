@@ -7,6 +7,9 @@ again; then it migrates.  KVM never forgets a vCPU: QEMU parks what is unplugged
 and takes it up again for the next of that number, ring and all, so a ring that
 was not emptied, or whose place in it was forgotten, shows in the oracles.
 
+`gap` plugs in the last vCPU that there could be, and no other: the measurement must know it by its
+number, which is larger than the number of vCPUs.
+
 *Limits*: the guest's kernel ejects the vCPU by ACPI and leaves it offline
 before, so its ring holds the pages of its birth and little more.
 """
@@ -26,16 +29,17 @@ SCENARIO = Scenario(
     needs=("kvm", "guest-linux"),
     suites=("full",),
     modes=("tdp", "shadow"),
-    variants={"ring": {"ring": 1024}, "bitmap": {"ring": 0}},
+    variants={"ring": {"ring": 1024}, "bitmap": {"ring": 0},
+              "gap": {"ring": 1024, "gap": True}},
 )
 
 
-def spare(guest: l2.Guest) -> dict[str, object]:
-    """The first vCPU that could be plugged in, as device_add wants it."""
-    for cpu in reversed(guest.qmp.cmd("query-hotpluggable-cpus")):
-        if "qom-path" not in cpu:
-            return {"driver": cpu["type"], **cpu["props"]}
-    raise LookupError("no vCPU can be plugged in")
+def spare(guest: l2.Guest, last: bool = False) -> dict[str, object]:
+    """The first vCPU that could be plugged in, or the last; as device_add wants it."""
+    free = [cpu for cpu in reversed(guest.qmp.cmd("query-hotpluggable-cpus"))
+            if "qom-path" not in cpu]
+    cpu = free[-1 if last else 0]
+    return {"driver": cpu["type"], **cpu["props"]}
 
 
 def present(guest: l2.Guest) -> int:
@@ -68,13 +72,34 @@ def settled_rate(guest: l2.Guest, timeout: float = 30.0) -> int:
     return int(answer["dirty-rate"])
 
 
-def run(lab: Lab, ring: int) -> None:
+def numbers(guest: l2.Guest) -> set[int]:
+    """The vCPUs that the last measurement knows."""
+    return {row["id"] for row in guest.qmp.cmd("query-dirty-rate")["vcpu-dirty-rate"]}
+
+
+def beyond_a_gap(lab: Lab, guest: l2.Guest) -> None:
+    """Measure with a vCPU whose number is larger than their number."""
+    guest.qmp.cmd("device_add", {**spare(guest, True), "id": "last"})
+    index = max(cpu["cpu-index"] for cpu in guest.qmp.cmd("query-cpus-fast"))
+    lab.check(index >= present(guest), f"no gap: vCPU {index} of {present(guest)}")
+    measure(guest, 1)
+    lab.figures["rate_mbs"] = settled_rate(guest)
+    lab.check(index in numbers(guest), f"vCPU {index} is not among {numbers(guest)}")
+    guest.qmp.cmd("device_del", {"id": "last"})
+    wait_present(guest, guest.spec.cpus)
+
+
+def run(lab: Lab, ring: int, gap: bool = False) -> None:
     """Plug and unplug `count` times, migrate, verify."""
     count = lab.count or 8
-    spec = l2.GuestSpec(lab.qemu, mem=160, cpus=2, ring=ring, extra=("-smp", "maxcpus=3"))
+    spec = l2.GuestSpec(lab.qemu, mem=160, cpus=2, ring=ring,
+                        extra=("-smp", f"maxcpus={4 if gap else 3}"))
     guest = l2.start(lab, spec)
     guest.wait_ready()
     guest.payload.start()
+    if gap:
+        beyond_a_gap(lab, guest)
+        count = 1
     for number in range(count):
         measure(guest, 2)
         guest.qmp.cmd("device_add", {**spare(guest), "id": f"vcpu{number}"})
