@@ -5,7 +5,8 @@ Theory of operation
 ===================
 
 The machine is qlab/vf.py's.  Traffic is made by the VFs themselves: what one sends the other
-receives, each under virtio_vdpa, as an interface in a network namespace of its own.
+receives, each under virtio_vdpa, as an interface in a network namespace of its own, behind an IOMMU
+that translates.
 
     net       netlink, probe, interrupts; ping, UDP and TCP with checked contents
     blk       contents through virtio-blk
@@ -14,9 +15,7 @@ receives, each under virtio_vdpa, as an interface in a network namespace of its 
     faults    a VF for each lie that a device can tell (hw/virtio/ifcvf-test-faults.c)
 
 *Limits*: what makes virtio-pci wait for ever is not plugged, because the kernel offers a new function
-to that first: a capability list that is a loop, a status that never clears.  L1's IOMMU is off; ifcvf-vhost has it on.  With it on, virtio-net under any driver, the
-kernel's own virtio-pci included, loses its rings now and then once TCP is fast ("Guest moved used
-index"): the emulated IOMMU finds no mapping where the kernel has made one.
+to that first: a capability list that is a loop, a status that never clears.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ SCENARIO = Scenario(
     needs=("kernel-modules", "ifcvf-device"),
     suites=("full", "kernel"),
     own_binaries=True,
-    append=f"intel_iommu=off {DEBUG} iomem=relaxed",
+    append=f"intel_iommu=on iommu=nopt {DEBUG} iomem=relaxed",
     l1_mem=2048,
     l1_monitor=True,
     l1_devices=DEVICES,
