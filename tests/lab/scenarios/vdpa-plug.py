@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a vDPA network device has to survive while the guest runs, besides a migration.
+
+`nic`      the device is unplugged and plugged again, the -netdev before the -device and after it; the
+           file is free each time in between, and QEMU has no more descriptors open at the end than
+           after the first time.
+`memory`   memory is plugged in: once as usual; once more than may be pinned, which is said and
+           harms nothing else; then again with the limit raised, which must be mapped.
+`reset`    the guest is reset, then reset again while a migration is under way, with the rings
+           shadowed; then that migration completes.
+
+*Limits*: memory is plugged into a guest in passthrough (while it migrates QEMU refuses that, with
+x-svq=on it has not been tried). The guest does not put it to use, so that it is mapped is known
+from the kernel's account of pinned pages only.
+"""
+
+import os
+import resource
+import time
+from pathlib import Path
+
+from qlab import l2, migrate, oracle, vdpa, vdpaflow
+from qlab.context import Lab
+from qlab.payload import PayloadError
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="vhost-vdpa: unplugging, memory hotplug, guest reset",
+    time_limit=400,
+    needs=("kvm", "guest-linux", "kernel-modules", "ours"),
+    suites=("full",),
+    own_binaries=True,
+    variants={
+        "nic": {"what": "nic"},
+        "memory": {"what": "memory"},
+        "reset": {"what": "reset"},
+    },
+)
+
+DIMM = 64 << 20
+
+
+def devices(guest: l2.Guest) -> list[dict[str, object]]:
+    """query-vhost-vdpa."""
+    answer: list[dict[str, object]] = guest.qmp.cmd("query-vhost-vdpa")
+    return answer
+
+
+def descriptors(guest: l2.Guest) -> int:
+    """How many files QEMU has open."""
+    return len(os.listdir(f"/proc/{guest.process.pid}/fd"))
+
+
+def rebind(lab: Lab, net: vdpa.Net, timeout: float = 20.0) -> None:
+    """Wait until the guest has found its interface."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            net.ask("rebind")
+            return
+        except PayloadError as error:
+            lab.check(time.monotonic() < deadline, f"no interface: {error}")
+            time.sleep(0.2)
+
+
+def unplug(lab: Lab, guest: l2.Guest, device: vdpa.Device, netdev_first: bool) -> None:
+    """Both halves go; then anybody may have the file."""
+    if netdev_first:
+        guest.qmp.cmd("netdev_del", {"id": "n0"})
+    guest.qmp.cmd("device_del", {"id": "nic"})
+    while guest.qmp.wait_event("DEVICE_DELETED", 30)["data"].get("device") != "nic":
+        pass
+    if not netdev_first:
+        guest.qmp.cmd("netdev_del", {"id": "n0"})
+    lab.check(not devices(guest), f"it is still there: {devices(guest)}")
+    os.close(os.open(device.node, os.O_RDWR))
+
+
+def plug(guest: l2.Guest, device: vdpa.Device) -> None:
+    """As vdpa.words() does on the command line."""
+    guest.qmp.cmd("netdev_add", {"type": "vhost-vdpa", "id": "n0", "vhostdev": str(device.node)})
+    guest.qmp.cmd("device_add", {"driver": "virtio-net-pci", "netdev": "n0", "id": "nic",
+                                 "mac": device.mac, "romfile": "", "disable-legacy": "on"})
+
+
+def do_nic(lab: Lab, guest: l2.Guest, net: vdpa.Net,
+           simulators: vdpa.Simulators) -> None:
+    """Unplug and plug."""
+    device = simulators.devices[0]
+    open_files = []
+    for count in range(4):
+        unplug(lab, guest, device, bool(count % 2))
+        plug(guest, device)
+        rebind(lab, net)
+        vdpaflow.traffic(lab, net, f"plugged again, {count}")
+        open_files.append(descriptors(guest))
+    lab.figures["descriptors"] = open_files
+    lab.check(open_files[-1] <= open_files[0], f"descriptors: {open_files}")
+
+
+def add_memory(guest: l2.Guest, index: int) -> None:
+    """One DIMM more."""
+    guest.qmp.cmd("object-add", {"qom-type": "memory-backend-ram", "id": f"m{index}",
+                                 "size": DIMM})
+    guest.qmp.cmd("device_add", {"driver": "pc-dimm", "id": f"dimm{index}",
+                                 "memdev": f"m{index}"})
+
+
+def pinned(guest: l2.Guest) -> int:
+    """Bytes, by the kernel's account."""
+    for line in Path(f"/proc/{guest.process.pid}/status").read_text("ascii").splitlines():
+        if line.startswith("VmPin:"):
+            return int(line.split()[1]) << 10
+    raise LookupError("VmPin")
+
+
+def said(lab: Lab, guest: l2.Guest) -> str:
+    """What QEMU wrote on stderr."""
+    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
+
+
+def allow_pinning(guest: l2.Guest, limit: int) -> None:
+    """Set the process's limit on locked memory."""
+    resource.prlimit(guest.process.pid, resource.RLIMIT_MEMLOCK, (limit, resource.RLIM_INFINITY))
+
+
+def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
+              simulators: vdpa.Simulators) -> None:
+    """Plug memory in, with a limit in the way of some of it."""
+    first = pinned(guest)
+    add_memory(guest, 0)
+    lab.check(pinned(guest) == first + DIMM, f"pinned: {first}, then {pinned(guest)}")
+    vdpaflow.traffic(lab, net, "more memory")
+    before = said(lab, guest)
+    allow_pinning(guest, pinned(guest) + DIMM // 4)
+    add_memory(guest, 1)
+    lab.check("RLIMIT_MEMLOCK" in said(lab, guest)[len(before):], "nothing was said of the limit")
+    vdpaflow.traffic(lab, net, "memory that was not mapped")
+    allow_pinning(guest, resource.RLIM_INFINITY)
+    second = pinned(guest)
+    add_memory(guest, 2)
+    lab.check(pinned(guest) == second + DIMM,
+              f"with the limit raised: pinned {second}, then {pinned(guest)}")
+    vdpaflow.traffic(lab, net, "memory after that")
+    net.ask("unload")
+    net.ask("load")
+    rebind(lab, net)
+    vdpaflow.traffic(lab, net, "all of it")
+    lab.figures["pinned"] = [first, second, pinned(guest)]
+    lab.check(pinned(guest) == first + 3 * DIMM,
+              f"after a reset of the device: pinned {pinned(guest)}, at first {first}")
+
+
+def reboot(guest: l2.Guest) -> vdpa.Net:
+    """Reset the guest and wait for it."""
+    guest.qmp.cmd("system_reset")
+    guest.payload.wait_ready(240)
+    net = vdpa.Net(guest.payload)
+    net.up()
+    return net
+
+
+def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
+             simulators: vdpa.Simulators) -> None:
+    """Reset it, and once more in the middle of a migration."""
+    device = simulators.devices[0]
+    guest.qmp.cmd("set-action", {"reboot": "reset"})
+    net = reboot(guest)
+    vdpaflow.traffic(lab, net, "after a reset")
+    second = simulators.add()
+    spec = vdpaflow.destination(lab, second, device.mac, lab.qemu, load_mb=32)
+    other = l2.start(lab, spec.incoming())
+    guest.payload.start(rate=2000)
+    migrate.begin(lab, guest, other, "unix")
+    migrate.wait_syncs(guest, 2, 60)
+    migrate.limits(guest, 1 << 20, 1)
+    lab.check(devices(guest)[0]["mode"] == "shadow", f"migrating: {devices(guest)[0]}")
+    net = reboot(guest)
+    lab.check(devices(guest)[0]["mode"] == "shadow", f"after a reset: {devices(guest)[0]}")
+    vdpaflow.traffic(lab, net, "after a reset while migrating")
+    guest.payload.start(rate=2000)
+    info = migrate.finish(guest)
+    lab.check(info.get("status") == "completed", f"migration: {info}")
+    migrate.settled(other)
+    compared = oracle.compare(guest, other)
+    lab.check(compared.same, f"RAM: {compared}")
+    other.qmp.cmd("cont")
+    other.payload.catch_up()
+    guest.kill()
+    other.payload.stop()
+    vdpaflow.traffic(lab, vdpa.Net(other.payload), "at the destination")
+    verified = other.payload.verify()
+    lab.check(verified.clean, f"memory: {verified}")
+    other.quit()
+
+
+WHAT = {"nic": do_nic, "memory": do_memory, "reset": do_reset}
+
+
+def run(lab: Lab, what: str) -> None:
+    """Boot, and then what the variant says."""
+    simulators = vdpa.Simulators(lab)
+    device = simulators.add()
+    more = ("-m", "192M,slots=3,maxmem=1G") if what == "memory" else ()
+    guest = l2.start(lab, vdpa.spec(lab, device, load_mb=32,
+                                    extra=vdpa.words(device) + more))
+    guest.wait_ready(120)
+    net = vdpa.Net(guest.payload)
+    net.up()
+    vdpaflow.traffic(lab, net, "at first")
+    WHAT[what](lab, guest, net, simulators)
+    if guest.alive():
+        guest.quit()
