@@ -15,9 +15,7 @@ only the IOMMU knows.
     guest     a nested machine boots with the VF; numbered frames go round by way of the other one;
               stopped and continued, its driver reloaded
 
-*Limits*: what the IOMMU costs is not measured, as it is emulated.  It translates for vhost-vdpa only
-(iommu=pt): devices of the host that it translates for lose their rings now and then when traffic is
-fast, stock drivers' too ("Guest moved used index": it finds no mapping where the kernel made one).
+*Limits*: what the IOMMU costs is not measured, as it is emulated.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ SCENARIO = Scenario(
     needs=("kvm", "guest-linux", "kernel-modules", "ifcvf-device"),
     suites=("full", "kernel"),
     own_binaries=True,
-    append=f"intel_iommu=on iommu=pt {DEBUG} iomem=relaxed",
+    append=f"intel_iommu=on iommu=nopt {DEBUG} iomem=relaxed",
     l1_mem=2048,
     l1_monitor=True,
     l1_devices=DEVICES,
