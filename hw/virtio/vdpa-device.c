@@ -9,10 +9,10 @@
 #include "hw/virtio/virtio.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "qemu/timer.h"
 #include "exec/address-spaces.h"
 #include "vdpa-device.h"
 #include "vdpa-rings.h"
+#include "vdpa-switch.h"
 #include "trace.h"
 
 #define WANTED_FEATURES                                     \
@@ -319,43 +319,6 @@ static int set_config_call(VdpaDevice *d, Error **errp)
     return 0;
 }
 
-/* --- what switches cost ------------------------------------------------- */
-
-static uint64_t messages(const VdpaDevice *d)
-{
-    VdpaMapStats now = vdpa_map_stats(d->map);
-
-    return now.maps + now.unmaps;
-}
-
-static void switch_begin(VdpaDevice *d)
-{
-    d->switching = (VdpaSwitch) {
-        .pending = true,
-        .start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME),
-        .messages = messages(d),
-        .resets = d->life.resets,
-    };
-}
-
-/* The device runs; if a switch is under way, that is its end. */
-static void switch_count(VdpaDevice *d)
-{
-    const VdpaSwitch *s = &d->switching;
-    uint64_t spent = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - s->start;
-
-    if (!s->pending) {
-        return;
-    }
-    d->switching.pending = false;
-    d->stats.switches++;
-    d->stats.switch_ns = spent;
-    d->stats.switch_worst_ns = MAX(d->stats.switch_worst_ns, spent);
-    d->stats.switch_messages += messages(d) - s->messages;
-    d->stats.switch_resets += d->life.resets - s->resets;
-    trace_vdpa_switched(d, d->mode, spent);
-}
-
 /* --- launch ------------------------------------------------------------- */
 
 /* Data queues are enabled only when the control state is there again. */
@@ -422,7 +385,7 @@ static int launch_now(VdpaDevice *d, Error **errp)
     d->stats.launches++;
     vdpa_map_live(d->map, true);
     run_all(d, true);
-    switch_count(d);
+    vdpa_switch_ends(d);
     map_rings_ahead(d);
     return 0;
 }
@@ -577,10 +540,7 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
 {
     VirtIODevice *vdev = d->vdev;
 
-    if (d->switching.pending) {
-        d->switching.pending = false;
-        d->stats.switches_failed++;
-    }
+    vdpa_switch_fails(d);
     vdpa_device_halt(d);
     vdpa_device_reset(d);
     drop_rings(d);
@@ -696,16 +656,15 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     if (!d->launched || d->waiting) {
         return 0;
     }
-    switch_begin(d);
+    vdpa_switch_begins(d);
     err = switch_now(d, errp);
     if (!err) {
         if (!d->waiting) {
-            switch_count(d);
+            vdpa_switch_ends(d);
         }
         return 0;
     }
-    d->switching.pending = false;
-    d->stats.switches_failed++;
+    vdpa_switch_fails(d);
     d->mode = old;
     d->why = old_why;
     if (d->life.state != VDPA_STATE_RUNNING) {
