@@ -519,6 +519,17 @@ static void by_driver(unsigned long long *tx, unsigned long long *rx)
     }
 }
 
+/* The first of @sent frames that has not come back; @sent if all have. */
+static uint64_t first_missing(uint64_t sent)
+{
+    static uint64_t n;              /* it never goes back */
+
+    while (n < sent && n < SEEN && net.seen[n / 8] >> n % 8 & 1) {
+        n++;
+    }
+    return n;
+}
+
 static int do_stat(char *rest, Text *t)
 {
     uint64_t sent = get(&net.sent), received = get(&net.received);
@@ -527,7 +538,7 @@ static int do_stat(char *rest, Text *t)
     (void)rest;
     by_driver(&tx, &rx);
     answer(t, "net sent=%llu received=%llu lost=%llu duplicate=%llu "
-           "corrupt=%llu failed=%llu gap_us=%llu errno=%d tx=%llu rx=%llu",
+           "corrupt=%llu failed=%llu gap_us=%llu errno=%d tx=%llu rx=%llu first=%llu",
            (unsigned long long)sent, (unsigned long long)received,
            (unsigned long long)(sent - received),
            (unsigned long long)get(&net.duplicate),
@@ -535,7 +546,8 @@ static int do_stat(char *rest, Text *t)
            (unsigned long long)get(&net.failed),
            (unsigned long long)__atomic_exchange_n(&net.gap_ns, 0,
                                                    __ATOMIC_RELAXED) / 1000,
-           __atomic_load_n(&net.fault, __ATOMIC_RELAXED), tx, rx);
+           __atomic_load_n(&net.fault, __ATOMIC_RELAXED), tx, rx,
+           (unsigned long long)first_missing(sent));
     return 1;
 }
 

@@ -55,6 +55,7 @@ def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int
                                                        "corrupt", "lost", "tx", "rx")}
     lab.figures[what] = new
     if new["lost"]:
+        lab.log(f"{before['sent']} sent before; {found}")
         lab.log(devices.account())
     lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"],
               f"{what}: {new}")
