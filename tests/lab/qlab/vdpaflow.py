@@ -57,6 +57,10 @@ def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int
     if new["lost"]:
         lab.log(f"{before['sent']} sent before; {found}")
         lab.log(devices.account())
+        net.start(rate=20)      # what only waits for a notification comes with these
+        net.flows(lab, what, frames=5)
+        net.stop()
+        lab.log(f"with some more: {net.settle()}")
     lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"],
               f"{what}: {new}")
 
