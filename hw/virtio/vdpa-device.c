@@ -179,33 +179,6 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
     return program(q, &setup, sized, errp);
 }
 
-/* Whether rings stay mapped while they are not in use. */
-static bool keeps_rings(const VdpaDevice *d)
-{
-    return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST) &&
-           vdpa_map_space(d->map) == &address_space_memory;
-}
-
-/* No queue is attached. */
-static void drop_rings(VdpaDevice *d)
-{
-    for (unsigned i = 0; i < d->nqueues; i++) {
-        g_clear_pointer(&d->queue[i].rings, vdpa_rings_free);
-    }
-}
-
-static void map_rings_ahead(VdpaDevice *d)
-{
-    if (!keeps_rings(d) || vdpa_shadow_ring_refused(d->features)) {
-        return;
-    }
-    FOR_EACH_QUEUE(d, q) {
-        if (!is_control(q)) {
-            vdpa_queue_shadow_ahead(q);
-        }
-    }
-}
-
 static void detach(VdpaQueue *q, bool readable)
 {
     unsigned position;
@@ -223,7 +196,7 @@ static void detach(VdpaQueue *q, bool readable)
                              q->stopped_at);
     q->kind = NULL;
     q->own = NULL;
-    if (!keeps_rings(q->device)) {
+    if (!vdpa_rings_kept(q->device)) {
         g_clear_pointer(&q->rings, vdpa_rings_free);
     }
     if (q->stopped_at >= 0) {
@@ -386,7 +359,7 @@ static int launch_now(VdpaDevice *d, Error **errp)
     vdpa_map_live(d->map, true);
     run_all(d, true);
     vdpa_switch_ends(d);
-    map_rings_ahead(d);
+    vdpa_rings_ahead(d);
     return 0;
 }
 
@@ -399,8 +372,8 @@ static int await_memory(VdpaDevice *d, Error **errp)
 
     if (!d->held) {
         vdpa_map_begin(d->map, d->vdev->dma_as);
-        if (!keeps_rings(d)) {
-            drop_rings(d);
+        if (!vdpa_rings_kept(d)) {
+            vdpa_rings_drop(d);
         }
         err = vdpa_map_when_ready(d->map, memory_ready, d, errp);
     }
@@ -543,7 +516,7 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
     vdpa_switch_fails(d);
     vdpa_device_halt(d);
     vdpa_device_reset(d);
-    drop_rings(d);
+    vdpa_rings_drop(d);
     vdpa_map_drop(d->map);
     vdpa_device_report(d, vdev, err);
 }
@@ -762,7 +735,7 @@ void vdpa_device_unref(VdpaDevice *d)
     vdpa_device_halt(d);
     vdpa_device_reset(d);
     QTAILQ_REMOVE(&devices, d, next);
-    drop_rings(d);
+    vdpa_rings_drop(d);
     vdpa_map_destroy(d->map);
     g_free(d->trouble);
     g_free(d->path);

@@ -5,6 +5,9 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "hw/virtio/vdpa-uapi.h"
+#include "vdpa-device.h"
 #include "vdpa-rings.h"
 
 static VdpaMapOwn piece(size_t bytes, bool device_writes)
@@ -68,4 +71,31 @@ VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings)
         .driver = rings->piece[VDPA_RINGS_DRIVER].at,
         .device = rings->piece[VDPA_RINGS_DEVICE].at,
     };
+}
+
+/* --- those of a device -------------------------------------------------- */
+
+bool vdpa_rings_kept(const VdpaDevice *d)
+{
+    return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST) &&
+           vdpa_map_space(d->map) == &address_space_memory;
+}
+
+void vdpa_rings_drop(VdpaDevice *d)
+{
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        g_clear_pointer(&d->queue[i].rings, vdpa_rings_free);
+    }
+}
+
+void vdpa_rings_ahead(VdpaDevice *d)
+{
+    if (!vdpa_rings_kept(d) || vdpa_shadow_ring_refused(d->features)) {
+        return;
+    }
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        if (d->queue[i].ready && (int)i != d->control) {
+            vdpa_queue_shadow_ahead(&d->queue[i]);
+        }
+    }
 }

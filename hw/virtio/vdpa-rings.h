@@ -47,4 +47,15 @@ void vdpa_rings_free(VdpaRings *rings);
 
 VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings);
 
+struct VdpaDevice;
+
+/* Whether a device's rings stay mapped while they are not in use. */
+bool vdpa_rings_kept(const struct VdpaDevice *d);
+
+/* Those of all queues; none is attached. */
+void vdpa_rings_drop(struct VdpaDevice *d);
+
+/* Begins to map those of all data queues, if they are kept. */
+void vdpa_rings_ahead(struct VdpaDevice *d);
+
 #endif
