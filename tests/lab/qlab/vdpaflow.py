@@ -52,7 +52,8 @@ def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int
     net.stop()
     found = net.settle()
     new = {key: found[key] - before[key] for key in ("sent", "received", "duplicate",
-                                                       "corrupt", "lost", "tx", "rx")}
+                                                       "corrupt", "lost", "tx", "rx",
+                                                       "link_changes")}
     lab.figures[what] = new
     if new["lost"]:
         lab.log(f"{before['sent']} sent before; {found}")
