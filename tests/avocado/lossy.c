@@ -12,17 +12,14 @@
  * test.  The sizes of the bitmaps are those of the memory slots, which are
  * noted as QEMU sets them.
  *
- * Limits: x86-64.  The bitmap only, not the rings, which are shared memory
+ * Limits: fake-ioctl.h's.  The bitmap only, not the rings, which are shared memory
  * (build/qemu-fault loses their entries).  Slots below NR_SLOTS, one VM; slots
  * are set and read under one lock of QEMU's, so none is needed here.
  */
 #define _GNU_SOURCE
 #include <linux/kvm.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "fake-ioctl.h"
 
 #define NR_SLOTS 1024
 #define PAGES_PER_WORD 64
@@ -56,20 +53,15 @@ static void lose_pages(const struct kvm_dirty_log *log)
     }
 }
 
-int ioctl(int fd, unsigned long request, ...)
+static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
-    void *argument;
-    va_list ap;
     int ret;
 
-    va_start(ap, request);
-    argument = va_arg(ap, void *);
-    va_end(ap);
     if (request == KVM_SET_USER_MEMORY_REGION ||
         request == SET_USER_MEMORY_REGION2) {
         note_slot(argument);
     }
-    ret = syscall(SYS_ioctl, fd, request, argument);
+    ret = kernel_ioctl(fd, request, argument);
     if (!ret && request == KVM_GET_DIRTY_LOG) {
         lose_pages(argument);
     }

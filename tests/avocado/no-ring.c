@@ -10,28 +10,22 @@
  * capabilities, as a kernel before 5.11 does.  Every other ioctl goes to the
  * kernel as it is.
  *
- * Limits: x86-64, where ioctl() is one system call with three arguments.  It
- * does not keep anybody from enabling the capability regardless.
+ * Limits: fake-ioctl.h's.  It does not keep anybody from enabling the
+ * capability regardless.
  */
 #define _GNU_SOURCE
 #include <linux/kvm.h>
-#include <stdarg.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <stdint.h>
+#include "fake-ioctl.h"
 
-int ioctl(int fd, unsigned long request, ...)
+static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
-    unsigned long argument;
-    va_list ap;
+    uintptr_t capability = (uintptr_t)argument;
 
-    va_start(ap, request);
-    argument = va_arg(ap, unsigned long);
-    va_end(ap);
     if (request == KVM_CHECK_EXTENSION &&
-        (argument == KVM_CAP_DIRTY_LOG_RING ||
-         argument == KVM_CAP_DIRTY_LOG_RING_ACQ_REL)) {
+        (capability == KVM_CAP_DIRTY_LOG_RING ||
+         capability == KVM_CAP_DIRTY_LOG_RING_ACQ_REL)) {
         return 0;
     }
-    return syscall(SYS_ioctl, fd, request, argument);
+    return kernel_ioctl(fd, request, argument);
 }

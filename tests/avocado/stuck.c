@@ -10,27 +10,18 @@
  * protected again, so what it writes later goes unseen: QEMU has to notice,
  * and to keep the guest running.  Every other ioctl goes to the kernel.
  *
- * Limits: x86-64, where ioctl() is one system call with three arguments.
+ * Limits: fake-ioctl.h's.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/kvm.h>
-#include <stdarg.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "fake-ioctl.h"
 
-int ioctl(int fd, unsigned long request, ...)
+static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
-    unsigned long argument;
-    va_list ap;
-
-    va_start(ap, request);
-    argument = va_arg(ap, unsigned long);
-    va_end(ap);
     if (request == KVM_RESET_DIRTY_RINGS) {
         errno = EIO;
         return -1;
     }
-    return syscall(SYS_ioctl, fd, request, argument);
+    return kernel_ioctl(fd, request, argument);
 }
