@@ -462,7 +462,7 @@ void vdpa_device_halt(VdpaDevice *d)
         q->stopped_at = waiting ? (int)q->guest.base : -1;
     }
     if (waiting) {
-        d->switching.pending = false;   /* never to end */
+        vdpa_switch_forgotten(d);
     } else {
         stand_still(d);
     }

@@ -49,3 +49,8 @@ void vdpa_switch_fails(VdpaDevice *d)
         d->stats.switches_failed++;
     }
 }
+
+void vdpa_switch_forgotten(VdpaDevice *d)
+{
+    d->switching.pending = false;
+}

@@ -6,8 +6,10 @@
  *
  * Theory of operation: a switch begins, and ends when the device runs again.
  * That may be later, when memory had to be mapped anew for it; until then the
- * switch is pending. begins() -> ends() or fails(), which do nothing if no
- * switch is pending, so that whatever sets a device going may call them.
+ * switch is pending. begins() -> ends(), fails() or forgotten(), which do
+ * nothing if no switch is pending, so that whatever sets a device going, or
+ * halts it, may call them. A switch that is forgotten, as the guest stopped the
+ * device amid it, is not counted.
  *
  * Thread model: the BQL.
  *
@@ -22,5 +24,6 @@
 void vdpa_switch_begins(VdpaDevice *d);
 void vdpa_switch_ends(VdpaDevice *d);
 void vdpa_switch_fails(VdpaDevice *d);
+void vdpa_switch_forgotten(VdpaDevice *d);
 
 #endif
