@@ -307,6 +307,36 @@ void vdpa_worker_go_on(VdpaWorker *w)
     w->reported = false;
 }
 
+/*
+ * How many pieces of memory the kernel keeps for a device, where it says so
+ * (Linux 6.12.117 does); 0 if it does not.
+ */
+static uint64_t kernel_table_size(void)
+{
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents("/sys/module/vhost_vdpa/parameters/"
+                             "max_iotlb_entries", &text, NULL, NULL)) {
+        return 0;
+    }
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+/* Whatever the kernel fails to do for a message, it answers with EFAULT. */
+static void explain(Error **errp, int err, uint64_t mib)
+{
+    uint64_t pieces = err == -EFAULT ? kernel_table_size() : 0;
+
+    if (!pieces) {
+        error_setg_errno(errp, -err, "cannot map %" PRIu64
+                         " MiB of guest memory", mib);
+        return;
+    }
+    error_setg(errp, "cannot map %" PRIu64 " MiB of guest memory. It may be in "
+               "too many pieces: vhost_vdpa's max_iotlb_entries is %" PRIu64
+               "; raise it (/etc/modprobe.d), or use huge pages", mib, pieces);
+}
+
 int vdpa_worker_error(const VdpaWorker *w, Error **errp)
 {
     int err = qatomic_read(&w->error);
@@ -324,8 +354,7 @@ int vdpa_worker_error(const VdpaWorker *w, Error **errp)
                    "libvirt <hard_limit>)", mib,
                    (uint64_t)limit.rlim_cur / MiB);
     } else {
-        error_setg_errno(errp, -err, "cannot map %" PRIu64
-                         " MiB of guest memory", mib);
+        explain(errp, err, mib);
     }
     return err;
 }

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from . import genl, initramfs, l2
 from .context import Lab
+from .kmod import tool
 from .payload import Payload, fields
 
 GUEST_MODULES = ("virtio_pci", "virtio_net")
@@ -39,6 +40,10 @@ NEW, MGMT_NAME, NAME, DEV_MAC, MAX_VQP, MTU, FEATURES = 3, 2, 4, 10, 12, 13, 20
 #: The simulator's features, without indirect descriptors: the base does not migrate those.
 PLAIN = sum(1 << bit for bit in (0, 1, 2, 3, 5, 16, 17, 18, 19, 20, 23, 27, 29, 32, 33))
 MQ = 1 << 22
+
+#: A parameter of vhost_vdpa in Linux 6.12.117.  Its default, 2,048 pieces of memory that are not next
+#: to each other, may be 8 MiB.
+TABLE, TABLE_SIZE = "max_iotlb_entries", 1 << 20
 
 
 def drivers(lab: Lab) -> bytes:
@@ -73,6 +78,12 @@ class Device:
     node: Path
     mac: str
     pairs: int
+
+
+def has_table_limit(lab: Lab) -> bool:
+    """Whether the kernel's own vhost_vdpa is used, and maps only so many pieces of memory."""
+    return not lab.modules.is_ours("vhost_vdpa") and TABLE in tool(
+        "/sbin/modinfo", "-F", "parm", "vhost_vdpa")
 
 
 def simulate(name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
@@ -151,6 +162,8 @@ class Simulators(Devices):
 
     def __init__(self, lab: Lab, **params: str) -> None:
         super().__init__(lab)
+        if has_table_limit(lab):
+            params.setdefault("vhost_vdpa", f"{TABLE}={TABLE_SIZE}")
         lab.load("vhost_vdpa", "vdpa_sim_net", **params)
 
     def make(self, name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:

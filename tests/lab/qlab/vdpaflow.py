@@ -107,6 +107,24 @@ def device_info(guest: l2.Guest) -> dict[str, object]:
     return info
 
 
+def said(lab: Lab, guest: l2.Guest) -> str:
+    """What a QEMU has printed."""
+    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
+
+
+def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
+    """The device is in trouble, for a reason with WORDS in it; the guest runs."""
+    deadline = time.monotonic() + 60
+    while not (info := device_info(guest)).get("trouble"):
+        lab.check(time.monotonic() < deadline, f"nobody complains: {info}")
+        time.sleep(0.1)
+    lab.log(str(info["trouble"]))
+    lab.check(words in str(info["trouble"]) and words in said(lab, guest),
+              f"not '{words}': {info['trouble']}; {said(lab, guest)}")
+    lab.check(info["state"] != "running", f"it runs: {info}")
+    lab.check(guest.status() == "running", f"the guest is {guest.status()}")
+
+
 def awake(lab: Lab, guest: l2.Guest, what: str) -> dict[str, object]:
     """query-vhost-vdpa, once the device does not wait for memory to be mapped."""
     deadline = time.monotonic() + 20

@@ -55,30 +55,12 @@ SCENARIO = Scenario(
 PATIENCE = 2  # seconds that the kernel waits for a process
 
 
-def said(lab: Lab, guest: l2.Guest) -> str:
-    """What a QEMU has printed."""
-    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
-
-
-def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
-    """The device is in trouble, for a reason with WORDS in it; the guest runs."""
-    deadline = time.monotonic() + 60
-    while not (info := vdpaflow.device_info(guest)).get("trouble"):
-        lab.check(time.monotonic() < deadline, f"nobody complains: {info}")
-        time.sleep(0.1)
-    lab.log(str(info["trouble"]))
-    lab.check(words in str(info["trouble"]) and words in said(lab, guest),
-              f"not '{words}': {info['trouble']}; {said(lab, guest)}")
-    lab.check(info["state"] != "running", f"it runs: {info}")
-    lab.check(guest.status() == "running", f"the guest is {guest.status()}")
-
-
 def private(lab: Lab) -> None:
     """A guest with memory that a process cannot see."""
     device = vduse.Processes(lab).add()
     guest = l2.start(lab, vdpa.spec(lab, device, ram="anon"))
     guest.wait_ready()
-    trouble(lab, guest, "memory-backend-memfd,share=on")
+    vdpaflow.trouble(lab, guest, "memory-backend-memfd,share=on")
     guest.payload.ping()
     guest.quit()
 
@@ -88,7 +70,7 @@ def narrow(lab: Lab) -> None:
     device = vduse.Processes(lab, queue_size=128).add()
     guest = l2.start(lab, vdpa.spec(lab, device))
     guest.wait_ready()
-    trouble(lab, guest, "the device allows 128")
+    vdpaflow.trouble(lab, guest, "the device allows 128")
     guest.payload.ping()
     guest.quit()
 
@@ -110,7 +92,7 @@ def dies(lab: Lab) -> None:
     guest.qmp.cmd("stop", timeout=60)
     guest.qmp.cmd("cont", timeout=60)
     lab.figures["blocked_s"] = round(time.monotonic() - began, 1)
-    trouble(lab, guest, "the device")
+    vdpaflow.trouble(lab, guest, "the device")
     net.link("down")
     guest.payload.stop()
     lab.check(guest.payload.verify().clean, "memory")
