@@ -85,6 +85,13 @@ def limits(guest: l2.Guest, bandwidth: int, downtime_ms: int) -> None:
                   {"max-bandwidth": bandwidth, "downtime-limit": downtime_ms})
 
 
+def enable(names: tuple[str, ...], *guests: l2.Guest, state: bool = True) -> None:
+    """Switch capabilities on, or off."""
+    for guest in guests:
+        guest.qmp.cmd("migrate-set-capabilities", {"capabilities": [
+            {"capability": name, "state": state} for name in names]})
+
+
 def begin(lab: Lab, source: l2.Guest, destination: l2.Guest, transport: str,
           bandwidth: int = SLOW) -> None:
     """Start a migration that does not complete while the load runs."""

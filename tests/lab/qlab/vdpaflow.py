@@ -199,13 +199,6 @@ def kill(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: i
     return status
 
 
-def offer_postcopy(*guests: l2.Guest) -> None:
-    """Migrate between them with the capability for postcopy."""
-    for guest in guests:
-        guest.qmp.cmd("migrate-set-capabilities", {"capabilities": [
-            {"capability": "postcopy-ram", "state": True}]})
-
-
 def late(lab: Lab, source: l2.Guest, other: l2.Guest) -> None:
     """Go on at the destination while memory still comes; to the end of the migration."""
     source.qmp.cmd("migrate-set-parameters", {"max-postcopy-bandwidth": 4 << 20})
@@ -234,7 +227,7 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     """
     other = l2.start(lab, spec.incoming())
     if postcopy:
-        offer_postcopy(source, other)
+        migration.enable(("postcopy-ram",), source, other)
     source.payload.start()
     migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
     net.flows(lab, "the switch", frames=5)
