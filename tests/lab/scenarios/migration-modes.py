@@ -11,8 +11,10 @@
 Where both sides stand still at the end their RAM is compared; the payload verifies its stamps after
 each. What was restored is then migrated as usual, with the ring.
 
-*Limits*: that the ring is asked for pages is known from its counters, not whether each of these ways
-depends on them: postcopy and snapshots do so only in part.
+With a build that dropped one entry in 2,000, `multifd` and `file` failed, `exec` and `background` in the
+migration after.  `savevm` passed: it writes a guest that stands still.
+
+*Limits*: postcopy and snapshots depend on the ring only in part.
 """
 
 from __future__ import annotations
@@ -51,9 +53,12 @@ def do_postcopy(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec) -> l2.Guest:
     migrate.enable(("postcopy-ram",), guest, other)
     migrate.begin(lab, guest, other, "unix")
     lab.check(migrate.wait_syncs(guest, 2, 90), "the migration ended too early")
+    guest.qmp.cmd("migrate-set-parameters", {"max-postcopy-bandwidth": 4 << 20})
     guest.qmp.cmd("migrate-start-postcopy")
     migrate.settled(other, 60)
     other.qmp.cmd("cont")
+    time.sleep(1)
+    guest.qmp.cmd("migrate-set-parameters", {"max-postcopy-bandwidth": 0})
     info = migrate.wait_end(guest, 90)
     lab.check(info["status"] == "completed", f"migration: {info}")
     lab.figures["requests"] = info["ram"]["postcopy-requests"]
