@@ -121,20 +121,25 @@ static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
     VdpaNet *net = container_of(notifier, VdpaNet, migration);
     VdpaDevice *d = net->shared.device;
     Error *err = NULL;
+    int ret = 0;
 
     switch (event->type) {
     case MIG_EVENT_PRECOPY_SETUP:
-        return vdpa_device_switch(d, VDPA_MODE_SHADOW, "migration", errp);
+        ret = vdpa_device_switch(d, VDPA_MODE_SHADOW, "migration", errp);
+        if (ret) {
+            error_prepend(errp, "vhost-vdpa %s: ", net->name);
+        }
+        break;
     case MIG_EVENT_PRECOPY_DONE:
     case MIG_EVENT_PRECOPY_FAILED:
         if (vdpa_device_switch(d, VDPA_MODE_DIRECT, "no migration", &err)) {
-            error_reportf_err(err, "vhost-vdpa: ");
+            error_reportf_err(err, "vhost-vdpa %s: ", net->name);
         }
         break;
     default:
         break;
     }
-    return 0;
+    return ret;
 }
 
 /*

@@ -176,19 +176,23 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
         return err;
     }
     q->kind = kind;
-    return program(q, &setup, sized, errp);
+    err = program(q, &setup, sized, errp);
+    q->programmed = !err;
+    return err;
 }
 
+/* A device that was not told where to begin does not know where it is. */
 static void detach(VdpaQueue *q, bool readable)
 {
     unsigned position;
-    int base = -1;
+    int base = q->programmed ? -1 : (int)q->guest.base;
 
     if (!q->kind) {
         return;
     }
-    if (readable && !vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE,
-                                       q->index, &position)) {
+    if (readable && q->programmed &&
+        !vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE, q->index,
+                           &position)) {
         base = position;
     }
     q->stopped_at = q->kind->detach(q, base);
@@ -639,7 +643,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     }
     vdpa_switch_fails(d);
     d->mode = old;
-    d->why = old_why;
+    d->why = mode == VDPA_MODE_DIRECT ? "the switch back failed" : old_why;
     if (d->life.state != VDPA_STATE_RUNNING) {
         switch_undo(d);
     }

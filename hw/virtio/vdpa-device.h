@@ -87,6 +87,7 @@ struct VdpaQueue {
     bool ready;                 /* ... it did */
     const VdpaQueueKind *kind;  /* of now; NULL: not attached */
     void *own;                  /* the kind's */
+    bool programmed;            /* the device has been told all of it */
     int stopped_at;             /* after halt: guest.base, or unknown */
     struct VdpaRings *rings;    /* for shadowing it, may be mapped already */
 };

@@ -42,6 +42,23 @@ def answer(*args: str) -> Any:
     return json.loads(done.stdout)
 
 
+def mount_debugfs() -> None:
+    """Make the simulator's knobs visible."""
+    if not DEBUGFS.is_mount():
+        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+
+
+def knob(device: str, path: str) -> Path:
+    """A file of a simulated device below debugfs."""
+    return DEBUGFS / "vdpa_sim" / device / path
+
+
+def arm(device: str, point: str, **values: int) -> None:
+    """Arm a fault of a simulated device: times=, error=, delay_ms=, skip=."""
+    for key in sorted(values, key="times".__eq__):
+        knob(device, f"fault/{point}/{key}").write_text(str(values[key]), "ascii")
+
+
 class Sim:
     """The simulator's modules, loaded; one kind of device."""
 
@@ -51,8 +68,7 @@ class Sim:
         modules = [f"vdpa_sim_{kind}"] + ([driver] if driver else [])
         lab.load(*modules, **params)
         lab.defer(lab.modules.unload_all)
-        if not DEBUGFS.is_mount():
-            subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+        mount_debugfs()
 
     def add(self, name: str, *options: str) -> None:
         """Add a device, which has to work."""
@@ -86,12 +102,11 @@ class Sim:
 
     def knob(self, device: str, path: str) -> Path:
         """A file of a device below debugfs."""
-        return DEBUGFS / "vdpa_sim" / device / path
+        return knob(device, path)
 
     def fault(self, device: str, point: str, **values: int) -> None:
         """Arm a fault: times=, error=, delay_ms=, skip=."""
-        for key in sorted(values, key="times".__eq__):
-            self.knob(device, f"fault/{point}/{key}").write_text(str(values[key]), "ascii")
+        arm(device, point, **values)
 
 
 def compiled(lab: Lab, program: str) -> Path:
