@@ -123,8 +123,24 @@ const char *vdpa_options_fault(const char *vhostdev, const char *vhostfd)
     return NULL;
 }
 
-const char *vdpa_open_advice(int error)
+/* A file that somebody else has opened, and passed as one of a set. */
+static const char *set_advice(int error)
 {
+    switch (error) {
+    case ENOENT:
+        return "there is no set of open files of that number (-add-fd, add-fd)";
+    case EACCES:
+        return "no file of that set is open for reading and writing";
+    default:
+        return NULL;
+    }
+}
+
+const char *vdpa_open_advice(const char *path, int error)
+{
+    if (!strncmp(path, "/dev/fdset/", 11)) {
+        return set_advice(error);
+    }
     switch (error) {
     case ENOENT:
     case ENXIO:

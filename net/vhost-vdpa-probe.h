@@ -33,7 +33,7 @@ char *vdpa_probe(VdpaFd *fd, VdpaProbe *found);
  */
 const char *vdpa_options_fault(const char *vhostdev, const char *vhostfd);
 
-/* What to do about the error number of an open() that failed. */
-const char *vdpa_open_advice(int error);
+/* What to do about an open() of @path that failed; NULL if that is unknown. */
+const char *vdpa_open_advice(const char *path, int error);
 
 #endif

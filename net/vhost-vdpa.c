@@ -499,7 +499,7 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
     fd = qemu_open(options->vhostdev, O_RDWR, &ignored);
     if (fd < 0) {
         int error = errno;
-        const char *advice = vdpa_open_advice(error);
+        const char *advice = vdpa_open_advice(options->vhostdev, error);
 
         error_free(ignored);
         error_setg(errp, "vhost-vdpa: cannot open %s: %s%s%s",

@@ -348,13 +348,18 @@ static void test_probe(void)
 
 static void test_options(void)
 {
+    const char *set = "/dev/fdset/1", *device = "/dev/vhost-vdpa-0";
+
     g_assert_nonnull(vdpa_options_fault(NULL, NULL));
     g_assert_nonnull(vdpa_options_fault("/dev/x", "7"));
     g_assert_null(vdpa_options_fault("/dev/x", NULL));
     g_assert_null(vdpa_options_fault(NULL, "7"));
-    g_assert_nonnull(strstr(vdpa_open_advice(EBUSY), "in use"));
-    g_assert_nonnull(strstr(vdpa_open_advice(ENOENT), "vhost_vdpa"));
-    g_assert_null(vdpa_open_advice(EIO));
+    g_assert_nonnull(strstr(vdpa_open_advice(device, EBUSY), "in use"));
+    g_assert_nonnull(strstr(vdpa_open_advice(device, ENOENT), "vhost_vdpa"));
+    g_assert_null(vdpa_open_advice(device, EIO));
+    g_assert_nonnull(strstr(vdpa_open_advice(set, ENOENT), "no set"));
+    g_assert_nonnull(strstr(vdpa_open_advice(set, EACCES), "writing"));
+    g_assert_null(vdpa_open_advice(set, EBUSY));
 }
 
 int main(int argc, char **argv)
