@@ -14,7 +14,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts bench lint fuzz kernel kernel-unit labtools payload lab lab-soundness peer avocado avocado-host
+SUITES := unit graft scripts compat bench lint fuzz kernel kernel-unit labtools payload lab lab-soundness peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -82,6 +82,7 @@ help:
 # help:   make check-unit           the core under sanitizers, without QEMU and KVM
 # help:   make check-graft          graft's own tests
 # help:   make check-scripts        configure, fetching and counting
+# help:   make check-compat         what QEMU offers its users, ours against stock
 # help:   make check-bench          the benchmarks' and the demo's own code
 # help:   make check-kernel         the kernel modules, every kernel with headers: W=1, sparse
 # help:   make check-kernel-unit    vhost_iotlb and vringh in a process: sanitizers, model, fuzz
