@@ -290,7 +290,7 @@ static void cvq_pause(VdpaQueue *q)
     }
 }
 
-static int cvq_detach(VdpaQueue *q, int base)
+static int64_t cvq_detach(VdpaQueue *q, int64_t base)
 {
     cvq_free(q->own);
     return virtio_queue_get_last_avail_idx(q->device->vdev, q->index);

@@ -65,12 +65,18 @@ static bool is_control(const VdpaQueue *q)
     return (int)q->index == q->device->control;
 }
 
+/* Who is in between on the control queue, NULL for nobody: our ring is a split one. */
+static const VdpaQueueKind *control_kind(const VdpaDevice *d)
+{
+    return d->features >> VIRTIO_F_RING_PACKED & 1 ? NULL : d->control_kind;
+}
+
 static const VdpaQueueKind *kind_for(const VdpaQueue *q)
 {
     const VdpaDevice *d = q->device;
 
     if (is_control(q)) {
-        return d->control_kind ?: &vdpa_queue_direct;
+        return control_kind(d) ?: &vdpa_queue_direct;
     }
     return d->mode == VDPA_MODE_SHADOW ? &vdpa_queue_shadow
                                        : &vdpa_queue_direct;
@@ -168,7 +174,7 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
 {
     VdpaQueueSetup setup = q->guest;
     const VdpaQueueKind *kind = kind_for(q);
-    int err = is_control(q) && q->device->control_kind ? 0
+    int err = is_control(q) && control_kind(q->device) ? 0
                                                        : check_ring(q, errp);
 
     err = err ?: kind->attach(q, &setup, errp);
@@ -185,7 +191,7 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
 static void detach(VdpaQueue *q, bool readable)
 {
     unsigned position;
-    int base = q->programmed ? -1 : (int)q->guest.base;
+    int64_t base = q->programmed ? -1 : (int64_t)q->guest.base;
 
     if (!q->kind) {
         return;
@@ -265,8 +271,10 @@ static int control_group(VdpaDevice *d, unsigned *group)
     return err;
 }
 
+/* Explicitly also when it is the guest's: that is not known to end with a reset. */
 static int set_space(VdpaDevice *d, Error **errp)
 {
+    unsigned asid = control_kind(d) ? d->control_asid : VDPA_ASID_GUEST;
     unsigned group;
     int err;
 
@@ -274,8 +282,7 @@ static int set_space(VdpaDevice *d, Error **errp)
         return 0;
     }
     err = control_group(d, &group);
-    err = err ?: vdpa_fd_queue(&d->fd, VDPA_SET_GROUP_ASID, group,
-                               d->control_asid);
+    err = err ?: vdpa_fd_queue(&d->fd, VDPA_SET_GROUP_ASID, group, asid);
     if (err) {
         error_setg_errno(errp, -err,
                          "cannot give the control queue its address space");
@@ -301,7 +308,7 @@ static int set_config_call(VdpaDevice *d, Error **errp)
 /* Data queues are enabled only when the control state is there again. */
 static bool restores(const VdpaDevice *d)
 {
-    return d->user && d->control >= 0 && d->control_kind &&
+    return d->user && d->control >= 0 && control_kind(d) &&
            d->queue[d->control].ready;
 }
 
@@ -463,7 +470,7 @@ void vdpa_device_halt(VdpaDevice *d)
     vdpa_map_forget_ready(d->map);
     vdpa_map_live(d->map, false);
     FOR_EACH_QUEUE(d, q) {
-        q->stopped_at = waiting ? (int)q->guest.base : -1;
+        q->stopped_at = waiting ? (int64_t)q->guest.base : -1;
     }
     if (waiting) {
         vdpa_switch_forgotten(d);

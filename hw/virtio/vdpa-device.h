@@ -70,10 +70,10 @@ typedef struct VdpaQueueKind {
     void (*pause)(VdpaQueue *q);
     /*
      * The device stands still, and was at @base, or at an unknown place
-     * (negative). Returns where the guest's ring is to be continued, or
+     * (negative). A packed ring's place has 32 bits. Returns where the guest's ring is to be continued, or
      * negative if that is unknown.
      */
-    int (*detach)(VdpaQueue *q, int base);
+    int64_t (*detach)(VdpaQueue *q, int64_t base);
     /* Guest memory has changed, while the queue runs. May be NULL. */
     void (*remap)(VdpaQueue *q);
     /* The guest's interrupt goes to the device itself. */
@@ -88,7 +88,7 @@ struct VdpaQueue {
     const VdpaQueueKind *kind;  /* of now; NULL: not attached */
     void *own;                  /* the kind's */
     bool programmed;            /* the device has been told all of it */
-    int stopped_at;             /* after halt: guest.base, or unknown */
+    int64_t stopped_at;         /* after halt: guest.base, or unknown (< 0) */
     struct VdpaRings *rings;    /* for shadowing it, may be mapped already */
 };
 

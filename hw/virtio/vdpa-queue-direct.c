@@ -38,7 +38,7 @@ static void direct_pause(VdpaQueue *q)
     q->own = NULL;
 }
 
-static int direct_detach(VdpaQueue *q, int base)
+static int64_t direct_detach(VdpaQueue *q, int64_t base)
 {
     return base;
 }

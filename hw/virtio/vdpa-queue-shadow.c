@@ -322,7 +322,7 @@ static void shadow_pause(VdpaQueue *q)
 }
 
 /* The guest's ring is left as one that a device served in order. */
-static int shadow_detach(VdpaQueue *q, int base)
+static int64_t shadow_detach(VdpaQueue *q, int64_t base)
 {
     VdpaShadow *s = q->own;
     VdpaShadowState state = { 0 };
