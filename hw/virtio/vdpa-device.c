@@ -354,16 +354,28 @@ static int go(VdpaDevice *d, Error **errp)
     return err ?: enable_queues(d, false, errp);
 }
 
+/* Queues that the device cannot have served yet are where they were. */
+static void launch_undo(VdpaDevice *d, bool served)
+{
+    pause_all(d);
+    vdpa_device_reset(d);
+    FOR_EACH_QUEUE(d, q) {
+        detach(q, false);
+        if (!served) {
+            q->stopped_at = q->guest.base;
+        }
+    }
+}
+
 /* Memory is mapped. On failure the device is reset. */
 static int launch_now(VdpaDevice *d, Error **errp)
 {
     int err = prepare(d, errp);
+    bool served = !err;
 
     err = err ?: go(d, errp);
     if (err) {
-        pause_all(d);
-        vdpa_device_reset(d);
-        detach_all(d, false);
+        launch_undo(d, served);
         return err;
     }
     d->stats.launches++;
