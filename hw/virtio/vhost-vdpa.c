@@ -314,10 +314,15 @@ static int set_vring_enable(struct vhost_dev *dev, int enable)
     return 0;
 }
 
+/* Not only vhost asks, but x-query-virtio-queue-status, too, of a running one. */
 static int get_vring_base(struct vhost_dev *dev, struct vhost_vring_state *state)
 {
-    VdpaQueue *q = vdpa_device_queue(device_of(dev), state->index);
+    VdpaDevice *d = device_of(dev);
+    VdpaQueue *q = vdpa_device_queue(d, state->index);
 
+    if (d->launched) {
+        return -1;
+    }
     q->ready = false;
     if (q->stopped_at < 0) {
         return -EIO;    /* vhost reads it off the guest's used ring */
