@@ -81,6 +81,12 @@ static Error *blocker(VdpaDevice *d, uint64_t features)
     return why;
 }
 
+static void last_user(VhostVDPAShared *shared)
+{
+    vdpa_device_unref(g_steal_pointer(&shared->device));
+    ram_block_discard_disable(false);
+}
+
 static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
 {
     VhostVDPAShared *shared = v->shared;
@@ -99,7 +105,13 @@ static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
         return -EBUSY;
     }
     err = vdpa_fd_command(&shared->device->fd, VDPA_GET_FEATURES, &features);
-    if (!err && !v->migration_blocker) {
+    if (err) {
+        error_setg_errno(errp, -err, "vhost-vdpa: cannot %s",
+                         vdpa_fd_name(VDPA_GET_FEATURES));
+        last_user(shared);
+        return err;
+    }
+    if (!v->migration_blocker) {
         v->migration_blocker = blocker(shared->device, features);
     }
     return 0;
@@ -131,8 +143,7 @@ static int backend_cleanup(struct vhost_dev *dev)
     }
     dev->opaque = NULL;
     if (--v->shared->users == 0) {
-        vdpa_device_unref(g_steal_pointer(&v->shared->device));
-        ram_block_discard_disable(false);
+        last_user(v->shared);
     }
     return 0;
 }
@@ -155,11 +166,16 @@ static int set_mem_table(struct vhost_dev *dev, struct vhost_memory *mem)
 
 /* --- features ----------------------------------------------------------- */
 
+/*
+ * The kernel has no command that resets one queue: a guest that does so would
+ * believe in vain that the device has let go of its ring.
+ */
 static int get_features(struct vhost_dev *dev, uint64_t *features)
 {
     int err = vdpa_fd_command(fd_of(dev), VDPA_GET_FEATURES, features);
 
     if (!err) {
+        *features &= ~BIT_ULL(VIRTIO_F_RING_RESET);
         *features |= BIT_ULL(VHOST_F_LOG_ALL);
     }
     return err;
