@@ -84,6 +84,13 @@ VDPA_LINK: list[Case] = [
     {"name": "link-of-device", "mac": "52:54:00:00:00:aa", "link": "nic"},
 ]
 
+#: hostile.py.
+VDPA_HOSTILE: list[Case] = [
+    {"name": what, "what": what} for what in (
+        "packed-position", "packed-control", "queue-reset", "late-queue", "query",
+        "failed-launch", "faults", "noise")
+]
+
 #: broken.py.
 BROKEN: list[Case] = [
     {"name": "guest-runs-on", "needs": "kvm"},

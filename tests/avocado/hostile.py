@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A vhost-vdpa network device whose guest, kernel or monitor does what none should.
+
+Theory of operation
+===================
+
+The device is a fake that fails on request (odd-vdpa.c), the guest has no CPU and is driven from
+here (qtest_nic.py), so each case happens in one known order.  Whatever is done, QEMU has to live,
+and once all is as it should be again, the guest's driver has to get its device going.
+
+    packed-position   a packed ring's place has 32 bits; `stop` and `cont` keep it
+    packed-control    a control queue with a packed ring is the device's own
+    queue-reset       a queue cannot be reset alone, so that is not offered
+    late-queue        the driver sets a queue up after DRIVER_OK
+    query             x-query-virtio-queue-status of a device that runs changes nothing
+    failed-launch     a launch that fails leaves the queues where they were
+    faults            each ioctl fails for a while, through a whole life with a migration
+    noise             registers, rings, monitor commands and failures, drawn by lot
+
+*Limits*: no traffic; nothing of KVM; what is drawn by lot is little (tests/fuzz is for rings).
+"""
+
+import contextlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from avocado import Test
+from guest import PATIENCE, has_query, preload, qemu_binary, wait_until
+from qemu.machine.qtest import QEMUQtestMachine
+from qemu.qmp import ExecuteError
+from qtest_nic import RING_PACKED, RINGS, VERSION_1, Nic
+
+RING_RESET = 40
+EIO = 5
+#: What the device offers: rings, a link, and with CONTROL a control queue.
+PLAIN = sum(1 << bit for bit in (3, 5, 16, 28, 29, VERSION_1, 33))
+CONTROL = PLAIN | sum(1 << bit for bit in (17, 18, 19, 20, 23))
+#: Of the kernel: messages, batches, address spaces, suspend, resume, maps that last.
+BACKEND, NO_SUSPEND = 0x13E, 0x0E
+#: Numbers of ioctls.
+GET_FEATURES, SET_NUM, SET_ADDR, BASE, SET_KICK, SET_CALL = 0x00, 0x10, 0x11, 0x12, 0x20, 0x21
+SET_ASID = 0x7C
+FAILING = (GET_FEATURES, SET_NUM, SET_ADDR, BASE, SET_KICK, SET_CALL, 0x71, 0x72, 0x73, 0x75, 0x76,
+           0x77, 0x7B, SET_ASID, 0x7D, 0x7E)
+SET_MAC = bytes([1, 1]) + bytes.fromhex("525400000011")
+PROMISC = bytes([0, 0, 1])
+
+
+class Hostile(Test):
+    """:avocado: tags=vdpa,arch:x86_64"""
+
+    timeout = 400
+
+    def setUp(self) -> None:
+        """Say why it does not run here."""
+        self.binary = qemu_binary(self.params.get("qemu_binary"))
+        if not self.binary.exists():
+            self.cancel(f"missing: {self.binary}")
+        if not has_query(self.binary):
+            self.cancel(f"{self.binary} is not qemu-live's")
+        self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.prefix = preload(self.folder, "odd-vdpa")
+        self.what = self.folder / "what"
+
+    def tell(self, *lines: str, **values: int) -> None:
+        """What the device is from now on; the rest is as it was."""
+        self.told.update(values)
+        text = "".join(f"{word} {value:#x}\n" for word, value in self.told.items())
+        new = self.folder / "what.new"
+        new.write_text(text + "".join(f"{line}\n" for line in lines), "ascii")
+        new.rename(self.what)
+
+    def start(self, netdev: str = "", device: str = "", **told: int) -> None:
+        """A QEMU with such a device."""
+        self.told = {"features": CONTROL, "backend": BACKEND, **told}
+        self.tell()
+        Path(f"{self.what}.log").unlink(missing_ok=True)
+        self.vm = QEMUQtestMachine(
+            str(self.binary), base_temp_dir=str(self.folder), qmp_timer=PATIENCE,
+            wrapper=["setpriv", "--pdeathsig", "KILL", *self.prefix, f"ODD_VDPA={self.what}"],
+            args=["-m", "64", "-machine", "pc", "-nodefaults", "-no-user-config",
+                  "-qtest-log", "none",
+                  "-netdev", f"vhost-vdpa,id=n0,vhostdev=/dev/null{netdev}",
+                  "-device", "virtio-net-pci,id=nic,netdev=n0,disable-legacy=on,romfile=,"
+                             f"mac=52:54:00:00:00:aa{device}"])
+        self.addCleanup(self.vm.kill)
+        self.vm.launch()
+        assert self.vm._qtest is not None   # it has no public name
+        self.nic = Nic(self.vm._qtest)
+
+    def end(self) -> str:
+        """QEMU ends well; what it said."""
+        self.vm.shutdown(timeout=int(PATIENCE))
+        self.assertEqual(self.vm.exitcode(), 0)
+        return self.vm.get_log() or ""
+
+    def calls(self, way: str, number: int) -> list[tuple[int, int]]:
+        """The first two words of each ioctl of that number so far."""
+        lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
+        found = (line.split() for line in lines if line.startswith(f"{way} {number:#x} "))
+        return [(int(words[2], 0), int(words[3], 0)) for words in found]
+
+    def info(self) -> dict[str, Any]:
+        """query-vhost-vdpa of the one device."""
+        answer: Any = self.vm.cmd("query-vhost-vdpa")
+        return dict(answer[0])
+
+    def kinds(self) -> list[str]:
+        """How each queue is served."""
+        return [str(queue["kind"]) for queue in self.info()["queues"]]
+
+    def runs(self) -> bool:
+        """Whether the device does, and does not wait for memory."""
+        info = self.info()
+        return info["state"] == "running" and not info["waiting"]
+
+    def drive(self, refuse: int = 0) -> None:
+        """The guest's driver starts the device."""
+        self.nic.start(refuse)
+        wait_until("the device runs", self.runs)
+
+    def recovers(self) -> None:
+        """With nothing in the way any more, the guest gets its device going."""
+        self.tell()
+        self.vm.cmd("set_link", name="n0", up=True)
+        self.drive()
+        if self.nic.features >> 17 & 1:
+            self.assertEqual(self.nic.command(SET_MAC), 0)
+
+    def try_cmd(self, command: str, **arguments: Any) -> bool:
+        """A QMP command that may be refused."""
+        with contextlib.suppress(ExecuteError):
+            self.vm.cmd(command, **arguments)
+            return True
+        return False
+
+    def migration(self) -> str:
+        """Its state."""
+        answer: Any = self.vm.cmd("query-migrate")
+        return str(answer.get("status", "none"))
+
+    def migrate_and_cancel(self) -> None:
+        """As far as one gets."""
+        self.vm.cmd("migrate-set-parameters", max_bandwidth=4 << 20)
+        if not self.try_cmd("migrate", uri="exec:cat >/dev/null"):
+            return
+        wait_until("the migration begins", lambda: self.migration() != "setup")
+        self.nic.command(PROMISC, timeout=0.3)
+        self.try_cmd("migrate_cancel")
+        wait_until("the migration ends", lambda: self.migration() in (
+            "completed", "failed", "cancelled"))
+
+    def test(self) -> None:
+        """What the case says."""
+        name = self.params.get("what", default="late-queue")
+        cases: dict[str, Callable[[], None]] = {
+            "packed-position": self.packed_position, "packed-control": self.packed_control,
+            "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
+            "failed-launch": self.failed_launch, "faults": self.faults, "noise": self.noise}
+        cases[name]()
+
+    def packed_position(self) -> None:
+        """Both wrap counters at one: bit 31 is set."""
+        place = 0x80058005
+        self.start(device=",packed=on", features=PLAIN | 1 << RING_PACKED, base=place)
+        self.drive()
+        self.vm.cmd("stop")
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        self.assertEqual(self.calls("set", BASE)[-2:], [(0, place), (1, place)])
+        self.assertEqual(self.end(), "")
+
+    def packed_control(self) -> None:
+        """Split first, with QEMU in between; then packed, and the device is left alone with it."""
+        self.start(device=",packed=on", features=CONTROL | 1 << RING_PACKED)
+        self.drive(refuse=1 << RING_PACKED)
+        self.assertEqual(self.kinds(), ["direct", "direct", "control"])
+        self.assertEqual(self.calls("set", SET_ASID)[-1], (1, 1))
+        self.drive()
+        self.assertEqual(self.kinds(), ["direct", "direct", "direct"])
+        self.assertEqual(self.calls("set", SET_ASID)[-1], (1, 0))
+        self.assertEqual(self.end(), "")
+
+    def queue_reset(self) -> None:
+        """Though the device offers it."""
+        self.start(features=CONTROL | 1 << RING_RESET)
+        self.assertFalse(self.nic.offered() >> RING_RESET & 1)
+        self.drive()
+        self.assertEqual(self.end(), "")
+
+    def late_queue(self) -> None:
+        """One that was not there at DRIVER_OK, and one that goes after it."""
+        self.start(features=PLAIN)
+        self.nic.accept(PLAIN)
+        self.nic.set_queue(0)
+        self.nic.ready()
+        wait_until("the device runs", self.runs)
+        self.nic.set_queue(1)
+        self.nic.reset()
+        self.drive()
+        self.nic.put("queue_select", 0)
+        self.nic.put("queue_desc", 0)
+        self.nic.put("queue_enable", 1)
+        asked = len(self.calls("get", BASE))
+        self.nic.reset()
+        self.assertEqual(len(self.calls("get", BASE)), asked + 2, "a queue was left alone")
+        self.recovers()
+        self.end()
+
+    def query(self) -> None:
+        """Asked where each queue stands, the device goes on."""
+        self.start()
+        self.drive()
+        for queue in (0, 1):
+            self.vm.cmd("x-query-virtio-queue-status", queue=queue,
+                        path="/machine/peripheral/nic/virtio-backend")
+        self.assertTrue(self.runs())
+        self.vm.cmd("stop")
+        self.assertEqual([index for index, _ in self.calls("get", BASE)], [0, 1, 2])
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        self.assertEqual(self.end(), "")
+
+    def failed_launch(self) -> None:
+        """Queues that the device never got are where it had left them."""
+        self.start(features=PLAIN, base=5)
+        self.drive()
+        for queue in (0, 1):        # five buffers, of which none has come back
+            self.nic.write(self.nic.rings(queue) + 0x1002, 2, 5)
+        self.vm.cmd("stop")
+        self.tell(f"fail {SET_NUM:#x} {EIO}")
+        self.vm.cmd("cont")
+        wait_until("the launch fails", lambda: "size" in str(self.info().get("trouble")))
+        self.tell()
+        self.vm.cmd("set_link", name="n0", up=True)
+        wait_until("the device runs", self.runs)
+        self.assertEqual(self.calls("set", BASE)[-2:], [(0, 5), (1, 5)])
+        self.assertNotIn("restore failed", self.end())
+
+    def faults(self) -> None:
+        """With queues passed through, with a device that cannot suspend, with shadow queues."""
+        for netdev, backend in (("", BACKEND), ("", NO_SUSPEND), (",x-svq=on", BACKEND)):
+            self.start(netdev, backend=backend)
+            for number in FAILING:
+                self.log.info("%s, %#x: %#x fails", netdev, backend, number)
+                self.drive()
+                self.tell(f"fail {number:#x} {EIO}")
+                self.migrate_and_cancel()
+                self.vm.cmd("stop")
+                self.vm.cmd("cont")
+                self.nic.start()
+                self.nic.command(SET_MAC, timeout=0.3)
+                self.recovers()
+            self.end()
+
+    def noise(self) -> None:
+        """A seed of its own for each machine; the seed is in the log."""
+        for number in range(4):
+            seed = int(self.params.get("seed", default=1)) * 100 + number
+            self.log.info("seed %d", seed)
+            lot = random.Random(seed)
+            self.start(lot.choice(("", ",x-svq=on")), ",mq=on",
+                       features=CONTROL | lot.choice((0, 1 << 22)), pairs=2,
+                       backend=lot.choice((BACKEND, NO_SUSPEND, 0x3E, 0x1E)))
+            for _ in range(120):
+                lot.choice(NOISE)(self, lot)
+            self.tell()
+            self.try_cmd("migrate_cancel")
+            wait_until("the migration ends", lambda: self.migration() in (
+                "none", "completed", "failed", "cancelled"))
+            wait_until("the guest may run", lambda: self.try_cmd("cont"))
+            self.vm.cmd("system_reset")
+            self.nic.find()
+            self.recovers()
+            self.end()
+
+
+def any_address(lot: random.Random) -> int:
+    """Of RAM, of a device, of nothing, at the ends."""
+    return lot.choice((0, RINGS, 0x1800000, 0x3FF0000, 0x3FFF000, 0x1000001, 0xA0000, 0xE0000000,
+                       1 << 40, 1 << 63, (1 << 64) - 0x1000, lot.getrandbits(64)))
+
+
+def queue(test: Hostile, lot: random.Random) -> None:
+    """A queue's registers, at any time; its size only before DRIVER_OK."""
+    sizes = (None,) if test.nic.get("status") & 4 else (None, 1, 2, 3, 8, 256, 1024)
+    test.nic.set_queue(lot.choice((0, 1, 2, 3, 4, 5, 1023, 0xFFFF)), size=lot.choice(sizes),
+                       at=any_address(lot))
+
+
+def ring(test: Hostile, lot: random.Random) -> None:
+    """Anything into a ring."""
+    for _ in range(8):
+        test.nic.write(test.nic.rings(lot.randrange(6)) + lot.choice((0, 0x1000, 0x2000))
+                       + lot.randrange(0x60), 4, lot.getrandbits(32))
+
+
+def fault(test: Hostile, lot: random.Random) -> None:
+    """The kernel refuses something, or nothing any more."""
+    lines = [f"fail {lot.choice(FAILING):#x} {lot.choice((EIO, 11, 22))}"]
+    test.tell(*lot.choice((lines, [])))
+
+
+def ask(test: Hostile, lot: random.Random) -> None:
+    """The monitor wants to know."""
+    path = "/machine/peripheral/nic/virtio-backend"
+    test.info()
+    test.vm.cmd("human-monitor-command", command_line="info vhost-vdpa")
+    test.vm.cmd("x-query-virtio-status", path=path)
+    for command in ("x-query-virtio-queue-status", "x-query-virtio-vhost-queue-status"):
+        test.try_cmd(command, path=path, queue=lot.randrange(5))
+
+
+def stop(test: Hostile, lot: random.Random) -> None:
+    """And on again."""
+    test.vm.cmd("stop")
+    test.try_cmd("cont")
+
+
+def migrate(test: Hostile, lot: random.Random) -> None:
+    """Slowly, or fast."""
+    test.vm.cmd("migrate-set-parameters", max_bandwidth=lot.choice((1 << 20, 1 << 30)))
+    test.try_cmd("migrate", uri="exec:cat >/dev/null")
+
+
+def command(test: Hostile, lot: random.Random) -> None:
+    """Any control command, if there is such a queue."""
+    with contextlib.suppress(IndexError):
+        test.nic.command(bytes([lot.randrange(6), lot.randrange(4)])
+                         + lot.randbytes(lot.randrange(20)), timeout=0.05)
+
+
+NOISE: tuple[Callable[[Hostile, random.Random], None], ...] = (
+    queue, ring, fault, ask, stop, migrate, command,
+    lambda test, lot: test.nic.start(),
+    lambda test, lot: test.nic.reset(),
+    lambda test, lot: test.nic.ready(),
+    lambda test, lot: test.nic.accept(lot.getrandbits(64) & test.nic.offered()),
+    lambda test, lot: test.nic.put("status", lot.getrandbits(8)),
+    lambda test, lot: test.nic.kick(lot.randrange(8)),
+    lambda test, lot: test.vm.cmd("set_link", name=lot.choice(("n0", "nic")),
+                                  up=lot.random() < 0.7) and None,
+    lambda test, lot: test.try_cmd("migrate_cancel") and None,
+    lambda test, lot: time.sleep(0.01),
+)

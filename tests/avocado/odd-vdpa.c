@@ -1,0 +1,453 @@
+/*
+ * A vhost-vdpa network device that does what a test tells it, for one process.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * Preloaded into QEMU (LD_PRELOAD), it answers vhost-vdpa's ioctls and takes its
+ * messages; QEMU is given /dev/null as the device's file. What it is and how it
+ * misbehaves stands in the file that $ODD_VDPA names, and is looked up again at
+ * each ioctl, so a test may change its mind at any time. One word and numbers a
+ * line, numbers as in C:
+ *
+ *   features N    backend N    pairs N    most N     what it offers
+ *   base N                                           where its queues stand
+ *   never N                                          status bits it does not take
+ *   fail R E [K]                                     request R (its number) fails
+ *                                                    with errno E from the K-th on
+ *   nth K E                                          the K-th ioctl fails with E
+ *   message E                                        messages fail with E
+ *   answer N                                         status of control commands
+ *   mute 1                                           none are answered
+ *
+ * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
+ * more than an errno, else "set"; request number; the first and the second word
+ * of its argument; errno. The control queue, which is in a group and an address
+ * space of its own, is served by a thread, which also writes each command to the
+ * log. A driver that accepted packed rings is not served: it has to have one.
+ *
+ * Limits: the data queues stand still for ever; what it is told wins over the
+ * specification; fake-ioctl.h's.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "fake-ioctl.h"
+
+#define RESUME      _IO(VHOST_VIRTIO, 0x7e)     /* older headers lack it */
+#define MAPS        512
+#define FAILURES    16
+#define REQUESTS    256
+
+static struct {
+    unsigned long features, backend, pairs, most, base, never, message, answer;
+    unsigned long mute, nth, nth_error;
+    struct {
+        unsigned long request, error, from;
+    } fail[FAILURES];
+    unsigned failures;
+} told;
+
+static struct {
+    pthread_mutex_t lock;
+    int fd;
+    uint8_t status;
+    unsigned long ioctls, requests[REQUESTS];
+    uint64_t features;              /* the driver's */
+    unsigned spaces[2];             /* of the groups */
+    struct vhost_vring_addr control;
+    unsigned control_num;
+    uint16_t control_next;
+    bool serving;
+    struct {
+        struct vhost_iotlb_msg m;
+        unsigned space;
+    } map[MAPS];
+    unsigned maps;
+} now = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+
+/* --- what it is told ---------------------------------------------------- */
+
+static void listen_to(const char *line)
+{
+    unsigned long a = 0, b = 0, c = 0;
+    char word[32] = "";
+    const struct {
+        const char *word;
+        unsigned long *to;
+    } plain[] = {
+        { "features", &told.features }, { "backend", &told.backend },
+        { "pairs", &told.pairs }, { "most", &told.most },
+        { "base", &told.base }, { "never", &told.never },
+        { "message", &told.message }, { "answer", &told.answer },
+        { "mute", &told.mute },
+    };
+
+    if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        if (!strcmp(word, plain[i].word)) {
+            *plain[i].to = a;
+        }
+    }
+    if (!strcmp(word, "nth")) {
+        told.nth = a;
+        told.nth_error = b;
+    }
+    if (!strcmp(word, "fail") && told.failures < FAILURES) {
+        told.fail[told.failures].request = a;
+        told.fail[told.failures].error = b;
+        told.fail[told.failures++].from = c;
+    }
+}
+
+static void look_up(void)
+{
+    const char *path = getenv("ODD_VDPA");
+    FILE *f = path ? fopen(path, "re") : NULL;
+    char line[128];
+
+    memset(&told, 0, sizeof(told));
+    told.pairs = 1;
+    told.most = 1024;
+    while (f && fgets(line, sizeof(line), f)) {
+        listen_to(line);
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
+static void note(const char *text)
+{
+    char path[4096];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s.log", getenv("ODD_VDPA") ?: "/dev/null");
+    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        syscall(SYS_write, fd, text, strlen(text));
+        close(fd);
+    }
+}
+
+/* --- memory ------------------------------------------------------------- */
+
+static void *at(unsigned space, uint64_t iova, uint64_t bytes)
+{
+    for (unsigned i = 0; i < now.maps; i++) {
+        const struct vhost_iotlb_msg *m = &now.map[i].m;
+
+        if (now.map[i].space == space && iova >= m->iova &&
+            iova - m->iova < m->size && bytes <= m->size - (iova - m->iova)) {
+            return (void *)(uintptr_t)(m->uaddr + (iova - m->iova));
+        }
+    }
+    return NULL;
+}
+
+static void remember(const struct vhost_msg_v2 *msg)
+{
+    if (msg->iotlb.type == VHOST_IOTLB_INVALIDATE) {
+        for (unsigned i = 0; i < now.maps; ) {
+            if (now.map[i].space == msg->asid &&
+                now.map[i].m.iova == msg->iotlb.iova) {
+                now.map[i] = now.map[--now.maps];
+            } else {
+                i++;
+            }
+        }
+    } else if (msg->iotlb.type == VHOST_IOTLB_UPDATE && now.maps < MAPS) {
+        now.map[now.maps].m = msg->iotlb;
+        now.map[now.maps++].space = msg->asid;
+    }
+}
+
+ssize_t write(int fd, const void *data, size_t bytes)
+{
+    int error;
+
+    if (fd < 0 || fd != now.fd || bytes != sizeof(struct vhost_msg_v2)) {
+        return syscall(SYS_write, fd, data, bytes);
+    }
+    pthread_mutex_lock(&now.lock);
+    look_up();
+    error = told.message;
+    if (!error) {
+        remember(data);
+    }
+    pthread_mutex_unlock(&now.lock);
+    if (error) {
+        errno = error;
+        return -1;
+    }
+    return bytes;
+}
+
+/* --- the control queue -------------------------------------------------- */
+
+/* One command: all but its last descriptor are read, which gets the answer. */
+static uint32_t obey(struct vring_desc *desc, uint16_t head)
+{
+    char line[256] = "command";
+    size_t end = strlen(line);
+    unsigned space = now.spaces[1];
+
+    for (;; head = desc[head].next) {
+        struct vring_desc *d = &desc[head];
+        uint8_t *data = at(space, d->addr, d->len);
+
+        if (!data) {
+            return 0;
+        }
+        if (d->flags & VRING_DESC_F_WRITE) {
+            *data = told.answer;
+            snprintf(line + end, sizeof(line) - end, "\n");
+            note(line);
+            return 1;
+        }
+        for (uint32_t i = 0; i < d->len && end < sizeof(line) - 8; i++) {
+            end += snprintf(line + end, sizeof(line) - end, " %02x", data[i]);
+        }
+        if (!(d->flags & VRING_DESC_F_NEXT)) {
+            return 0;
+        }
+    }
+}
+
+static void serve_locked(void)
+{
+    unsigned num = now.control_num, space = now.spaces[1];
+    struct vring_desc *desc;
+    struct vring_avail *avail;
+    struct vring_used *used;
+
+    if (!(now.status & VIRTIO_CONFIG_S_DRIVER_OK) || !now.serving || !num ||
+        told.mute || now.features >> VIRTIO_F_RING_PACKED & 1) {
+        return;
+    }
+    desc = at(space, now.control.desc_user_addr, num * sizeof(*desc));
+    avail = at(space, now.control.avail_user_addr, 4 + 2 * num);
+    used = at(space, now.control.used_user_addr, 4 + 8 * num);
+    while (desc && avail && used &&
+           __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) != now.control_next) {
+        uint16_t head = avail->ring[now.control_next++ % num];
+        struct vring_used_elem *e = &used->ring[used->idx % num];
+
+        e->id = head;
+        e->len = obey(desc, head);
+        __atomic_store_n(&used->idx, used->idx + 1, __ATOMIC_RELEASE);
+    }
+}
+
+static void *serve(void *unused)
+{
+    for (;;) {
+        pthread_mutex_lock(&now.lock);
+        serve_locked();
+        pthread_mutex_unlock(&now.lock);
+        usleep(100);
+    }
+    return NULL;
+}
+
+/* --- ioctls ------------------------------------------------------------- */
+
+static int refuse(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static bool has_control(void)
+{
+    return told.features >> VIRTIO_NET_F_CTRL_VQ & 1;
+}
+
+/* Behind the data queues that the driver knows of. */
+static bool is_control(unsigned index)
+{
+    bool multi = (now.features ? now.features : told.features) >>
+                 VIRTIO_NET_F_MQ & 1;
+
+    return has_control() && index == (multi ? 2 * told.pairs : 2);
+}
+
+static int get_config(struct vhost_vdpa_config *window)
+{
+    struct virtio_net_config space = {
+        .mac = { 0x52, 0x54, 0x00, 0x00, 0x00, 0xaa },
+        .status = VIRTIO_NET_S_LINK_UP,
+        .max_virtqueue_pairs = told.pairs,
+    };
+
+    if (window->off > sizeof(space) ||
+        window->len > sizeof(space) - window->off) {
+        return refuse(EINVAL);
+    }
+    memcpy(window->buf, (const char *)&space + window->off, window->len);
+    return 0;
+}
+
+static int set_status(uint8_t status)
+{
+    static bool started;
+    pthread_t thread;
+
+    now.status = status & ~told.never;
+    if (!status) {
+        now.features = 0;
+        now.control_next = 0;
+        now.control_num = 0;
+        now.serving = false;
+        now.spaces[0] = now.spaces[1] = 0;
+    }
+    if (status & VIRTIO_CONFIG_S_DRIVER_OK && has_control() && !started) {
+        started = !pthread_create(&thread, NULL, serve, NULL);
+    }
+    return 0;
+}
+
+static int about_queue(unsigned long request, void *arg)
+{
+    struct vhost_vring_state *state = arg;
+
+    switch (request) {
+    case VHOST_VDPA_GET_VRING_GROUP:
+        state->num = is_control(state->index);
+        return 0;
+    case VHOST_VDPA_SET_GROUP_ASID:
+        if (state->index > 1 || state->num > 1) {
+            return refuse(EINVAL);
+        }
+        now.spaces[state->index] = state->num;
+        return 0;
+    case VHOST_GET_VRING_BASE:
+        state->num = told.base;
+        return 0;
+    case VHOST_SET_VRING_NUM:
+        if (!state->num || state->num > told.most ||
+            state->num & (state->num - 1)) {
+            return refuse(EINVAL);
+        }
+        now.control_num = is_control(state->index) ? state->num
+                                                   : now.control_num;
+        return 0;
+    case VHOST_SET_VRING_ADDR:
+        if (is_control(state->index)) {
+            now.control = *(struct vhost_vring_addr *)arg;
+        }
+        return 0;
+    case VHOST_VDPA_SET_VRING_ENABLE:
+        now.serving |= is_control(state->index) && state->num;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int answer(unsigned long request, void *arg)
+{
+    switch (request) {
+    case VHOST_GET_FEATURES:
+        *(uint64_t *)arg = told.features;
+        return 0;
+    case VHOST_GET_BACKEND_FEATURES:
+        *(uint64_t *)arg = told.backend;
+        return 0;
+    case VHOST_VDPA_GET_DEVICE_ID:
+        *(uint32_t *)arg = VIRTIO_ID_NET;
+        return 0;
+    case VHOST_VDPA_GET_STATUS:
+        *(uint8_t *)arg = now.status;
+        return 0;
+    case VHOST_VDPA_SET_STATUS:
+        return set_status(*(uint8_t *)arg);
+    case VHOST_VDPA_GET_CONFIG:
+        return get_config(arg);
+    case VHOST_VDPA_GET_VRING_NUM:
+        *(uint16_t *)arg = told.most;
+        return 0;
+    case VHOST_VDPA_GET_AS_NUM:
+        *(unsigned *)arg = 2;
+        return 0;
+    case VHOST_VDPA_GET_IOVA_RANGE:
+        *(struct vhost_vdpa_iova_range *)arg =
+            (struct vhost_vdpa_iova_range) { 0, UINT64_MAX };
+        return 0;
+    case VHOST_SET_FEATURES:
+        now.features = *(uint64_t *)arg;
+        return 0;
+    case VHOST_VDPA_SUSPEND:
+    case RESUME:
+    case VHOST_SET_OWNER:
+    case VHOST_SET_BACKEND_FEATURES:
+    case VHOST_VDPA_SET_CONFIG:
+    case VHOST_VDPA_SET_CONFIG_CALL:
+    case VHOST_SET_VRING_BASE:
+    case VHOST_SET_VRING_KICK:
+    case VHOST_SET_VRING_CALL:
+    case VHOST_VDPA_GET_VRING_GROUP:
+    case VHOST_VDPA_SET_GROUP_ASID:
+    case VHOST_GET_VRING_BASE:
+    case VHOST_SET_VRING_NUM:
+    case VHOST_SET_VRING_ADDR:
+    case VHOST_VDPA_SET_VRING_ENABLE:
+        return about_queue(request, arg);
+    default:
+        return refuse(ENOTTY);
+    }
+}
+
+/* What a test wants to fail, if this is it. */
+static int failure(unsigned nr)
+{
+    now.requests[nr]++;
+    if (++now.ioctls == told.nth) {
+        return told.nth_error;
+    }
+    for (unsigned i = 0; i < told.failures; i++) {
+        if (told.fail[i].request == nr &&
+            now.requests[nr] >= told.fail[i].from) {
+            return told.fail[i].error;
+        }
+    }
+    return 0;
+}
+
+static int fake_ioctl(int fd, unsigned long request, void *argument)
+{
+    static const uint32_t none[2];
+    const uint32_t *words = _IOC_SIZE(request) >= 8 ? argument : none;
+    char line[128];
+    int done, error;
+
+    if (_IOC_TYPE(request) != VHOST_VIRTIO) {
+        return kernel_ioctl(fd, request, argument);
+    }
+    pthread_mutex_lock(&now.lock);
+    now.fd = fd;
+    look_up();
+    error = failure(_IOC_NR(request));
+    done = error ? refuse(error) : answer(request, argument);
+    error = done ? errno : 0;
+    snprintf(line, sizeof(line), "%s %#x %#x %#x %d\n",
+             _IOC_DIR(request) & _IOC_READ ? "get" : "set", (unsigned)_IOC_NR(request), words[0], words[1], error);
+    note(line);
+    pthread_mutex_unlock(&now.lock);
+    errno = error;
+    return done;
+}

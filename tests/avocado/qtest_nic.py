@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest without a CPU that drives one virtio network device, well or badly.
+
+Theory of operation
+===================
+
+QEMU's qtest accelerator runs no vCPU; what the guest would do to its device is done from here,
+over a socket: ports, memory, and through them the device's PCI and virtio registers.  So a test
+can do what no driver does, in any order, and everything happens at a known moment.
+
+    nic = Nic(vm.qtest)          # finds the device, gives it an address
+    nic.start()                  # as a driver does: features, queues, DRIVER_OK
+    nic.command(bytes)           # through the control queue; the device's answer
+
+A queue's rings are where RINGS says, a page each for descriptors, available and used.
+
+*Limits*: split rings as far as commands go; one device, on bus 0.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Protocol
+
+#: Where virtio-pci puts things in its BAR; QEMU's own layout, not looked up.
+COMMON, CONFIG, NOTIFY = 0x0000, 0x2000, 0x3000
+BAR = 0xE0000000
+RINGS = 0x1000000
+COMMAND = 0x2000000     # a control command, and a page behind it the answer
+
+#: Of the common configuration: offset and bytes.
+REGISTERS = {
+    "device_feature_select": (0x00, 4), "device_feature": (0x04, 4),
+    "driver_feature_select": (0x08, 4), "driver_feature": (0x0C, 4),
+    "num_queues": (0x12, 2), "status": (0x14, 1), "queue_select": (0x16, 2),
+    "queue_size": (0x18, 2), "queue_enable": (0x1C, 2), "queue_desc": (0x20, 8),
+    "queue_driver": (0x28, 8), "queue_device": (0x30, 8), "queue_reset": (0x3A, 2),
+}
+ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET = 1, 2, 4, 8, 64
+MQ, CTRL_VQ, VERSION_1, RING_PACKED = 22, 17, 32, 34
+
+
+class Wire(Protocol):
+    """A connection to QEMU's qtest."""
+
+    def cmd(self, qtest_cmd: str) -> str:
+        """One command, one line of answer."""
+
+
+class Nic:
+    """The guest's side of the device."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.features = 0
+        self.added = 0
+        self.find()
+
+    def ask(self, line: str) -> int:
+        """A qtest command; the number in its answer."""
+        words = self.wire.cmd(line).split()
+        if not words or words[0] != "OK":
+            raise OSError(f"qtest: {line}: {' '.join(words)}")
+        return int(words[1], 0) if len(words) > 1 else 0
+
+    def pci(self, slot: int, offset: int, value: int | None = None) -> int:
+        """A dword of configuration space, read or written."""
+        self.ask(f"outl 0xcf8 {0x80000000 | slot << 11 | offset:#x}")
+        return (self.ask("inl 0xcfc") if value is None
+                else self.ask(f"outl 0xcfc {value:#x}"))
+
+    def find(self) -> None:
+        """The one virtio network device; its BAR 4 goes to BAR."""
+        for slot in range(32):
+            if self.pci(slot, 0) == 0x10411AF4:
+                self.pci(slot, 0x20, BAR)
+                self.pci(slot, 0x24, 0)
+                self.pci(slot, 0x04, 0x0006)
+                return
+        raise LookupError("no virtio network device")
+
+    def read(self, address: int, size: int) -> int:
+        """Guest memory, little-endian."""
+        return self.ask(f"read{' bw l   q'[size]} {address:#x}")
+
+    def write(self, address: int, size: int, value: int) -> None:
+        """The same."""
+        self.ask(f"write{' bw l   q'[size]} {address:#x} {value:#x}")
+
+    def store(self, address: int, data: bytes) -> None:
+        """Bytes into guest memory."""
+        self.ask(f"write {address:#x} {len(data):#x} 0x{data.hex()}")
+
+    def get(self, register: str) -> int:
+        """A register of the common configuration."""
+        offset, size = REGISTERS[register]
+        return self.read(BAR + COMMON + offset, size)
+
+    def put(self, register: str, value: int) -> None:
+        """The same; long ones in halves, as drivers do."""
+        offset, size = REGISTERS[register]
+        for part in range(0, size, 4):
+            self.write(BAR + COMMON + offset + part, min(size, 4),
+                       value >> 8 * part & (1 << 8 * min(size, 4)) - 1)
+
+    def offered(self) -> int:
+        """The device's features."""
+        found = 0
+        for half in range(2):
+            self.put("device_feature_select", half)
+            found |= self.get("device_feature") << 32 * half
+        return found
+
+    def reset(self) -> None:
+        """Status 0."""
+        self.put("status", 0)
+        self.added = 0
+
+    def accept(self, features: int) -> None:
+        """Up to FEATURES_OK."""
+        self.features = features
+        self.put("status", ACKNOWLEDGE)
+        self.put("status", ACKNOWLEDGE | DRIVER)
+        for half in range(2):
+            self.put("driver_feature_select", half)
+            self.put("driver_feature", features >> 32 * half & 0xFFFFFFFF)
+        self.put("status", ACKNOWLEDGE | DRIVER | FEATURES_OK)
+
+    def rings(self, queue: int) -> int:
+        """Where a queue's rings are."""
+        return RINGS + queue * 0x4000
+
+    def set_queue(self, queue: int, size: int | None = None, at: int | None = None,
+                  enable: bool = True) -> None:
+        """Sizes and addresses of a queue."""
+        base = self.rings(queue) if at is None else at
+        self.put("queue_select", queue)
+        if size is not None:
+            self.put("queue_size", size)
+        for number, name in enumerate(("queue_desc", "queue_driver", "queue_device")):
+            self.put(name, base + number * 0x1000)
+        if enable:
+            self.put("queue_enable", 1)
+
+    def queues(self) -> list[int]:
+        """Those that the accepted features give the device: data, and control."""
+        last = self.get("num_queues") - 1
+        control = [last] if self.features >> CTRL_VQ & 1 else []
+        return (list(range(last)) if self.features >> MQ & 1 else [0, 1]) + control
+
+    def ready(self) -> None:
+        """DRIVER_OK."""
+        self.put("status", ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
+
+    def start(self, refuse: int = 0) -> None:
+        """Everything a driver does, with all features but those of the mask REFUSE."""
+        self.reset()
+        self.accept(self.offered() & ~refuse)
+        for queue in self.queues():
+            for part in range(3):
+                self.store(self.rings(queue) + part * 0x1000, bytes(0x1000))
+            self.set_queue(queue)
+        self.ready()
+
+    def command(self, command: bytes, timeout: float = 10.0) -> int:
+        """A control command; the answer, or -1 if there is none in time."""
+        queue = self.queues()[-1]
+        rings = self.rings(queue)
+        self.put("queue_select", queue)
+        size = self.get("queue_size")
+        self.store(COMMAND, command)
+        self.write(COMMAND + 0x1000, 1, 0xAA)
+        self.store(rings, struct.pack("<QIHH", COMMAND, len(command), 1, 1)
+                   + struct.pack("<QIHH", COMMAND + 0x1000, 1, 2, 0))
+        self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
+        self.added = self.added + 1 & 0xFFFF
+        self.write(rings + 0x1000 + 2, 2, self.added)
+        self.kick(queue)
+        deadline = time.monotonic() + timeout
+        while self.read(rings + 0x2000 + 2, 2) != self.added:
+            if time.monotonic() > deadline:
+                return -1
+            time.sleep(0.002)
+        return self.read(COMMAND + 0x1000, 1)
+
+    def kick(self, queue: int) -> None:
+        """Tell the device to look."""
+        self.write(BAR + NOTIFY + 4 * queue, 2, queue)
