@@ -14,8 +14,10 @@ and once all is as it should be again, the guest's driver has to get its device 
     late-queue        the driver sets a queue up after DRIVER_OK
     query             x-query-virtio-queue-status of a device that runs changes nothing
     failed-launch     a launch that fails leaves the queues where they were
+    generic           the monitor asks about a device that is not QEMU's model of one
     faults            each ioctl fails for a while, through a whole life with a migration
     noise             registers, rings, monitor commands and failures, drawn by lot
+    unplug            halves of the device that come and go, drawn by lot
 
 *Limits*: no traffic; nothing of KVM; what is drawn by lot is little (tests/fuzz is for rings).
 """
@@ -76,8 +78,9 @@ class Hostile(Test):
         new.write_text(text + "".join(f"{line}\n" for line in lines), "ascii")
         new.rename(self.what)
 
-    def start(self, netdev: str = "", device: str = "", **told: int) -> None:
-        """A QEMU with such a device."""
+    def start(self, netdev: str = "", device: str = "", generic: bool = False,
+              **told: int) -> None:
+        """A QEMU with such a device; GENERIC: with vhost-vdpa-device-pci."""
         self.told = {"features": CONTROL, "backend": BACKEND, **told}
         self.tell()
         Path(f"{self.what}.log").unlink(missing_ok=True)
@@ -86,9 +89,11 @@ class Hostile(Test):
             wrapper=["setpriv", "--pdeathsig", "KILL", *self.prefix, f"ODD_VDPA={self.what}"],
             args=["-m", "64", "-machine", "pc", "-nodefaults", "-no-user-config",
                   "-qtest-log", "none",
-                  "-netdev", f"vhost-vdpa,id=n0,vhostdev=/dev/null{netdev}",
-                  "-device", "virtio-net-pci,id=nic,netdev=n0,disable-legacy=on,romfile=,"
-                             f"mac=52:54:00:00:00:aa{device}"])
+                  *(("-device", "vhost-vdpa-device-pci,id=nic,vhostdev=/dev/null,disable-legacy=on")
+                    if generic else
+                    ("-netdev", f"vhost-vdpa,id=n0,vhostdev=/dev/null{netdev}",
+                     "-device", "virtio-net-pci,id=nic,netdev=n0,disable-legacy=on,romfile=,"
+                                f"mac=52:54:00:00:00:aa{device}"))])
         self.addCleanup(self.vm.kill)
         self.vm.launch()
         assert self.vm._qtest is not None   # it has no public name
@@ -128,7 +133,7 @@ class Hostile(Test):
     def recovers(self) -> None:
         """With nothing in the way any more, the guest gets its device going."""
         self.tell()
-        self.vm.cmd("set_link", name="n0", up=True)
+        self.try_cmd("set_link", name="n0", up=True)
         self.drive()
         if self.nic.features >> 17 & 1:
             self.assertEqual(self.nic.command(SET_MAC), 0)
@@ -162,7 +167,8 @@ class Hostile(Test):
         cases: dict[str, Callable[[], None]] = {
             "packed-position": self.packed_position, "packed-control": self.packed_control,
             "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
-            "failed-launch": self.failed_launch, "faults": self.faults, "noise": self.noise}
+            "failed-launch": self.failed_launch, "generic": self.generic, "faults": self.faults,
+            "noise": self.noise, "unplug": self.unplug}
         cases[name]()
 
     def packed_position(self) -> None:
@@ -243,6 +249,15 @@ class Hostile(Test):
         self.assertEqual(self.calls("set", BASE)[-2:], [(0, 5), (1, 5)])
         self.assertNotIn("restore failed", self.end())
 
+    def generic(self) -> None:
+        """Whatever it is asked, it goes on."""
+        self.start(generic=True, features=PLAIN)
+        self.drive()
+        ask(self, random.Random(0))
+        stop(self, random.Random(0))
+        wait_until("the device runs", self.runs)
+        self.assertEqual(self.end(), "")
+
     def faults(self) -> None:
         """With queues passed through, with a device that cannot suspend, with shadow queues."""
         for netdev, backend in (("", BACKEND), ("", NO_SUSPEND), (",x-svq=on", BACKEND)):
@@ -265,17 +280,39 @@ class Hostile(Test):
             seed = int(self.params.get("seed", default=1)) * 100 + number
             self.log.info("seed %d", seed)
             lot = random.Random(seed)
-            self.start(lot.choice(("", ",x-svq=on")), ",mq=on",
+            self.start(lot.choice(("", ",x-svq=on")), ",mq=on", generic=number == 3,
                        features=CONTROL | lot.choice((0, 1 << 22)), pairs=2,
                        backend=lot.choice((BACKEND, NO_SUSPEND, 0x3E, 0x1E)))
             for _ in range(120):
                 lot.choice(NOISE)(self, lot)
-            self.tell()
-            self.try_cmd("migrate_cancel")
-            wait_until("the migration ends", lambda: self.migration() in (
-                "none", "completed", "failed", "cancelled"))
-            wait_until("the guest may run", lambda: self.try_cmd("cont"))
+            self.calm()
             self.vm.cmd("system_reset")
+            self.nic.find()
+            self.recovers()
+            self.end()
+
+    def calm(self) -> None:
+        """No failures, no migration; the guest runs."""
+        self.tell()
+        self.try_cmd("migrate_cancel")
+        wait_until("the migration ends", lambda: self.migration() in (
+            "none", "completed", "failed", "cancelled"))
+        wait_until("the guest may run", lambda: self.try_cmd("cont"))
+
+    def unplug(self) -> None:
+        """Either half first, in any state; in the end both are there and work."""
+        for number in range(3):
+            seed = int(self.params.get("seed", default=1)) * 100 + number
+            self.log.info("seed %d", seed)
+            lot = random.Random(seed)
+            self.start(backend=lot.choice((BACKEND, NO_SUSPEND, 0x1E)))
+            for _ in range(100):
+                lot.choice(PLUG)(self, lot)
+            self.calm()
+            wait_until("the guest's half is gone", lambda: nic_goes(self, lot))
+            wait_until("QEMU's half is gone", lambda: netdev_goes(self, lot))
+            self.assertEqual(self.vm.cmd("query-vhost-vdpa"), [])
+            self.assertTrue(netdev_comes(self, lot) and nic_comes(self, lot))
             self.nic.find()
             self.recovers()
             self.end()
@@ -312,9 +349,9 @@ def ask(test: Hostile, lot: random.Random) -> None:
     path = "/machine/peripheral/nic/virtio-backend"
     test.info()
     test.vm.cmd("human-monitor-command", command_line="info vhost-vdpa")
-    test.vm.cmd("x-query-virtio-status", path=path)
     for command in ("x-query-virtio-queue-status", "x-query-virtio-vhost-queue-status"):
         test.try_cmd(command, path=path, queue=lot.randrange(5))
+    test.try_cmd("x-query-virtio-status", path=path)
 
 
 def stop(test: Hostile, lot: random.Random) -> None:
@@ -327,6 +364,16 @@ def migrate(test: Hostile, lot: random.Random) -> None:
     """Slowly, or fast."""
     test.vm.cmd("migrate-set-parameters", max_bandwidth=lot.choice((1 << 20, 1 << 30)))
     test.try_cmd("migrate", uri="exec:cat >/dev/null")
+
+
+def set_link(test: Hostile, lot: random.Random) -> None:
+    """By either name."""
+    test.try_cmd("set_link", name=lot.choice(("n0", "nic")), up=lot.random() < 0.7)
+
+
+def cancel(test: Hostile, lot: random.Random) -> None:
+    """A migration, if there is one."""
+    test.try_cmd("migrate_cancel")
 
 
 def command(test: Hostile, lot: random.Random) -> None:
@@ -344,8 +391,51 @@ NOISE: tuple[Callable[[Hostile, random.Random], None], ...] = (
     lambda test, lot: test.nic.accept(lot.getrandbits(64) & test.nic.offered()),
     lambda test, lot: test.nic.put("status", lot.getrandbits(8)),
     lambda test, lot: test.nic.kick(lot.randrange(8)),
-    lambda test, lot: test.vm.cmd("set_link", name=lot.choice(("n0", "nic")),
-                                  up=lot.random() < 0.7) and None,
-    lambda test, lot: test.try_cmd("migrate_cancel") and None,
+    set_link, cancel,
     lambda test, lot: time.sleep(0.01),
+)
+
+
+def nic_goes(test: Hostile, lot: random.Random) -> bool:
+    """The guest's half: asked to go, and let go by the guest; whether it is gone."""
+    known = test.try_cmd("device_del", id="nic")
+    test.nic.ask("outl 0xae10 0")       # ACPI: bus 0
+    test.nic.ask(f"outl 0xae08 {1 << SLOT:#x}")
+    return not known
+
+
+def netdev_goes(test: Hostile, lot: random.Random) -> bool:
+    """QEMU's half; whether it is gone."""
+    return not test.try_cmd("netdev_del", id="n0")
+
+
+def netdev_comes(test: Hostile, lot: random.Random) -> bool:
+    """Whether it does."""
+    return test.try_cmd("netdev_add", type="vhost-vdpa", id="n0", vhostdev="/dev/null")
+
+
+def nic_comes(test: Hostile, lot: random.Random) -> bool:
+    """Whether it does."""
+    return test.try_cmd("device_add", driver="virtio-net-pci", id="nic", netdev="n0",
+                        addr=str(SLOT), romfile="", **{"disable-legacy": "on"})
+
+
+def driver(test: Hostile, lot: random.Random) -> None:
+    """The guest uses it, if it is there."""
+    with contextlib.suppress(LookupError):
+        test.nic.find()
+        test.nic.start()
+
+
+def no_memory(test: Hostile, lot: random.Random) -> None:
+    """The kernel does not map any."""
+    test.tell(f"message {lot.choice((12, 14, 22))}")
+
+
+SLOT = 2    # of the first device on the command line
+PLUG: tuple[Callable[[Hostile, random.Random], object], ...] = (
+    nic_goes, netdev_goes, netdev_comes, nic_comes, netdev_comes, nic_comes, driver, driver,
+    fault, no_memory, stop, migrate, cancel, set_link,
+    lambda test, lot: test.vm.cmd("system_reset"),
+    lambda test, lot: test.vm.cmd("query-vhost-vdpa"),
 )

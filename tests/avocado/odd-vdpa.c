@@ -277,13 +277,16 @@ static bool has_control(void)
     return told.features >> VIRTIO_NET_F_CTRL_VQ & 1;
 }
 
+static unsigned data_queues(uint64_t features)
+{
+    return features >> VIRTIO_NET_F_MQ & 1 ? 2 * told.pairs : 2;
+}
+
 /* Behind the data queues that the driver knows of. */
 static bool is_control(unsigned index)
 {
-    bool multi = (now.features ? now.features : told.features) >>
-                 VIRTIO_NET_F_MQ & 1;
-
-    return has_control() && index == (multi ? 2 * told.pairs : 2);
+    return has_control() &&
+        index == data_queues(now.features ? now.features : told.features);
 }
 
 static int get_config(struct vhost_vdpa_config *window)
@@ -378,6 +381,12 @@ static int answer(unsigned long request, void *arg)
         return set_status(*(uint8_t *)arg);
     case VHOST_VDPA_GET_CONFIG:
         return get_config(arg);
+    case VHOST_VDPA_GET_CONFIG_SIZE:
+        *(uint32_t *)arg = sizeof(struct virtio_net_config);
+        return 0;
+    case VHOST_VDPA_GET_VQS_COUNT:
+        *(uint32_t *)arg = data_queues(told.features) + has_control();
+        return 0;
     case VHOST_VDPA_GET_VRING_NUM:
         *(uint16_t *)arg = told.most;
         return 0;
