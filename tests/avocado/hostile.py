@@ -275,9 +275,9 @@ class Hostile(Test):
             self.end()
 
     def noise(self) -> None:
-        """A seed of its own for each machine; the seed is in the log."""
+        """A seed of its own for each machine, in the log; with 4 the base's vhost.c fails."""
         for number in range(4):
-            seed = int(self.params.get("seed", default=1)) * 100 + number
+            seed = int(self.params.get("seed", default=4)) * 100 + number
             self.log.info("seed %d", seed)
             lot = random.Random(seed)
             self.start(lot.choice(("", ",x-svq=on")), ",mq=on", generic=number == 3,
