@@ -97,6 +97,15 @@ def scenario_child(request: dict[str, Any], out: Path) -> int:
     return 0
 
 
+def await_child(pid: int) -> int:
+    """Its status.  Process 1 reaps orphans meanwhile: libvirtd waits 40 s for a QEMU that it has
+    killed, and takes a zombie for one that lives."""
+    ended = status = 0
+    while ended != pid:
+        ended, status = os.waitpid(-1 if os.getpid() == 1 else pid, 0)
+    return status
+
+
 def run_scenario(request: dict[str, Any], out: Path) -> dict[str, Any]:
     """Run the scenario in a child; its outcome."""
     (out / "outcome.json").unlink(missing_ok=True)
@@ -108,7 +117,7 @@ def run_scenario(request: dict[str, Any], out: Path) -> dict[str, Any]:
             code = scenario_child(request, out)
         finally:
             os._exit(code)
-    _, status = os.waitpid(pid, 0)
+    status = await_child(pid)
     try:
         outcome: dict[str, Any] = json.loads((out / "outcome.json").read_text("utf-8"))
         return outcome
