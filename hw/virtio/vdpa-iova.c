@@ -323,6 +323,17 @@ const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
            : map_of(vdpa_lookup_at_or_above(&table->by_iova, last + 1));
 }
 
+const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
+                                      uint64_t iova, uint64_t last)
+{
+    const VdpaIovaMap *map = vdpa_iova_at_or_above(table, iova);
+
+    while (map && map->gpa == VDPA_IOVA_NONE) {
+        map = vdpa_iova_next(table, map);
+    }
+    return map && map->iova <= last ? map : NULL;
+}
+
 static bool request_fit(uint64_t addr, uint64_t len)
 {
     return len && len - 1 <= UINT64_MAX - addr;

@@ -136,6 +136,13 @@ const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
 const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
                                          uint64_t iova);
 
+/*
+ * The map of guest memory with the lowest IOVA from @iova to @last; NULL if
+ * none. Maps without a guest address are passed over.
+ */
+const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
+                                      uint64_t iova, uint64_t last);
+
 /* All maps, IOVAs rising: first, then what follows @map; NULL at the end. */
 const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table);
 const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,

@@ -206,15 +206,8 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
     VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
     const VdpaIovaMap *entry;
 
-    while ((entry = vdpa_iova_at_or_above(table, iova)) &&
-           entry->iova <= last) {
-        iova = entry->iova + entry->size;
-        if (entry->gpa != VDPA_IOVA_NONE) {
-            piece_unmap(map, entry->iova, entry->size);
-        }
-        if (!iova) {
-            break;      /* that was the end of all addresses */
-        }
+    while ((entry = vdpa_iova_guest_in(table, iova, last))) {
+        piece_unmap(map, entry->iova, entry->size);
     }
 }
 

@@ -587,6 +587,41 @@ static void test_model(void)
     run_model(64 * PAGE, 300 * PAGE - 1, 20000);
 }
 
+/*
+ * What a guest's IOMMU unmaps, all of it or a part, is guest memory; rings of
+ * QEMU's own, which have no guest address, stay.
+ */
+static void test_guest_in(void)
+{
+    VdpaIovaTable *table = vdpa_iova_new(0, UINT64_MAX, PAGE);
+    const VdpaIovaMap *map;
+    unsigned left = 0;
+
+    for (uint64_t i = 0; i < 16; i++) {
+        bool ours = i % 3 == 0;
+        uint64_t iova = i < 8 ? i * PAGE : -(16 - i) * PAGE;
+        VdpaIovaMap one = {
+            .iova = iova, .size = PAGE, .perm = VDPA_IOVA_RW,
+            .hva = (1ull << 40) + i * PAGE, .gpa = ours ? VDPA_IOVA_NONE : iova,
+        };
+
+        g_assert_cmpint(vdpa_iova_add(table, &one), ==, 0);
+        left += ours;
+    }
+    g_assert_null(vdpa_iova_guest_in(table, 0, PAGE - 1));
+    g_assert_null(vdpa_iova_guest_in(table, 3 * PAGE, 4 * PAGE - 1));
+    g_assert_null(vdpa_iova_guest_in(table, 8 * PAGE, 9 * PAGE));
+    g_assert_null(vdpa_iova_guest_in(table, -PAGE, UINT64_MAX));
+    map = vdpa_iova_guest_in(table, 3 * PAGE, UINT64_MAX);
+    g_assert_cmphex(map->iova, ==, 4 * PAGE);
+    while ((map = vdpa_iova_guest_in(table, 0, UINT64_MAX))) {
+        g_assert_cmphex(map->gpa, !=, VDPA_IOVA_NONE);
+        g_assert_cmpint(vdpa_iova_remove(table, map->iova, map->size), ==, 0);
+    }
+    g_assert_cmpuint(vdpa_iova_count(table), ==, left);
+    vdpa_iova_free(table);
+}
+
 static void test_model_at_the_end(void)
 {
     run_model(-512 * PAGE, UINT64_MAX, 40000);
@@ -604,6 +639,7 @@ int main(int argc, char **argv)
         { "span", test_span },
         { "alloc/directions", test_alloc_directions },
         { "alloc/everything", test_alloc_everything },
+        { "guest-memory-alone", test_guest_in },
         { "balance", test_balance },
         { "sorted-blocks", test_lookup },
         { "model", test_model },
