@@ -176,12 +176,28 @@ static void put_key(Command *c, const VdpaCtrlState *s)
     put(c, s->key, VDPA_CTRL_RSS_KEY);
 }
 
+/*
+ * Whether hashes choose queues. A driver that has agreed on that may ask for
+ * hashes alone (HASH_CONFIG); what QEMU keeps of it, and migrates, is a table of
+ * one entry, queue 0. A driver that has all hashes go to queue 0 on purpose
+ * leaves the same; it is served by some queue, as a device chooses.
+ */
+static bool steers(const Replay *r)
+{
+    const VdpaCtrlState *s = r->state;
+
+    return has(r, VIRTIO_NET_F_RSS) &&
+           !(has(r, VIRTIO_NET_F_HASH_REPORT) && s->table_length == 1 &&
+             !s->table[0] && !s->default_queue);
+}
+
+/* Without hash types, too: all frames then go to the default queue. */
 static int replay_rss(const Replay *r)
 {
     const VdpaCtrlState *s = r->state;
     Command c = command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_RSS_CONFIG);
 
-    if (!s->rss || !s->hash_types) {
+    if (!s->rss || !steers(r)) {
         return 0;
     }
     if (!s->table_length || s->table_length > VDPA_CTRL_RSS_TABLE) {
@@ -203,7 +219,7 @@ static int replay_hash(const Replay *r)
 {
     Command c = command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_HASH_CONFIG);
 
-    if (has(r, VIRTIO_NET_F_RSS) || !r->state->rss || !r->state->hash_types) {
+    if (!r->state->rss || steers(r) || !r->state->hash_types) {
         return 0;
     }
     put_number(&c, r->state->hash_types, 4);

@@ -223,8 +223,11 @@ static void check_rx(const Model *m, const VdpaCtrlState *s)
 
 static void check_rss(const Model *m, const VdpaCtrlState *s)
 {
-    bool on = s->rss && s->hash_types;
-    bool rss = on && has(s, 60), hash = on && has(s, 57) && !has(s, 60);
+    bool hashes_only = s->table_length == 1 && !s->table[0] &&
+                       !s->default_queue && has(s, 57);
+    bool steers = has(s, 60) && !hashes_only;
+    bool rss = s->rss && steers;
+    bool hash = s->rss && !steers && s->hash_types && has(s, 57);
 
     g_assert_cmpint(m->rss, ==, rss);
     g_assert_cmpint(m->hash, ==, hash);
@@ -291,6 +294,44 @@ static void test_defaults(void)
     g_assert_cmpuint(m.commands, ==, 0);
 }
 
+/*
+ * A driver that has agreed on RSS and asked for hashes only must not find all of
+ * its frames steered to one queue. Such a command leaves QEMU's model as here.
+ */
+static void test_hashes_only(void)
+{
+    Source src;
+    Model m;
+
+    draw(&src, ALL);
+    src.s.rss = true;
+    src.s.hash_types = 0x3f;
+    src.s.table_length = 1;
+    src.s.default_queue = src.table[0] = 0;
+    m = model_reset(&src.s);
+    g_assert_cmpint(vdpa_ctrl_replay(&src.s, model_command, &m), ==, 0);
+    g_assert_false(m.rss);
+    g_assert_true(m.hash);
+    g_assert_cmphex(m.types, ==, 0x3f);
+}
+
+/* ... and one that has turned all hashes off but not steering is still steered. */
+static void test_steering_only(void)
+{
+    Source src;
+    Model m;
+
+    draw(&src, ALL);
+    src.s.rss = true;
+    src.s.hash_types = 0;
+    src.s.default_queue = 3;
+    m = model_reset(&src.s);
+    g_assert_cmpint(vdpa_ctrl_replay(&src.s, model_command, &m), ==, 0);
+    g_assert_true(m.rss);
+    g_assert_false(m.hash);
+    g_assert_cmpuint(m.queue, ==, 3);
+}
+
 /* The first refusal ends it, wherever it comes. */
 static void test_refusal(void)
 {
@@ -355,6 +396,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vdpa/ctrl/random", test_random);
     g_test_add_func("/vdpa/ctrl/defaults", test_defaults);
+    g_test_add_func("/vdpa/ctrl/hashes-only", test_hashes_only);
+    g_test_add_func("/vdpa/ctrl/steering-only", test_steering_only);
     g_test_add_func("/vdpa/ctrl/refusal", test_refusal);
     g_test_add_func("/vdpa/ctrl/nonsense", test_nonsense);
     g_test_add_func("/vdpa/ctrl/names", test_names);
