@@ -478,6 +478,21 @@ static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
     return 0;
 }
 
+/* A number may be given twice; what has it would be closed under the other. */
+static bool fd_taken(int fd, Error **errp)
+{
+    VdpaDevice *d = vdpa_device_first();
+
+    while (d && d->fd.fd != fd) {
+        d = QTAILQ_NEXT(d, next);
+    }
+    if (d) {
+        error_setg(errp, "vhost-vdpa: vhostfd=%d: another netdev or device has"
+                   " it already", fd);
+    }
+    return d;
+}
+
 static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
 {
     const char *fault = vdpa_options_fault(options->vhostdev,
@@ -494,7 +509,7 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
         if (fd < 0) {
             error_prepend(errp, "vhost-vdpa: vhostfd=%s: ", options->vhostfd);
         }
-        return fd;
+        return fd >= 0 && fd_taken(fd, errp) ? -1 : fd;
     }
     fd = qemu_open(options->vhostdev, O_RDWR, &ignored);
     if (fd < 0) {

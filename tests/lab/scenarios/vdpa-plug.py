@@ -6,6 +6,8 @@
            after the first time.
 `memory`   memory is plugged in: once as usual; once more than may be pinned, which is said and
            harms nothing else; then again with the limit raised, which must be mapped.
+`twice`    the device that the guest uses is asked for again: by its path, by the number that its file
+           has in QEMU, and under the id that is taken. Each is refused, and harms nothing.
 `reset`    the guest is reset, then reset again while a migration is under way, with the rings
            shadowed; then that migration completes.
 
@@ -22,6 +24,7 @@ from pathlib import Path
 from qlab import l2, migrate, oracle, vdpa, vdpaflow
 from qlab.context import Lab
 from qlab.payload import PayloadError
+from qlab.qmp import QmpError
 from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
@@ -32,6 +35,7 @@ SCENARIO = Scenario(
     own_binaries=True,
     variants={
         "nic": {"what": "nic"},
+        "twice": {"what": "twice"},
         "memory": {"what": "memory"},
         "reset": {"what": "reset"},
     },
@@ -92,10 +96,39 @@ def do_nic(lab: Lab, guest: l2.Guest, net: vdpa.Net,
         unplug(lab, guest, device, bool(count % 2))
         plug(guest, device)
         rebind(lab, net)
-        vdpaflow.traffic(lab, net, f"plugged again, {count}")
+        vdpaflow.traffic(lab, simulators, net, f"plugged again, {count}")
         open_files.append(descriptors(guest))
     lab.figures["descriptors"] = open_files
     lab.check(open_files[-1] <= open_files[0], f"descriptors: {open_files}")
+
+
+def descriptor(guest: l2.Guest, device: vdpa.Device) -> int:
+    """The number that the device's file has in QEMU."""
+    for path in Path(f"/proc/{guest.process.pid}/fd").iterdir():
+        if os.readlink(path) == str(device.node):
+            return int(path.name)
+    raise LookupError(device.node)
+
+
+def do_twice(lab: Lab, guest: l2.Guest, net: vdpa.Net,
+             simulators: vdpa.Simulators) -> None:
+    """What is in use is refused."""
+    device, number = simulators.devices[0], descriptor(guest, simulators.devices[0])
+    second = simulators.add()
+    for text, arguments in (
+            ("busy", {"id": "n1", "vhostdev": str(device.node)}),
+            ("already", {"id": "n1", "vhostfd": str(number)}),
+            ("n0", {"id": "n0", "vhostdev": str(second.node)})):
+        try:
+            guest.qmp.cmd("netdev_add", {"type": "vhost-vdpa", **arguments})
+        except QmpError as error:
+            lab.log(f"{arguments}: {error}")
+            lab.check(text in str(error), f"{arguments}: {error}")
+        else:
+            lab.fail(f"{arguments}: not refused")
+        lab.check(descriptor(guest, device) == number, f"{arguments}: the device's file is closed")
+        vdpaflow.traffic(lab, simulators, net, f"refused: {arguments['id']} {text}")
+    os.close(os.open(second.node, os.O_RDWR))
 
 
 def add_memory(guest: l2.Guest, index: int) -> None:
@@ -130,22 +163,22 @@ def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     first = pinned(guest)
     add_memory(guest, 0)
     lab.check(pinned(guest) == first + DIMM, f"pinned: {first}, then {pinned(guest)}")
-    vdpaflow.traffic(lab, net, "more memory")
+    vdpaflow.traffic(lab, simulators, net, "more memory")
     before = said(lab, guest)
     allow_pinning(guest, pinned(guest) + DIMM // 4)
     add_memory(guest, 1)
     lab.check("RLIMIT_MEMLOCK" in said(lab, guest)[len(before):], "nothing was said of the limit")
-    vdpaflow.traffic(lab, net, "memory that was not mapped")
+    vdpaflow.traffic(lab, simulators, net, "memory that was not mapped")
     allow_pinning(guest, resource.RLIM_INFINITY)
     second = pinned(guest)
     add_memory(guest, 2)
     lab.check(pinned(guest) == second + DIMM,
               f"with the limit raised: pinned {second}, then {pinned(guest)}")
-    vdpaflow.traffic(lab, net, "memory after that")
+    vdpaflow.traffic(lab, simulators, net, "memory after that")
     net.ask("unload")
     net.ask("load")
     rebind(lab, net)
-    vdpaflow.traffic(lab, net, "all of it")
+    vdpaflow.traffic(lab, simulators, net, "all of it")
     lab.figures["pinned"] = [first, second, pinned(guest)]
     lab.check(pinned(guest) == first + 3 * DIMM,
               f"after a reset of the device: pinned {pinned(guest)}, at first {first}")
@@ -166,7 +199,7 @@ def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     device = simulators.devices[0]
     guest.qmp.cmd("set-action", {"reboot": "reset"})
     net = reboot(guest)
-    vdpaflow.traffic(lab, net, "after a reset")
+    vdpaflow.traffic(lab, simulators, net, "after a reset")
     second = simulators.add()
     spec = vdpaflow.destination(lab, second, device.mac, lab.qemu, load_mb=32)
     other = l2.start(lab, spec.incoming())
@@ -177,7 +210,7 @@ def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     lab.check(devices(guest)[0]["mode"] == "shadow", f"migrating: {devices(guest)[0]}")
     net = reboot(guest)
     lab.check(devices(guest)[0]["mode"] == "shadow", f"after a reset: {devices(guest)[0]}")
-    vdpaflow.traffic(lab, net, "after a reset while migrating")
+    vdpaflow.traffic(lab, simulators, net, "after a reset while migrating")
     guest.payload.start(rate=2000)
     info = migrate.finish(guest)
     lab.check(info.get("status") == "completed", f"migration: {info}")
@@ -188,13 +221,13 @@ def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     other.payload.catch_up()
     guest.kill()
     other.payload.stop()
-    vdpaflow.traffic(lab, vdpa.Net(other.payload), "at the destination")
+    vdpaflow.traffic(lab, simulators, vdpa.Net(other.payload), "at the destination")
     verified = other.payload.verify()
     lab.check(verified.clean, f"memory: {verified}")
     other.quit()
 
 
-WHAT = {"nic": do_nic, "memory": do_memory, "reset": do_reset}
+WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "reset": do_reset}
 
 
 def run(lab: Lab, what: str) -> None:
@@ -207,7 +240,7 @@ def run(lab: Lab, what: str) -> None:
     guest.wait_ready(120)
     net = vdpa.Net(guest.payload)
     net.up()
-    vdpaflow.traffic(lab, net, "at first")
+    vdpaflow.traffic(lab, simulators, net, "at first")
     WHAT[what](lab, guest, net, simulators)
     if guest.alive():
         guest.quit()
