@@ -40,6 +40,7 @@
 #include "net/vhost_net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-net.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
@@ -223,12 +224,30 @@ static bool set_down(const NetClientState *nc)
     return nc && (nc->link_down || (nc->peer && nc->peer->link_down));
 }
 
+/*
+ * Until its driver runs, a guest has the MAC address that it is shown, which is
+ * the device's and not the command line's. QEMU's model is to know it, as that
+ * is what a device is told at launch, here and after a migration.
+ */
+static void note_mac(NetClientState *nc, const uint8_t *mac)
+{
+    VirtIONet *n = nc && nc->peer ? qemu_get_nic_opaque(nc->peer) : NULL;
+
+    if (n && !(VIRTIO_DEVICE(n)->status & VIRTIO_CONFIG_S_DRIVER_OK) &&
+        !buffer_is_zero(mac, ETH_ALEN)) {
+        memcpy(n->mac, mac, ETH_ALEN);
+    }
+}
+
 /* The guest sees set_link, too, and not only the state of the device's link. */
 static void adjust_config(void *opaque, uint8_t *config, size_t size)
 {
     size_t at = offsetof(struct virtio_net_config, status);
     VdpaNet *net = opaque;
 
+    if (size >= at + 2) {       /* it is the guest that asks for so much */
+        note_mac(net->first, config);
+    }
     if (set_down(net->first) && size >= at + 2) {
         config[at] &= ~VIRTIO_NET_S_LINK_UP;
     }
@@ -273,13 +292,20 @@ static void client_cleanup(NetClientState *nc)
     net_unref(c->net);
 }
 
+/* Whether the device is told the guest's address at launch. */
+static bool tells_mac(const VdpaDevice *d, VirtIODevice *vdev)
+{
+    return d->control >= 0 && d->control_kind &&
+           virtio_vdev_has_feature(vdev, VIRTIO_NET_F_CTRL_MAC_ADDR);
+}
+
 /*
  * The device's address is what the world sees; -device's mac= is what the user
- * believes. To tell them apart is worth a line.
+ * believes, and a guest that was migrated may have a third. To tell them apart
+ * is worth a line.
  */
 static void check_mac(VdpaClient *c)
 {
-    static const uint8_t none[ETH_ALEN];
     struct virtio_net_config config = { 0 };
     VirtIONet *n = VIRTIO_NET(c->vhost.dev->vdev);
 
@@ -289,14 +315,21 @@ static void check_mac(VdpaClient *c)
         return;
     }
     c->net->mac_seen = true;
-    if (!memcmp(config.mac, none, ETH_ALEN) ||
-        !memcmp(config.mac, n->nic_conf.macaddr.a, ETH_ALEN)) {
+    if (buffer_is_zero(config.mac, ETH_ALEN)) {
         return;
     }
-    warn_report("vhost-vdpa: the device has MAC address "
-                MAC_FMT ", the command line says " MAC_FMT
-                "; set both alike (vdpa dev add ... mac, -device ...,mac=)",
-                MAC_ARG(config.mac), MAC_ARG(n->nic_conf.macaddr.a));
+    if (memcmp(config.mac, n->nic_conf.macaddr.a, ETH_ALEN)) {
+        warn_report("vhost-vdpa: the device has MAC address "
+                    MAC_FMT ", the command line says " MAC_FMT
+                    "; set both alike (vdpa dev add ... mac, -device ...,mac=)",
+                    MAC_ARG(config.mac), MAC_ARG(n->nic_conf.macaddr.a));
+    } else if (memcmp(config.mac, n->mac, ETH_ALEN) &&
+               !tells_mac(c->net->shared.device, VIRTIO_DEVICE(n))) {
+        warn_report("vhost-vdpa: the device has MAC address " MAC_FMT
+                    ", the guest uses " MAC_FMT ", and the device cannot be"
+                    " told; make a device with the guest's (vdpa dev add ... mac)",
+                    MAC_ARG(config.mac), MAC_ARG(n->mac));
+    }
 }
 
 /* Where the control queue is depends on what the driver accepted. */
