@@ -217,7 +217,9 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
             return -ENOMEM;
         }
     }
-    c->owned = (VdpaMapOwned) { d->control_asid, c->area, AREAS };
+    c->owned = (VdpaMapOwned) {
+        d->together ? VDPA_ASID_GUEST : d->control_asid, c->area, AREAS
+    };
     err = vdpa_map_own_begin(d->map, &c->owned, errp);
     return err ?: vdpa_map_own_await(d->map, &c->owned, errp);
 }

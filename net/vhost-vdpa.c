@@ -295,7 +295,7 @@ static void client_cleanup(NetClientState *nc)
 /* Whether the device is told the guest's address at launch. */
 static bool tells_mac(const VdpaDevice *d, VirtIODevice *vdev)
 {
-    return d->control >= 0 && d->control_kind &&
+    return d->control >= 0 && vdpa_device_control(d) &&
            virtio_vdev_has_feature(vdev, VIRTIO_NET_F_CTRL_MAC_ADDR);
 }
 

@@ -13,6 +13,7 @@
 #include "vdpa-device.h"
 #include "vdpa-rings.h"
 #include "vdpa-switch.h"
+#include "vdpa-traits.h"
 #include "trace.h"
 
 #define WANTED_FEATURES                                     \
@@ -25,6 +26,17 @@
      BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST))
 
 static QTAILQ_HEAD(, VdpaDevice) devices = QTAILQ_HEAD_INITIALIZER(devices);
+
+bool vdpa_device_shadows(const VdpaDevice *d)
+{
+    return d->mode == VDPA_MODE_SHADOW || d->together;
+}
+
+/* Our ring is a split one. */
+const VdpaQueueKind *vdpa_device_control(const VdpaDevice *d)
+{
+    return d->features >> VIRTIO_F_RING_PACKED & 1 ? NULL : d->control_kind;
+}
 
 /* --- steps -------------------------------------------------------------- */
 
@@ -65,21 +77,14 @@ static bool is_control(const VdpaQueue *q)
     return (int)q->index == q->device->control;
 }
 
-/* Who is in between on the control queue, NULL for nobody: our ring is a split one. */
-static const VdpaQueueKind *control_kind(const VdpaDevice *d)
-{
-    return d->features >> VIRTIO_F_RING_PACKED & 1 ? NULL : d->control_kind;
-}
-
 static const VdpaQueueKind *kind_for(const VdpaQueue *q)
 {
     const VdpaDevice *d = q->device;
 
     if (is_control(q)) {
-        return control_kind(d) ?: &vdpa_queue_direct;
+        return vdpa_device_control(d) ?: &vdpa_queue_direct;
     }
-    return d->mode == VDPA_MODE_SHADOW ? &vdpa_queue_shadow
-                                       : &vdpa_queue_direct;
+    return vdpa_device_shadows(d) ? &vdpa_queue_shadow : &vdpa_queue_direct;
 }
 
 static int tell(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
@@ -174,7 +179,7 @@ static int attach(VdpaQueue *q, bool sized, Error **errp)
 {
     VdpaQueueSetup setup = q->guest;
     const VdpaQueueKind *kind = kind_for(q);
-    int err = is_control(q) && control_kind(q->device) ? 0
+    int err = is_control(q) && vdpa_device_control(q->device) ? 0
                                                        : check_ring(q, errp);
 
     err = err ?: kind->attach(q, &setup, errp);
@@ -253,43 +258,6 @@ static void pause_all(VdpaDevice *d)
     }
 }
 
-/* -EBUSY if a data queue is in the control queue's group. */
-static int control_group(VdpaDevice *d, unsigned *group)
-{
-    int err = vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, d->control,
-                                group);
-
-    FOR_EACH_QUEUE(d, q) {
-        unsigned other;
-
-        if (err || is_control(q)) {
-            continue;
-        }
-        err = vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, q->index, &other);
-        err = err ?: other == *group ? -EBUSY : 0;
-    }
-    return err;
-}
-
-/* Explicitly also when it is the guest's: that is not known to end with a reset. */
-static int set_space(VdpaDevice *d, Error **errp)
-{
-    unsigned asid = control_kind(d) ? d->control_asid : VDPA_ASID_GUEST;
-    unsigned group;
-    int err;
-
-    if (d->control < 0 || !d->control_kind || !d->control_asid) {
-        return 0;
-    }
-    err = control_group(d, &group);
-    err = err ?: vdpa_fd_queue(&d->fd, VDPA_SET_GROUP_ASID, group, asid);
-    if (err) {
-        error_setg_errno(errp, -err,
-                         "cannot give the control queue its address space");
-    }
-    return err;
-}
-
 static int set_config_call(VdpaDevice *d, Error **errp)
 {
     int fd = d->config_call;
@@ -308,7 +276,7 @@ static int set_config_call(VdpaDevice *d, Error **errp)
 /* Data queues are enabled only when the control state is there again. */
 static bool restores(const VdpaDevice *d)
 {
-    return d->user && d->control >= 0 && control_kind(d) &&
+    return d->user && d->control >= 0 && vdpa_device_control(d) &&
            d->queue[d->control].ready;
 }
 
@@ -334,7 +302,7 @@ static int prepare(VdpaDevice *d, Error **errp)
     d->life.features = d->features;
     err = err ?: advance(d, VDPA_EVENT_GREET, errp);
     err = err ?: advance(d, VDPA_EVENT_AGREE, errp);
-    err = err ?: set_space(d, errp);
+    err = err ?: vdpa_traits_space(d, errp);
     FOR_EACH_QUEUE(d, q) {
         err = err ?: attach(q, false, errp);
     }
@@ -549,7 +517,8 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
 static bool can_resume(const VdpaDevice *d)
 {
     return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
-           vdpa_fd_has(&d->fd, VHOST_BACKEND_F_RESUME);
+           vdpa_fd_has(&d->fd, VHOST_BACKEND_F_RESUME) &&
+           d->moves != VDPA_MOVES_NOT;
 }
 
 static int exchange(VdpaQueue *q, Error **errp)
@@ -620,6 +589,9 @@ static int switch_now(VdpaDevice *d, Error **errp)
         run_all(d, false);      /* as it was: nothing has changed yet */
         return err;
     }
+    if (!vdpa_traits_moves(d)) {
+        return switch_anew(d, errp);
+    }
     err = switch_suspended(d, errp);
     if (!err) {
         run_all(d, false);
@@ -649,7 +621,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     }
     d->mode = mode;
     d->why = why;
-    if (!d->launched || d->waiting) {
+    if (!d->launched || d->waiting || d->together) {
         return 0;
     }
     vdpa_switch_begins(d);

@@ -25,9 +25,10 @@
  *
  * without touching a map, of guest memory or of rings, and without a reset:
  * rings to shadow with are mapped after launch (vdpa-rings.h). A device that
- * cannot suspend and resume is reset and launched anew instead, and what it
- * was told through the control queue is told it again. So is one that a switch
- * has failed for half way, in its old mode.
+ * cannot suspend and resume, or whose queues stay where they are then
+ * (vdpa-traits.h), is reset and launched anew instead, and what it was told
+ * through the control queue is told it again. So is one that a switch has failed
+ * for half way, in its old mode.
  *
  * When memory is not yet mapped at launch, launching is put off until it is
  * (vdpa-map.h); the guest's driver believes that the device is running, and
@@ -115,6 +116,11 @@ typedef struct VdpaSwitch {
 
 typedef enum VdpaMode { VDPA_MODE_DIRECT, VDPA_MODE_SHADOW } VdpaMode;
 
+/* Whether a queue can be put elsewhere while the device is suspended. */
+typedef enum VdpaMoves {
+    VDPA_MOVES_UNKNOWN, VDPA_MOVES, VDPA_MOVES_NOT,
+} VdpaMoves;
+
 typedef struct VdpaDeviceStats {
     uint64_t switches, switches_failed;
     uint64_t switch_ns, switch_worst_ns;    /* the last, the slowest */
@@ -133,7 +139,9 @@ struct VdpaDevice {
     unsigned nqueues;           /* highest index that was ever used, plus 1 */
     int control;                /* index of the control queue, or -1 */
     const VdpaQueueKind *control_kind;
-    unsigned control_asid;      /* 0 or 1 */
+    unsigned control_asid;      /* 0 or 1: what the device is capable of */
+    bool together;              /* launched with all queues in one space */
+    VdpaMoves moves;
     bool launched;              /* or waiting for memory */
     bool waiting;
     bool held;                  /* memory must not be mapped: launch waits */
@@ -166,6 +174,12 @@ VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last,
                             Error **errp);
 VdpaDevice *vdpa_device_ref(VdpaDevice *d);
 void vdpa_device_unref(VdpaDevice *d);
+
+/* Whether data queues are shadowed, by their mode or for another reason. */
+bool vdpa_device_shadows(const VdpaDevice *d);
+
+/* Who is in between on the control queue; NULL: nobody, the guest's is used. */
+const VdpaQueueKind *vdpa_device_control(const VdpaDevice *d);
 
 /* The table's entry; the device learns that it has that queue. */
 VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index);

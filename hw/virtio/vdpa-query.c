@@ -70,10 +70,12 @@ static VhostVdpaInfo *query_device(const VdpaDevice *d)
     info->path = g_strdup(d->path);
     info->state = g_strdup(vdpa_state_name(d->life.state));
     info->waiting = d->waiting;
-    info->mode = d->mode == VDPA_MODE_SHADOW ? VHOST_VDPA_MODE_SHADOW
-                                             : VHOST_VDPA_MODE_PASSTHROUGH;
-    info->why = g_strdup(d->why);
-    info->control_isolated = d->control_kind && d->control_asid;
+    info->mode = vdpa_device_shadows(d) ? VHOST_VDPA_MODE_SHADOW
+                                        : VHOST_VDPA_MODE_PASSTHROUGH;
+    info->why = g_strdup(d->together ? "control queue in the data queues' group"
+                                     : d->why);
+    info->control_isolated = vdpa_device_control(d) && d->control_asid &&
+                             !d->together;
     info->backend_features = d->fd.backend;
     info->trouble = g_strdup(d->trouble);
     query_map(info, d->map);
