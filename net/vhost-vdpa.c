@@ -116,21 +116,35 @@ VHostNetState *vhost_vdpa_get_vhost_net(NetClientState *nc)
 
 /* --- the mode ----------------------------------------------------------- */
 
+static int migration_begins(VdpaNet *net, Error **errp)
+{
+    ERRP_GUARD();
+    int err = -EINVAL;
+
+    if (migration_in_bg_snapshot()) {
+        error_setg(errp, "a background snapshot cannot keep the device from "
+                   "writing to memory that is not saved yet; stop the guest "
+                   "and migrate to a file");
+    } else {
+        err = vdpa_device_switch(net->shared.device, VDPA_MODE_SHADOW,
+                                 "migration", errp);
+    }
+    if (err) {
+        error_prepend(errp, "vhost-vdpa %s: ", net->name);
+    }
+    return err;
+}
+
 static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
                         Error **errp)
 {
     VdpaNet *net = container_of(notifier, VdpaNet, migration);
     VdpaDevice *d = net->shared.device;
     Error *err = NULL;
-    int ret = 0;
 
     switch (event->type) {
     case MIG_EVENT_PRECOPY_SETUP:
-        ret = vdpa_device_switch(d, VDPA_MODE_SHADOW, "migration", errp);
-        if (ret) {
-            error_prepend(errp, "vhost-vdpa %s: ", net->name);
-        }
-        break;
+        return migration_begins(net, errp);
     case MIG_EVENT_PRECOPY_DONE:
     case MIG_EVENT_PRECOPY_FAILED:
         if (vdpa_device_switch(d, VDPA_MODE_DIRECT, "no migration", &err)) {
@@ -140,7 +154,7 @@ static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
     default:
         break;
     }
-    return ret;
+    return 0;
 }
 
 /*

@@ -215,27 +215,30 @@ def late(lab: Lab, source: l2.Guest, other: l2.Guest) -> None:
     lab.figures["postcopy_requests"] = info.get("ram", {}).get("postcopy-requests")
 
 
-def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
-        postcopy: str = "") -> l2.Guest:
-    """Migrate; the guest runs at the destination.
-
-    It is held up once all of RAM has been sent, until frames have come through the shadow rings.
-    The destination's payload looks at these.
+def hold_up(lab: Lab, source: l2.Guest, net: vdpa.Net) -> None:
+    """Hold a migration up once all of RAM has been sent, until frames have come through the shadow
+    rings.  They are left where they are, for the payload to look at later: Net.release().
 
     The guest's CPU writes the frames it sends into pages that are receive buffers next.  Nothing is
     sent during two passes, so what it wrote has been migrated when the device writes there.
     """
-    other = l2.start(lab, spec.incoming())
-    if postcopy:
-        migration.enable(("postcopy-ram",), source, other)
-    source.payload.start()
-    migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
     net.flows(lab, "the switch", frames=5)
     net.stop()
     lab.check(migration.wait_syncs(source, 3, 90), "the migration ended too early")
     migration.limits(source, 1 << 20, 1)
     net.start(rate=RATE)
     net.hold(lab, FRAMES)
+
+
+def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
+        postcopy: str = "") -> l2.Guest:
+    """Migrate; the guest runs at the destination, whose payload looks at frames of the source."""
+    other = l2.start(lab, spec.incoming())
+    if postcopy:
+        migration.enable(("postcopy-ram",), source, other)
+    source.payload.start()
+    migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
+    hold_up(lab, source, net)
     if postcopy == "used":
         late(lab, source, other)
         other.payload.catch_up()
