@@ -24,6 +24,9 @@ Between the hops, migrations are cancelled, or their destination is killed at a 
 each, the device must be back in passthrough with traffic flowing.  One that suspends must have come
 there without a reset and without a map; one that does not, by one reset a switch.
 
+With `viommu` the guest has an IOMMU (intel-iommu), and its driver uses it for the device, which then
+sees the guest's IOVAs: single buffers, mapped and unmapped all the time.
+
 *Limits*: the device stands for the network; downtimes in an emulated machine are for comparing
 only.
 """
@@ -39,9 +42,21 @@ from .context import Lab
 
 KINDS: dict[str, type[vdpa.Devices]] = {"simulator": vdpa.Simulators, "process": vduse.Processes}
 
+#: A guest's IOMMU, and what its kernel is told: `translates` buffer by buffer, or `passes` all.
+VIOMMU_WORDS = ("-machine", "q35", "-device", "intel-iommu,caching-mode=on,intremap=off")
+VIOMMU = {"translates": "intel_iommu=on iommu=nopt iommu.strict=1",
+          "passes": "intel_iommu=on iommu=pt"}
+
 RATE = 50  # frames a second
 FRAMES = 40  # seen while a migration is held up
 DOWNTIME_MS = 3000  # more, and all of RAM would be sent while the guest stands still
+
+
+def make_devices(lab: Lab, kind: str, viommu: str = "") -> vdpa.Devices:
+    """Of that kind; where buffers are mapped one by one, such as do not copy all maps each time."""
+    if viommu == "translates":
+        return vdpa.Simulators(lab, vdpa_sim="batch_mapping=0")
+    return KINDS[kind](lab)
 
 
 def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int = 0) -> None:
@@ -67,13 +82,14 @@ def traffic(lab: Lab, devices: vdpa.Devices, net: vdpa.Net, what: str, rate: int
 
 
 def boot(lab: Lab, kind: str = "simulator", svq: bool = False, pairs: int = 1, cpus: int = 1,
-         reloads: int = 1, qemu: str = "ours") -> None:
+         reloads: int = 1, qemu: str = "ours", viommu: str = "") -> None:
     """Boot, and everything that may happen to a link."""
-    devices = KINDS[kind](lab)
+    devices = make_devices(lab, kind, viommu)
     device = devices.add(pairs, plain=qemu == "stock")
     binary = {"ours": lab.qemu, "stock": lab.stock}[qemu]
-    guest = l2.start(lab, vdpa.spec(lab, device, svq, qemu=binary, cpus=cpus))
-    lab.figures["ready_s"] = round(guest.wait_ready(), 1)
+    guest = l2.start(lab, destination(lab, device, device.mac, binary, svq=svq, cpus=cpus,
+                                      viommu=viommu))
+    lab.figures["ready_s"] = round(guest.wait_ready(120 if viommu else 60), 1)
     net = vdpa.Net(guest.payload)
     mac = net.up()
     lab.check(mac == device.mac, f"MAC address {mac}, not {device.mac}")
@@ -97,6 +113,8 @@ def boot(lab: Lab, kind: str = "simulator", svq: bool = False, pairs: int = 1, c
         net.ask("rebind")
         traffic(lab, devices, net, f"driver reload {number}")
     lab.log(guest.qmp.hmp("info network"))
+    if viommu and qemu == "ours":
+        check_viommu(lab, guest, viommu)
     guest.quit()
     devices.verify()
 
@@ -125,6 +143,15 @@ def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
     lab.check(guest.status() == "running", f"the guest is {guest.status()}")
 
 
+def check_viommu(lab: Lab, guest: l2.Guest, viommu: str) -> None:
+    """Whether the device sees what the guest's IOMMU shows it: some buffers, or all memory."""
+    info = device_info(guest)
+    lab.log(f"{guest.name}: {info}")
+    lab.figures["pinned"] = info["pinned"]
+    some = int(str(info["pinned"])) < guest.spec.mem << 19  # half of it
+    lab.check(some == (viommu == "translates"), f"the IOMMU is not in use as asked: {info}")
+
+
 def awake(lab: Lab, guest: l2.Guest, what: str) -> dict[str, object]:
     """query-vhost-vdpa, once the device does not wait for memory to be mapped."""
     deadline = time.monotonic() + 20
@@ -139,9 +166,14 @@ def destination(lab: Lab, device: vdpa.Device, mac: str, qemu: Path,
     """A guest for another device, with the address that the guest knows."""
     svq = bool(how.pop("svq", False))
     mtu = how.pop("mtu", 0)
+    viommu = str(how.pop("viommu", ""))
     props = {"host_mtu": str(mtu)} if mtu else {}
+    if viommu:
+        props["iommu_platform"] = "on"
+        how["append"] = f"{how.get('append', '')} {VIOMMU[viommu]}"
     words = tuple(word.replace(device.mac, mac) for word in vdpa.words(device, svq, **props))
-    return vdpa.spec(lab, device, qemu=qemu, extra=words, **how)
+    return vdpa.spec(lab, device, qemu=qemu, extra=(*(VIOMMU_WORDS if viommu else ()), *words),
+                     **how)
 
 
 def in_passthrough(lab: Lab, guest: l2.Guest, net: vdpa.Net, what: str, suspends: bool) -> None:
@@ -156,8 +188,8 @@ def in_passthrough(lab: Lab, guest: l2.Guest, net: vdpa.Net, what: str, suspends
 
 
 def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number: int,
-           suspends: bool) -> None:
-    """Begin a migration, cancel it, and look at the device."""
+           suspends: bool, ahead: bool = True) -> None:
+    """Begin a migration, cancel it, and look at the device; AHEAD: its rings are mapped before."""
     other = l2.start(lab, spec.incoming())
     before = device_info(guest)
     migration.begin(lab, guest, other, "unix", bandwidth=4 << 20)
@@ -169,7 +201,7 @@ def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number:
     lab.check(during["mode"] == "shadow", f"while migrating: {during}")
     in_passthrough(lab, guest, net, f"cancel {number}", suspends)
     after = device_info(guest)
-    lab.check(not suspends or after["own-maps"] == before["own-maps"],
+    lab.check(not suspends or not ahead or after["own-maps"] == before["own-maps"],
               f"cancel {number}: rings were mapped in a switch: {before}, {after}")
 
 
@@ -268,13 +300,13 @@ def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:
 def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pairs: int = 1,
             cpus: int = 1, ring: int = 0, cancels: int = 0, kills: int = 0, mtu: int = 0,
             source: str = "ours", peer: str = "ours", rate: int = RATE,
-            postcopy: str = "") -> None:
+            postcopy: str = "", viommu: str = "") -> None:
     """Hop to and fro."""
     binary = {"ours": lab.qemu, "stock": lab.stock}
-    made = KINDS[kind](lab)
+    made = make_devices(lab, kind, viommu)
     devices = [made.add(pairs, "stock" in (source, peer), mtu) for _ in range(2)]
     mac = devices[0].mac
-    how = {"svq": svq, "mtu": mtu, "cpus": cpus, "ring": ring, "load_mb": 32,
+    how = {"svq": svq, "mtu": mtu, "cpus": cpus, "ring": ring, "load_mb": 32, "viommu": viommu,
            "append": "init_on_alloc=0"}  # the kernel is not to write to pages that it gives away
     guest = l2.start(lab, destination(lab, devices[0], mac, binary[source], **how))
     guest.wait_ready(120)
@@ -286,7 +318,7 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
     net.flows(lab, "at first")
     away = destination(lab, devices[1], mac, lab.qemu, **how)
     for number in range(cancels):
-        cancel(lab, guest, net, away, number, made.suspends)
+        cancel(lab, guest, net, away, number, made.suspends, ahead=viommu != "translates")
         lab.figures["cancelled"] = number + 1
     for number in range(kills):
         ended = kill(lab, guest, net, away, number, made.suspends)
@@ -303,6 +335,8 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
     found = net.settle()
     verified = guest.payload.verify()
     lab.check(verified.clean, f"memory: {verified}")
+    if viommu and peer == "ours":
+        check_viommu(lab, guest, viommu)
     guest.quit()
     made.verify()
     check_frames(lab, found, made.dropped())
