@@ -12,11 +12,12 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    context, host, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpameter,
+    context, host, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpameter,
     verdict)
 
 
@@ -93,6 +94,90 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.judge("")[0], "failed")
         self.assertEqual(self.judge(up + passed, "[1] WARNING: CPU: 0 at x\n")[0],
                          "failed")
+
+
+class TimeLimit(unittest.TestCase):
+    """A run ends, whatever its machine does; shell programs stand for the machine."""
+
+    UP = "echo '" + verdict.line("up").strip() + "' >verdict.jsonl; "
+    DONE = "echo '" + verdict.line("verdict", status="passed").strip() + "' >>verdict.jsonl; "
+
+    def settings(self, out: Path) -> machine.Settings:
+        """Limits of half a second."""
+        return machine.Settings(
+            outer=Path("unused"), kernel_dir=out, mode=modes.MODES[modes.DEFAULT_MODE],
+            out=out, inside=out.parent / "inside.py", request={}, time_limit=0.5, up_limit=0.5)
+
+    @staticmethod
+    def gone(pid: str) -> bool:
+        """Whether a process has ended; its parent may not have noticed yet."""
+        for _ in range(100):
+            try:
+                if Path("/proc", pid, "stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z":
+                    return True
+            except (FileNotFoundError, ProcessLookupError):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def outcome(self, program: str) -> machine.Outcome:
+        """What a machine that runs PROGRAM is judged; it must be gone by then."""
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name, "run")
+            words = ["sh", "-c", f"cd {out}; echo $$ >pid; {program}"]
+            with mock.patch.object(machine, "command", return_value=words), \
+                    mock.patch.object(machine, "END_LIMIT", 0.5):
+                outcome = machine.run(self.settings(out))
+            self.assertTrue(self.gone((out / "pid").read_text("ascii").strip()))
+        self.assertLess(outcome.seconds, 20)
+        return outcome
+
+    def test_machines_that_do_not_end(self) -> None:
+        """Silent, deaf to signals, stopped, talkative: each is ended and named."""
+        late = "no verdict: time limit of 0 s"
+        deaf = "trap '' TERM INT HUP; "
+        chat = "while :; do echo '[ 1.0] fine' >>console.log; sleep 0.05; done"
+        for program, reason in (
+                ("sleep 60", "L1 did not come up: not up after 0 s"),
+                (self.UP + "exec sleep 60", late),
+                (deaf + self.UP + "while :; do sleep 1; done", late),
+                (self.UP + "kill -STOP $$", late),
+                (self.UP + chat, late)):
+            outcome = self.outcome(program)
+            self.assertEqual((outcome.status, outcome.reason), ("failed", reason), program)
+
+    def test_verdict_without_an_end(self) -> None:
+        """A machine that has said what there is to say is not waited for."""
+        outcome = self.outcome(self.UP + self.DONE + "exec sleep 60")
+        self.assertEqual(outcome.status, "passed")
+
+    def test_ended_by_somebody_else(self) -> None:
+        """It is not taken for the limit."""
+        outcome = self.outcome(self.UP + "exit 0")
+        self.assertEqual(outcome.reason, "no verdict: the emulator ended with 0")
+
+    def test_on_this_machines_kvm(self) -> None:
+        """Nothing that a scenario started is left, sessions of its own or not."""
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name, "run")
+            cfg = self.settings(out)
+            cfg.inside.write_text(
+                "import os, subprocess, time\n"
+                f"note = open({str(Path(name, 'pids'))!r}, 'a', buffering=1)\n"
+                "if not os.fork():\n"
+                "    os.setsid()\n"
+                "    child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+                "    note.write(f'{os.getpid()} {child.pid}\\n')\n"
+                "time.sleep(60)\n", "ascii")
+            case = mock.Mock(scenario=mock.Mock(host_kvm=True))
+            cfg.time_limit = 2.0
+            with mock.patch.object(machine, "command", return_value=[]), \
+                    mock.patch.object(hostkvm, "probe", return_value=""):
+                outcome = hostkvm.run(cfg, case)
+            pids = Path(name, "pids").read_text("ascii").split()
+        self.assertEqual(outcome.reason, "time limit of 2 s")
+        self.assertEqual(len(pids), 2)
+        self.assertEqual([pid for pid in pids if not self.gone(pid)], [])
 
 
 class ResetGuest(unittest.TestCase):
