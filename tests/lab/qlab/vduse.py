@@ -44,6 +44,8 @@ class Processes(vdpa.Devices):
     def __init__(self, lab: Lab, queue_size: int = 1024) -> None:
         super().__init__(lab)
         self.queue_size = queue_size
+        #: There is one for stock QEMU, which enables queues after DRIVER_OK whatever the device is.
+        self.plain = False
         lab.load("vhost_vdpa", "vduse")
         self.process: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -59,6 +61,7 @@ class Processes(vdpa.Devices):
         """Start the process, and give its device to the vDPA bus."""
         if pairs > 1:
             return "one queue pair is what it has"
+        self.plain = self.plain or plain
         error = self.start(name, mac, mtu or DEFAULT_MTU, features(plain))
         return error or vdpa.new([(vdpa.NAME, genl.text(name)),
                                   (vdpa.MGMT_NAME, genl.text("vduse"))])
@@ -110,8 +113,15 @@ class Processes(vdpa.Devices):
         """What they have printed."""
         return "".join(self.log(device.name) for device in self.devices)
 
+    def late(self) -> int:
+        """How often a driver enabled a queue after DRIVER_OK, so late that the device saw it."""
+        return self.account().count("enabled late")
+
     def verify(self) -> None:
-        """No ring had a fault."""
+        """No ring had a fault, and the backend under test enables queues in time."""
         for device in self.devices:
             faults = [line for line in self.log(device.name).splitlines() if "fault:" in line]
             self.lab.check(not faults, f"{device.name}: {faults}")
+        self.lab.figures["enabled_late"] = self.late()
+        self.lab.check(self.plain or not self.late(),
+                       f"queues enabled after DRIVER_OK: {self.account()}")

@@ -15,10 +15,11 @@
  * A message is answered before what it asks for is begun, because the kernel takes an interrupt
  * only once it has our answer; one that it does not take yet is tried again.
  *
- * Queues are looked at when the driver sets DRIVER_OK: the kernel does not tell what is enabled
- * later. A fault of a ring stops both until the next reset, and is printed, as are counters at each
- * reset and at the end; whoever runs this reads them there. SIGTERM ends it; the vDPA device has to
- * be deleted before (`vdpa dev del NAME`), or the VDUSE device stays.
+ * Queues are looked at when the driver sets DRIVER_OK. Some drivers enable them only then; the kernel
+ * does not tell, so one that is not enabled is looked at again every RETRY_MS, and "enabled late" is
+ * printed. Nothing is served before all are. A fault of a ring stops both until the next reset, and is
+ * printed, as are counters at each reset and at the end; whoever runs this reads them there. SIGTERM
+ * ends it; the vDPA device has to be deleted before (`vdpa dev del NAME`), or the VDUSE device stays.
  *
  * Limits: one queue pair and no control queue: Linux up to 6.12 refuses a network device with one
  * (EINVAL), and without one no driver uses more pairs. What takes effect while a device runs is
@@ -56,7 +57,8 @@ static const struct ring_memory memory = { iotlb_at, &iotlb };
 static struct net net;
 static int control, device, kick[NET_QUEUES] = { -1, -1 };
 static uint8_t status;
-static bool running;
+static uint64_t features;           /* the driver's */
+static bool running, awaited;       /* served; DRIVER_OK, but not all queues are enabled */
 static int wishes;                  /* of net_move(), not yet done */
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
@@ -101,7 +103,7 @@ static void stop(void)
         }
         kick[i] = -1;
     }
-    running = false;
+    running = awaited = false;
     wishes = 0;
 }
 
@@ -138,49 +140,66 @@ static void serve(void)
     interrupt();
 }
 
-static int start_queue(unsigned index, uint64_t features)
+static struct vduse_vq_info ask(unsigned index)
 {
     struct vduse_vq_info info = { .index = index };
-    struct vduse_vq_eventfd notify = { .index = index };
-    struct ring_layout layout;
 
     if (ioctl(device, VDUSE_VQ_GET_INFO, &info)) {
         die("queue %u", index);
     }
-    printf("queue %u: size %u, from %u%s\n", index, info.num, info.split.avail_index,
-           info.ready ? "" : ", not enabled");
-    if (!info.ready) {
-        return -1;
-    }
-    layout = (struct ring_layout) {
-        .desc = info.desc_addr, .avail = info.driver_addr, .used = info.device_addr,
-        .num = info.num,
+    return info;
+}
+
+static int start_queue(const struct vduse_vq_info *info)
+{
+    struct vduse_vq_eventfd notify = { .index = info->index };
+    struct ring_layout layout = {
+        .desc = info->desc_addr, .avail = info->driver_addr, .used = info->device_addr,
+        .num = info->num,
         .event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1,
         .indirect = features >> VIRTIO_RING_F_INDIRECT_DESC & 1,
     };
-    kick[index] = notify.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    printf("queue %u: size %u, from %u\n", info->index, info->num, info->split.avail_index);
+    kick[info->index] = notify.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (notify.fd < 0 || ioctl(device, VDUSE_VQ_SETUP_KICKFD, &notify)) {
-        die("kicks of queue %u", index);
+        die("kicks of queue %u", info->index);
     }
-    return ring_start(&net.ring[index], &memory, &layout, info.split.avail_index);
+    return ring_start(&net.ring[info->index], &memory, &layout, info->split.avail_index);
 }
 
+/* Starts all queues, or none if one is not enabled yet. */
 static void start(void)
 {
-    uint64_t features = 0;
+    struct vduse_vq_info info[NET_QUEUES];
+    bool late = awaited;
 
-    if (ioctl(device, VDUSE_DEV_GET_FEATURES, &features)) {
-        die("features");
-    }
-    printf("driver: features 0x%llx\n", (unsigned long long)features);
+    awaited = false;
     for (unsigned i = 0; i < NET_QUEUES; i++) {
-        if (start_queue(i, features)) {
+        info[i] = ask(i);
+        awaited |= !info[i].ready;
+    }
+    if (awaited) {
+        return;
+    }
+    printf("driver: features 0x%llx%s\n", (unsigned long long)features,
+           late ? ", enabled late" : "");
+    for (unsigned i = 0; i < NET_QUEUES; i++) {
+        if (start_queue(&info[i])) {
             stop_for_fault();
             return;
         }
     }
     running = true;
     wishes = NET_MORE;
+}
+
+static void on_driver_ok(void)
+{
+    if (ioctl(device, VDUSE_DEV_GET_FEATURES, &features)) {
+        die("features");
+    }
+    start();
 }
 
 /* --- the kernel's messages ---------------------------------------------- */
@@ -215,7 +234,7 @@ static void carry_out(uint8_t wanted)
     if (!wanted) {
         print_counters();
     } else if (wanted & ~old & VIRTIO_CONFIG_S_DRIVER_OK) {
-        start();
+        on_driver_ok();
     }
 }
 
@@ -256,7 +275,7 @@ static int parse_mac(const char *text)
     return 0;
 }
 
-static void create(const char *name, unsigned mtu, uint64_t features)
+static void create(const char *name, unsigned mtu, uint64_t offered)
 {
     struct virtio_net_config config = {
         .status = VIRTIO_NET_S_LINK_UP, .max_virtqueue_pairs = 1, .mtu = mtu,
@@ -266,7 +285,7 @@ static void create(const char *name, unsigned mtu, uint64_t features)
         struct virtio_net_config net;
     } made = {
         .head = {
-            .device_id = VIRTIO_ID_NET, .features = features, .vq_num = NET_QUEUES,
+            .device_id = VIRTIO_ID_NET, .features = offered, .vq_num = NET_QUEUES,
             .vq_align = 4096, .config_size = sizeof(config),
         },
     };
@@ -280,7 +299,7 @@ static void create(const char *name, unsigned mtu, uint64_t features)
         die(CONTROL);
     }
     if (ioctl(control, VDUSE_CREATE_DEV, &made.head)) {
-        die("cannot make a device with features 0x%llx", (unsigned long long)features);
+        die("cannot make a device with features 0x%llx", (unsigned long long)offered);
     }
 }
 
@@ -316,7 +335,7 @@ static int ending(void)
 
 static int patience(void)
 {
-    return wishes & NET_MORE ? 0 : wishes ? RETRY_MS : -1;
+    return wishes & NET_MORE ? 0 : wishes || awaited ? RETRY_MS : -1;
 }
 
 static void drain(int fd)
@@ -352,6 +371,9 @@ static void loop(int signals)
         }
         drain(waiting[2].revents ? kick[NET_RX] : -1);
         drain(waiting[3].revents ? kick[NET_TX] : -1);
+        if (awaited) {
+            start();
+        }
         serve();
     }
 }
