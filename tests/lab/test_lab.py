@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 from pathlib import Path
+from types import FunctionType, ModuleType
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -290,6 +293,35 @@ class Oracle(unittest.TestCase):
         self.assertFalse(oracle.Compared(0, ()).same)
 
 
+def called(module: ModuleType, func: ast.expr) -> FunctionType | type | None:
+    """What a call in a module calls: a function or a class of the lab's, by a global name."""
+    dotted = ast.unparse(func).split(".")
+    found = getattr(module, dotted[0], None) if all(map(str.isidentifier, dotted)) else None
+    for name in dotted[1:]:
+        found = getattr(found, name, None) if isinstance(found, ModuleType) else None
+    if not isinstance(found, FunctionType | type) or (
+            isinstance(found, type) and issubclass(found, Exception)):
+        return None
+    return found if found.__module__.startswith(("qlab", "scenario_")) else None
+
+
+def misfits(module: ModuleType, text: str) -> list[str]:
+    """Calls whose arguments are not those of what they call."""
+    wrong = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call) or not (target := called(module, node.func)):
+            continue
+        if any(isinstance(word, ast.Starred) for word in node.args) or \
+                any(word.arg is None for word in node.keywords):
+            continue
+        try:
+            inspect.signature(target).bind(*node.args, **{str(word.arg): word.value
+                                                          for word in node.keywords})
+        except TypeError as err:
+            wrong.append(f"{module.__name__}:{node.lineno}: {ast.unparse(node)}: {err}")
+    return wrong
+
+
 class Scenarios(unittest.TestCase):
     """All declarations can be read."""
 
@@ -301,6 +333,20 @@ class Scenarios(unittest.TestCase):
         for case in cases:
             self.assertTrue(set(case.scenario.modes) <= set(modes.MODES), case.name)
             self.assertGreater(case.scenario.time_limit, 0)
+
+    def test_calls_fit(self) -> None:
+        """What a scenario calls of the lab's takes the arguments that it gives."""
+        scenario.load_all()
+        modules = [module for name, module in sorted(sys.modules.items())
+                   if name.startswith(("qlab.", "scenario_"))]
+        self.assertGreater(len(modules), 40)
+        wrong = [line for module in modules
+                 for line in misfits(module, Path(str(module.__file__)).read_text("utf-8"))]
+        self.assertEqual(wrong, [])
+        odd = ModuleType("scenario_odd")
+        odd.payload = payload  # type: ignore[attr-defined]
+        self.assertEqual(len(misfits(odd, "payload.Verified(1, 2, '-')\n"
+                                     "payload.Verified(1, 2)\npayload.fields()")), 2)
 
     def test_unknown_name_is_an_error(self) -> None:
         """A misspelt scenario must not pass as nothing to do."""

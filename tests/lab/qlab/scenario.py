@@ -36,7 +36,7 @@ from typing import Any
 
 SCENARIO_DIR = Path(__file__).resolve().parent.parent / "scenarios"
 
-SUITES = ("short", "full", "kernel", "soundness")
+SUITES = ("short", "full", "kernel", "vdpa", "soundness")
 
 #: What Debian's kernel can watch itself by, for a scenario's `append`: objects and whole pages that are
 #: touched after they were freed, or beyond their end.  List corruption, copies to and from user space

@@ -20,6 +20,9 @@ RAM has been sent, the payload leaves frames in the pages that the device wrote 
 at them at the destination; and as a guest's driver writes into most receive buffers itself, behind
 the frame, an MTU of 9,000 and frames as large make that of those it only reads.
 
+resets() resets a guest, and once more while it migrates, with the rings shadowed; then that
+migration completes.
+
 Between the hops, migrations are cancelled, or their destination is killed at a random moment; after
 each, the device must be back in passthrough with traffic flowing.  One that suspends must have come
 there without a reset and without a map; one that does not, by one reset a switch.
@@ -287,6 +290,47 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     other.payload.catch_up()
     source.kill()
     return other
+
+
+def reboot(guest: l2.Guest) -> vdpa.Net:
+    """Reset the guest and wait for it."""
+    guest.qmp.cmd("system_reset")
+    guest.payload.wait_ready(240)
+    net = vdpa.Net(guest.payload)
+    net.up()
+    return net
+
+
+def resets(lab: Lab, made: vdpa.Devices, guest: l2.Guest) -> None:
+    """Reset a guest on the first device, then again on its way to another one."""
+    guest.qmp.cmd("set-action", {"reboot": "reset"})
+    net = reboot(guest)
+    traffic(lab, made, net, "after a reset")
+    second = made.add()
+    spec = destination(lab, second, made.devices[0].mac, lab.qemu, load_mb=32)
+    other = l2.start(lab, spec.incoming())
+    guest.payload.start(rate=2000)
+    migration.begin(lab, guest, other, "unix")
+    migration.wait_syncs(guest, 2, 60)
+    migration.limits(guest, 1 << 20, 1)
+    lab.check(device_info(guest)["mode"] == "shadow", f"migrating: {device_info(guest)}")
+    net = reboot(guest)
+    lab.check(device_info(guest)["mode"] == "shadow", f"after a reset: {device_info(guest)}")
+    traffic(lab, made, net, "after a reset while migrating")
+    guest.payload.start(rate=2000)
+    info = migration.finish(guest)
+    lab.check(info.get("status") == "completed", f"migration: {info}")
+    migration.settled(other)
+    compared = oracle.compare(guest, other)
+    lab.check(compared.same, f"RAM: {compared}")
+    other.qmp.cmd("cont")
+    other.payload.catch_up()
+    guest.kill()
+    other.payload.stop()
+    traffic(lab, made, vdpa.Net(other.payload), "at the destination")
+    verified = other.payload.verify()
+    lab.check(verified.clean, f"memory: {verified}")
+    other.quit()
 
 
 def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:

@@ -13,7 +13,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: boot, traffic, driver reload, link down and up",
     time_limit=150,
     needs=("kvm", "guest-linux", "kernel-modules"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     variants={
         "": {},
         "svq": {"svq": True, "reloads": 5},

@@ -21,7 +21,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: live migration, there and back, with traffic",
     time_limit=600,
     needs=("kvm", "guest-linux", "kernel-modules", "ours", "stock"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={
         "": {"hops": 4},

@@ -21,7 +21,7 @@ import resource
 import time
 from pathlib import Path
 
-from qlab import l2, migrate, oracle, vdpa, vdpaflow
+from qlab import l2, vdpa, vdpaflow
 from qlab.context import Lab
 from qlab.payload import PayloadError
 from qlab.qmp import QmpError
@@ -31,7 +31,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: unplugging, memory hotplug, guest reset",
     time_limit=400,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={
         "nic": {"what": "nic"},
@@ -184,47 +184,10 @@ def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
               f"after a reset of the device: pinned {pinned(guest)}, at first {first}")
 
 
-def reboot(guest: l2.Guest) -> vdpa.Net:
-    """Reset the guest and wait for it."""
-    guest.qmp.cmd("system_reset")
-    guest.payload.wait_ready(240)
-    net = vdpa.Net(guest.payload)
-    net.up()
-    return net
-
-
 def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
              simulators: vdpa.Simulators) -> None:
     """Reset it, and once more in the middle of a migration."""
-    device = simulators.devices[0]
-    guest.qmp.cmd("set-action", {"reboot": "reset"})
-    net = reboot(guest)
-    vdpaflow.traffic(lab, simulators, net, "after a reset")
-    second = simulators.add()
-    spec = vdpaflow.destination(lab, second, device.mac, lab.qemu, load_mb=32)
-    other = l2.start(lab, spec.incoming())
-    guest.payload.start(rate=2000)
-    migrate.begin(lab, guest, other, "unix")
-    migrate.wait_syncs(guest, 2, 60)
-    migrate.limits(guest, 1 << 20, 1)
-    lab.check(devices(guest)[0]["mode"] == "shadow", f"migrating: {devices(guest)[0]}")
-    net = reboot(guest)
-    lab.check(devices(guest)[0]["mode"] == "shadow", f"after a reset: {devices(guest)[0]}")
-    vdpaflow.traffic(lab, simulators, net, "after a reset while migrating")
-    guest.payload.start(rate=2000)
-    info = migrate.finish(guest)
-    lab.check(info.get("status") == "completed", f"migration: {info}")
-    migrate.settled(other)
-    compared = oracle.compare(guest, other)
-    lab.check(compared.same, f"RAM: {compared}")
-    other.qmp.cmd("cont")
-    other.payload.catch_up()
-    guest.kill()
-    other.payload.stop()
-    vdpaflow.traffic(lab, simulators, vdpa.Net(other.payload), "at the destination")
-    verified = other.payload.verify()
-    lab.check(verified.clean, f"memory: {verified}")
-    other.quit()
+    vdpaflow.resets(lab, simulators, guest)
 
 
 WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "reset": do_reset}

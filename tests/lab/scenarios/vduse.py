@@ -2,11 +2,11 @@
 """A guest's network device on a vDPA device that is a process (vduse), on Debian's own modules.
 
 What vdpa-boot and vdpa-migrate do on the simulator, on a device whose kernel side and whose ring are
-not ours (qlab/vduse.py): `boot*`, `migrate*` with `pages`, `svq`, `cancel*`, `killed`, `*-stock`.  A
-device that cannot suspend is reset for each switch, and may lose nothing by it but frames that it
-counts as dropped; its ring code also says when it is put back to a place where it had not left off.
-`busy` cancels with as many frames under way as the guest can have.  `boot-stock` and `stock` have
-the base's own QEMU on the device: what fails there, too, is no fault of the backend.
+not ours (qlab/vduse.py): `boot*`, `migrate*` with `many`, `pages`, `svq`, `cancel*`, `killed`, `*-stock`,
+and vdpa-plug's `reset`.  A device that cannot suspend is reset for each switch, and may lose nothing by
+it but frames that it counts as dropped; its ring code also says when it is put back to a place where it
+had not left off.  `busy` cancels with as many frames under way as the guest can have.  `boot-stock` and
+`stock` have the base's own QEMU on the device: what fails there, too, is no fault of the backend.
 
 `narrow`: a device that has no room for the guest's queues must be refused with words.
 `private`: guest memory that is not shared does not exist for a process, and the kernel says nothing;
@@ -27,7 +27,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa on a device in user space: boot, migration, its faults",
     time_limit=600,
     needs=("kvm", "guest-linux", "vduse-net", "ours", "stock"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     not_on={"6.1": "has no vduse (--kernel 6.12)"},
     variants={
@@ -45,6 +45,8 @@ SCENARIO = Scenario(
         "to-stock": {"hops": 1, "peer": "stock"},
         "from-stock": {"hops": 1, "source": "stock"},
         "stock": {"hops": 1, "source": "stock", "peer": "stock"},
+        "many": {"hops": 20},
+        "reset": {"flow": "reset"},
         "private": {"flow": "private"},
         "narrow": {"flow": "narrow"},
         "dies": {"flow": "dies"},
@@ -109,13 +111,25 @@ def limits(lab: Lab) -> None:
         lab.check("Invalid argument" in error, f"{what}: {error or 'made'}")
 
 
+def reset(lab: Lab) -> None:
+    """The guest is reset, and again while it migrates."""
+    devices = vduse.Processes(lab)
+    guest = l2.start(lab, vdpa.spec(lab, devices.add(), load_mb=32))
+    guest.wait_ready(120)
+    net = vdpa.Net(guest.payload)
+    net.up()
+    vdpaflow.traffic(lab, devices, net, "at first")
+    vdpaflow.resets(lab, devices, guest)
+    devices.verify()
+
+
 FLOWS = {"boot": vdpaflow.boot, "migrate": vdpaflow.migrate}
-FAULTS = {"private": private, "narrow": narrow, "dies": dies, "limits": limits}
+OWN = {"private": private, "narrow": narrow, "dies": dies, "limits": limits, "reset": reset}
 
 
 def run(lab: Lab, flow: str = "migrate", **how: object) -> None:
     """One of the flows, on processes."""
-    if flow in FAULTS:
-        FAULTS[flow](lab)
+    if flow in OWN:
+        OWN[flow](lab)
     else:
         FLOWS[flow](lab, kind="process", **how)  # type: ignore[operator]
