@@ -52,6 +52,7 @@ VIOMMU = {"translates": "intel_iommu=on iommu=nopt iommu.strict=1",
 
 RATE = 50  # frames a second
 FRAMES = 40  # seen while a migration is held up
+BEGIN = 1 << 20  # bytes a second, or a guest that hears nothing would arrive before that is known
 DOWNTIME_MS = 3000  # more, and all of RAM would be sent while the guest stands still
 
 
@@ -259,6 +260,7 @@ def hold_up(lab: Lab, source: l2.Guest, net: vdpa.Net) -> None:
     """
     net.flows(lab, "the switch", frames=5)
     net.stop()
+    migration.limits(source, 16 << 20, 1)
     lab.check(migration.wait_syncs(source, 3, 90), "the migration ended too early")
     migration.limits(source, 1 << 20, 1)
     net.start(rate=RATE)
@@ -272,7 +274,7 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     if postcopy:
         migration.enable(("postcopy-ram",), source, other)
     source.payload.start()
-    migration.begin(lab, source, other, "unix", bandwidth=16 << 20)
+    migration.begin(lab, source, other, "unix", bandwidth=BEGIN)
     hold_up(lab, source, net)
     if postcopy == "used":
         late(lab, source, other)

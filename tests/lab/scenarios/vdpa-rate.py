@@ -1,13 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Frames a second through vhost-vdpa, ours and stock by turns in one L1.
-
-Two guests run beside each other, one under our QEMU and one under stock's, each with a simulated
-device.  By turns each of them lets small frames go round as fast as it can for SECONDS, while the
-other does nothing; a turn gives
-
-    pps       frames a second that came back
-    main_us   CPU time of QEMU's main thread a frame, where the shadow rings are served
-    qemu_us   of all of QEMU's threads but the vCPU's
+"""Frames a second through vhost-vdpa, ours and stock by turns in one L1: qlab/vdparate.py.
 
 `shadow` has x-svq=on, `passthrough` has not.  L1's clock counts instructions, two nanoseconds each, so
 what else the host does changes nothing.
@@ -18,13 +10,8 @@ is what limits a shadow ring where these have CPUs of their own.  Compare within
 no indirect descriptors (vdpa.PLAIN).
 """
 
-import statistics
-import time
-from pathlib import Path
-
-from qlab import l2, vdpa
-from qlab.context import Lab
 from qlab.scenario import Scenario
+from qlab.vdparate import run  # noqa: F401
 
 SCENARIO = Scenario(
     about="vhost-vdpa: packet rates, ours and stock by turns (figures)",
@@ -36,61 +23,3 @@ SCENARIO = Scenario(
     l1_mem=4096,
     variants={"shadow": {"svq": True}, "passthrough": {"svq": False}},
 )
-
-SECONDS = 0.5
-WARM_UP = 0.2
-SIZE = 60  # bytes of a frame
-
-
-def cpu_ns(pid: int) -> dict[str, int]:
-    """CPU time of a process's threads: the first one's, and all but the vCPUs'."""
-    spent = {"main": 0, "qemu": 0}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        used = int((task / "schedstat").read_text("ascii").split()[0])
-        if "/KVM" not in (task / "comm").read_text("utf-8"):
-            spent["qemu"] += used
-        if task.name == str(pid):
-            spent["main"] = used
-    return spent
-
-
-def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, float]:
-    """One guest's frames, as many as can be."""
-    net.start(size=SIZE)
-    time.sleep(WARM_UP)
-    first, spent, began = net.stat(), cpu_ns(guest.process.pid), time.monotonic()
-    time.sleep(seconds)
-    last, now, ended = net.stat(), cpu_ns(guest.process.pid), time.monotonic()
-    net.stop()
-    settled = net.settle()
-    lab.check(not settled["duplicate"] and not settled["corrupt"], f"frames: {settled}")
-    frames = last["received"] - first["received"]
-    lab.check(frames > 0, f"no frame in {seconds} s: {last}")
-    return {"pps": frames / (ended - began), "lost": settled["lost"],
-            "main_us": (now["main"] - spent["main"]) / frames / 1000,
-            "qemu_us": (now["qemu"] - spent["qemu"]) / frames / 1000}
-
-
-def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool) -> tuple[l2.Guest, vdpa.Net]:
-    """A guest whose network is up."""
-    guest = l2.start(lab, vdpa.spec(lab, device, svq, qemu=qemu, load_mb=32))
-    guest.wait_ready(120)
-    net = vdpa.Net(guest.payload)
-    net.up()
-    return guest, net
-
-
-def run(lab: Lab, svq: bool, rounds: int = 5, seconds: float = SECONDS) -> None:
-    """Turns of both; which is first changes with every round."""
-    simulators = vdpa.Simulators(lab)
-    guests = {name: boot(lab, simulators.add(plain=True), qemu, svq)
-              for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in guests}
-    for number in range(rounds):
-        for name in sorted(guests, reverse=bool(number % 2)):
-            runs[name].append(turn(lab, *guests[name], seconds))
-            lab.log(f"{name}: {runs[name][-1]}")
-    for what in ("pps", "main_us", "qemu_us", "lost"):
-        values = {name: [found[what] for found in some] for name, some in runs.items()}
-        lab.figures[what] = {name: {"median": statistics.median(some), "runs": some}
-                             for name, some in values.items()}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Frames a second through vhost-vdpa on a process, ours and stock by turns: qlab/vdparate.py.
+
+`shadow` has x-svq=on, `passthrough` has not.  L1's clock counts instructions, two nanoseconds each, so
+what else the host does changes nothing.
+
+*Limits*: instructions, not time.  L1's two CPUs take turns, so pps has everything in it that is done for
+a frame: the guest makes and looks at it, and a process serves it.  main_us
+is what limits a shadow ring where these have CPUs of their own.  Compare within a run.  The device has
+no indirect descriptors.
+"""
+
+from qlab.scenario import Scenario
+from qlab.vdparate import run  # noqa: F401
+
+SCENARIO = Scenario(
+    about="vhost-vdpa: packet rates on a process, ours and stock by turns (figures)",
+    time_limit=900,
+    needs=("kvm", "guest-linux", "vduse-net", "ours", "stock"),
+    suites=(),
+    own_binaries=True,
+    icount=True,
+    l1_mem=4096,
+    not_on={"6.1": "has no vduse (--kernel 6.12)"},
+    variants={"shadow": {"svq": True, "kind": "process"},
+              "passthrough": {"svq": False, "kind": "process"}},
+)
