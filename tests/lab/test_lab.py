@@ -20,8 +20,8 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    context, host, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpameter,
-    verdict)
+    context, host, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
+    vdpameter, vduse, verdict)
 
 
 class KernelLog(unittest.TestCase):
@@ -352,6 +352,40 @@ class Scenarios(unittest.TestCase):
         """A misspelt scenario must not pass as nothing to do."""
         with self.assertRaises(LookupError):
             scenario.select(scenario.load_all(), ["no-such-scenario"])
+
+
+class Processes(unittest.TestCase):
+    """What is made of what a device in user space has printed."""
+
+    START = "driver: features 0x1\nqueue 0: size 8, from 0\n"
+
+    def devices(self, text: str, plain: bool = False) -> vduse.Processes:
+        """One device that has printed TEXT."""
+        devices = vduse.Processes.__new__(vduse.Processes)
+        devices.lab = mock.Mock(figures={}, check=context.Lab.check.__get__(mock.Mock()))
+        devices.devices = [vdpa.Device("vdpa0", Path("none"), "", 1)]
+        devices.plain = plain
+        devices.log = lambda name: text  # type: ignore[method-assign]
+        return devices
+
+    def test_faults_condemn(self) -> None:
+        """A ring's fault, and a queue that was enabled late unless stock QEMU may have been it."""
+        late = self.START.replace("0x1", "0x1, enabled late")
+        for text, plain, good in ((self.START, False, True), (late, True, True),
+                                  (late, False, False), (late + self.START, False, False),
+                                  (self.START + "fault: queue 1: a loop\n", True, False)):
+            devices = self.devices(text, plain)
+            if good:
+                devices.verify()
+                continue
+            with self.assertRaises(context.Failed):
+                devices.verify()
+
+    def test_dropped(self) -> None:
+        """Counters go on from reset to reset: the last line has all."""
+        devices = self.devices("looped 1 dropped 2 gone 0\nlooped 7 dropped 3 gone 0\n")
+        self.assertEqual(devices.dropped(), 3)
+        self.assertEqual(self.devices("").dropped(), 0)
 
 
 class DeviceMeters(unittest.TestCase):
