@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU drives a simulated network card through our /dev/vhost-vdpa-N.
+"""QEMU drives a simulated network card through /dev/vhost-vdpa-N, ours or (6.12) that kernel's own.
 
 Theory of operation
 ===================
@@ -40,7 +40,6 @@ SCENARIO = Scenario(
     suites=("full", "kernel"),
     append="slub_debug=FZPU",
     own_binaries=True,
-    not_on={"6.12": "our vhost_vdpa is for kernel 6.1"},
     variants={"stock": {"which": "stock"}, "ours": {"which": "qemu"},
               "memlock": {"which": "stock", "memlock": True}},
     short=("ours",),
@@ -115,6 +114,8 @@ def delete_under(lab: Lab, process: subprocess.Popen[bytes]) -> None:
 
 def run(lab: Lab, which: str, memlock: bool = False) -> None:
     """See above."""
+    if memlock and lab.kernel != "6.1":
+        lab.skip("what a limit is reported as is our vhost_vdpa's, which is for 6.1")
     binary = lab.stock if which == "stock" else lab.qemu
     lab.check(os.access(binary, os.X_OK), f"missing: {binary}")
     lab.load("vhost_vdpa", "vdpa_sim_net")
