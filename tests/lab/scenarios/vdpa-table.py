@@ -17,7 +17,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: more pieces of memory than the kernel's table holds",
     time_limit=120,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     not_on={"6.1": "our vhost_vdpa has no limit (--kernel 6.12)"},
 )
