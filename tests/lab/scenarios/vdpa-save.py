@@ -66,7 +66,7 @@ def through_file(lab: Lab, guest: l2.Guest, net: vdpa.Net, back: l2.GuestSpec, p
         guest.qmp.cmd("stop")
     held = not paused and "x-ignore-shared" not in capabilities
     if held:
-        migrate.limits(guest, 16 << 20, 1)
+        migrate.limits(guest, vdpaflow.BEGIN, 1)
     guest.qmp.cmd("migrate", {"uri": uri})
     if held:
         vdpaflow.hold_up(lab, guest, net)
@@ -90,7 +90,7 @@ def do_file(lab: Lab, guest: l2.Guest, net: vdpa.Net, specs: list[l2.GuestSpec],
         return through_file(lab, guest, net, specs[0], paused, capabilities)
     other = l2.start(lab, specs[1].incoming())
     migrate.enable(capabilities, guest, other)
-    migrate.begin(lab, guest, other, "unix", bandwidth=16 << 20)
+    migrate.begin(lab, guest, other, "unix", bandwidth=vdpaflow.BEGIN)
     vdpaflow.hold_up(lab, guest, net)
     migrate.limits(guest, migrate.FAST, vdpaflow.DOWNTIME_MS)
     info = migrate.wait_end(guest, 120)
