@@ -255,6 +255,9 @@ void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
 void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                        uint64_t size, bool own)
 {
+    if (!own) {
+        w->asked -= size;
+    }
     give(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
                         .map = { .iova = iova, .size = size } });
 }
