@@ -211,12 +211,14 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
     }
 }
 
+/* What is referred to is the memory behind it: it may go before it is mapped. */
 static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
 {
     VdpaMapIommu *iommu = container_of(notifier, VdpaMapIommu, notifier);
     VdpaMap *map = iommu->map;
     uint64_t iova = tlb->iova + iommu->offset, last = iova + tlb->addr_mask;
     Error *err = NULL;
+    ram_addr_t within;
     bool readonly;
     void *at;
 
@@ -240,7 +242,7 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
                 .perm = readonly ? VDPA_IOVA_READ : VDPA_IOVA_RW,
             };
 
-            piece_map(map, &piece, iommu->mr);
+            piece_map(map, &piece, memory_region_from_host(at, &within));
         }
     }
     settle(map);
