@@ -45,6 +45,7 @@
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
 #include "vhost-vdpa-cvq.h"
+#include "vhost-vdpa-incoming.h"
 #include "vhost-vdpa-probe.h"
 #include "trace.h"
 
@@ -56,6 +57,7 @@ typedef struct VdpaNet {
     bool mac_seen;
     NotifierWithReturn migration;
     NotifierWithReturn postcopy;
+    VdpaIncoming *incoming;
     QEMUBH *memory_there;
     Error *blocker;
     char *name;
@@ -284,6 +286,7 @@ static void net_unref(VdpaNet *net)
     if (net->postcopy.notify) {
         postcopy_remove_notifier(&net->postcopy);
     }
+    vdpa_incoming_free(net->incoming);
     migrate_del_blocker(&net->blocker);
     qemu_bh_delete(net->memory_there);
     qemu_bh_delete(net->link_down);
@@ -521,6 +524,7 @@ static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
     migration_add_notifier(&net->migration, on_migration);
     net->postcopy.notify = on_postcopy;
     postcopy_add_notifier(&net->postcopy);
+    net->incoming = vdpa_incoming_new(net->shared.device, net->name);
     map_early(net);
     return 0;
 }

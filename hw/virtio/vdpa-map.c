@@ -460,15 +460,22 @@ void vdpa_map_live(VdpaMap *map, bool live)
     map->live = live;
 }
 
+int vdpa_map_outcome(const VdpaMap *map, Error **errp)
+{
+    return vdpa_worker_busy(map->worker) ? -EINPROGRESS
+                                         : vdpa_worker_error(map->worker, errp);
+}
+
 int vdpa_map_when_ready(VdpaMap *map, VdpaMapReady ready, void *opaque,
                         Error **errp)
 {
-    if (vdpa_worker_busy(map->worker)) {
+    int err = vdpa_map_outcome(map, errp);
+
+    if (err == -EINPROGRESS) {
         map->ready = ready;
         map->ready_opaque = opaque;
-        return -EINPROGRESS;
     }
-    return vdpa_worker_error(map->worker, errp);
+    return err;
 }
 
 void vdpa_map_forget_ready(VdpaMap *map)

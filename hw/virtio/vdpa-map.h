@@ -83,10 +83,10 @@ void vdpa_map_drop(VdpaMap *map);
 /* Whether changes of guest memory are waited for. */
 void vdpa_map_live(VdpaMap *map, bool live);
 
-/*
- * 0: all is mapped. -EINPROGRESS: not yet, @ready will be called, once.
- * Otherwise what failed, with @errp.
- */
+/* 0: all is mapped. -EINPROGRESS: not yet. Otherwise what failed, with @errp. */
+int vdpa_map_outcome(const VdpaMap *map, Error **errp);
+
+/* The same; if it is not yet, @ready will be called, once. */
 int vdpa_map_when_ready(VdpaMap *map, VdpaMapReady ready, void *opaque,
                         Error **errp);
 void vdpa_map_forget_ready(VdpaMap *map);

@@ -20,6 +20,7 @@ scenario's guest is RAM, CPUs and that machine.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -58,6 +59,7 @@ class GuestSpec:
     wait: str | None = None  # -incoming argument
     append: str = ""
     initrd: Path | None = None  # instead of the plain payload
+    memlock: int = 0  # MiB that QEMU may pin; 0 is no limit
 
     def incoming(self, uri: str = "defer", **changes: object) -> GuestSpec:
         """The destination for a guest of this spec."""
@@ -89,6 +91,22 @@ class Guest:
     def status(self) -> str:
         """The run state, in QMP's words."""
         return str(self.qmp.cmd("query-status")["status"])
+
+    def said(self) -> str:
+        """What QEMU wrote on stderr."""
+        return (self.lab.out / f"{self.name}.log").read_text("utf-8", "replace")
+
+    def pinned(self) -> int:
+        """Bytes of its memory that are pinned, by the kernel's account."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text("ascii").splitlines():
+            if line.startswith("VmPin:"):
+                return int(line.split()[1]) << 10
+        raise LookupError("VmPin")
+
+    def allow_pinning(self, limit: int = resource.RLIM_INFINITY) -> None:
+        """Change the limit on bytes it may pin."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_MEMLOCK,
+                         (limit, resource.RLIM_INFINITY))
 
     def kill(self) -> None:
         """SIGKILL, and wait until the process and its VM are gone."""
@@ -138,7 +156,8 @@ class Guest:
 def command(lab: Lab, spec: GuestSpec, name: str, ram_file: Path | None) -> list[str]:
     """The nested QEMU's command line."""
     accel = "kvm" + (f",dirty-ring-size={spec.ring}" if spec.ring else "")
-    words = [str(spec.qemu)]
+    limit = ("prlimit", f"--memlock={spec.memlock << 20}:unlimited", "--")
+    words = [*(limit if spec.memlock else ()), str(spec.qemu)]
     for path in FIRMWARE:
         words += ["-L", path]
     machine = "pc,hpet=off,usb=off,vmport=off"

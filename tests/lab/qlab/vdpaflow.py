@@ -23,7 +23,8 @@ the frame, an MTU of 9,000 and frames as large make that of those it only reads.
 resets() resets a guest, and once more while it migrates, with the rings shadowed; then that
 migration completes.
 
-Between the hops, migrations are cancelled, or their destination is killed at a random moment; after
+Between the hops, migrations are cancelled, or their destination is killed at a random moment, or
+cannot pin the guest's memory (vdparefuse.py; the hops are then to one that could not at first); after
 each, the device must be back in passthrough with traffic flowing.  One that suspends must have come
 there without a reset and without a map; one that does not, by one reset a switch.
 
@@ -38,9 +39,10 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from . import l2, migrate as migration, oracle, vdpa, vduse
+from . import l2, migrate as migration, oracle, vdpa, vdparefuse, vduse
 from .context import Lab
 
 KINDS: dict[str, type[vdpa.Devices]] = {"simulator": vdpa.Simulators, "process": vduse.Processes}
@@ -129,11 +131,6 @@ def device_info(guest: l2.Guest) -> dict[str, object]:
     return info
 
 
-def said(lab: Lab, guest: l2.Guest) -> str:
-    """What a QEMU has printed."""
-    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
-
-
 def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
     """The device is in trouble, for a reason with WORDS in it; the guest runs."""
     deadline = time.monotonic() + 60
@@ -141,8 +138,8 @@ def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
         lab.check(time.monotonic() < deadline, f"nobody complains: {info}")
         time.sleep(0.1)
     lab.log(str(info["trouble"]))
-    lab.check(words in str(info["trouble"]) and words in said(lab, guest),
-              f"not '{words}': {info['trouble']}; {said(lab, guest)}")
+    lab.check(words in str(info["trouble"]) and words in guest.said(),
+              f"not '{words}': {info['trouble']}; {guest.said()}")
     lab.check(info["state"] != "running", f"it runs: {info}")
     lab.check(guest.status() == "running", f"the guest is {guest.status()}")
 
@@ -271,6 +268,8 @@ def hop(lab: Lab, source: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
         postcopy: str = "") -> l2.Guest:
     """Migrate; the guest runs at the destination, whose payload looks at frames of the source."""
     other = l2.start(lab, spec.incoming())
+    if spec.memlock:
+        vdparefuse.raised(lab, other)
     if postcopy:
         migration.enable(("postcopy-ram",), source, other)
     source.payload.start()
@@ -346,7 +345,7 @@ def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:
 def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pairs: int = 1,
             cpus: int = 1, ring: int = 0, cancels: int = 0, kills: int = 0, mtu: int = 0,
             source: str = "ours", peer: str = "ours", rate: int = RATE,
-            postcopy: str = "", viommu: str = "") -> None:
+             postcopy: str = "", viommu: str = "", refused: tuple[str, ...] = ()) -> None:
     """Hop to and fro."""
     binary = {"ours": lab.qemu, "stock": lab.stock}
     made = make_devices(lab, kind, viommu)
@@ -369,8 +368,16 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
     for number in range(kills):
         ended = kill(lab, guest, net, away, number, made.suspends)
         lab.figures.setdefault("killed", []).append(ended)
+    for kind_of in refused:
+        vdparefuse.refuse(lab, guest, net, away, kind_of, rate)
+        net.flows(lab, f"refused, {kind_of}", frames=5)
+        if source == "ours":
+            in_passthrough(lab, guest, net, f"refused, {kind_of}", made.suspends)
+        lab.figures.setdefault("refused", []).append(kind_of)
     for number in range(hops):
         spec = destination(lab, devices[(number + 1) % 2], mac, binary[peer], **how)
+        if refused:
+            spec = replace(spec, memlock=vdparefuse.MEMLOCK)
         guest = hop(lab, guest, net, spec, postcopy)
         net = vdpa.Net(guest.payload)
         guest.payload.stop()

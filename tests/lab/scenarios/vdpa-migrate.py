@@ -6,6 +6,9 @@ receive queues have buffers, so no frame may be missing.  `ring`, `pages` and `s
 device's writes are not reported (seen with a build that did not).  `to-stock` and `from-stock` have
 the base's own QEMU at the other end.
 
+`no-pin` migrates to destinations that may not pin the guest's memory: they must not take it, and the
+guest must not notice (qlab/vdparefuse.py).
+
 `postcopy-offered` migrates with the capability for postcopy, and completes before it is used: the
 destination has thrown all of its memory away once, so the device must not have been given it before.
 `postcopy` uses it: the guest runs there while its memory still comes; its link stands still until all
@@ -34,6 +37,8 @@ SCENARIO = Scenario(
         "cancel": {"hops": 1, "cancels": 5},
         "cancel-many": {"hops": 1, "cancels": 50},
         "killed": {"hops": 1, "kills": 10},
+        "no-pin": {"hops": 1, "refused": ("exits", "stays", "return-path", "postcopy", "unused")},
+        "no-pin-from-stock": {"hops": 1, "refused": ("exits",), "source": "stock"},
         "postcopy-offered": {"hops": 1, "postcopy": "offered"},
         "postcopy": {"hops": 1, "postcopy": "used"},
         "to-stock": {"hops": 1, "peer": "stock"},

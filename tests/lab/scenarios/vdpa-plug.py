@@ -8,6 +8,9 @@
            harms nothing else; then again with the limit raised, which must be mapped.
 `twice`    the device that the guest uses is asked for again: by its path, by the number that its file
            has in QEMU, and under the id that is taken. Each is refused, and harms nothing.
+`limit`    the guest is started with less memory to pin than it has: that is said at once, and once more
+           when its driver starts; its link is down, and it runs on. With the limit raised, set_link
+           brings the link up.
 `reset`    the guest is reset, then reset again while a migration is under way, with the rings
            shadowed; then that migration completes.
 
@@ -17,11 +20,10 @@ from the kernel's account of pinned pages only.
 """
 
 import os
-import resource
 import time
 from pathlib import Path
 
-from qlab import l2, vdpa, vdpaflow
+from qlab import l2, vdpa, vdpaflow, vdparefuse
 from qlab.context import Lab
 from qlab.payload import PayloadError
 from qlab.qmp import QmpError
@@ -37,6 +39,7 @@ SCENARIO = Scenario(
         "nic": {"what": "nic"},
         "twice": {"what": "twice"},
         "memory": {"what": "memory"},
+        "limit": {"what": "limit"},
         "reset": {"what": "reset"},
     },
 )
@@ -139,49 +142,47 @@ def add_memory(guest: l2.Guest, index: int) -> None:
                                  "memdev": f"m{index}"})
 
 
-def pinned(guest: l2.Guest) -> int:
-    """Bytes, by the kernel's account."""
-    for line in Path(f"/proc/{guest.process.pid}/status").read_text("ascii").splitlines():
-        if line.startswith("VmPin:"):
-            return int(line.split()[1]) << 10
-    raise LookupError("VmPin")
-
-
-def said(lab: Lab, guest: l2.Guest) -> str:
-    """What QEMU wrote on stderr."""
-    return (lab.out / f"{guest.name}.log").read_text("utf-8", "replace")
-
-
-def allow_pinning(guest: l2.Guest, limit: int) -> None:
-    """Set the process's limit on locked memory."""
-    resource.prlimit(guest.process.pid, resource.RLIMIT_MEMLOCK, (limit, resource.RLIM_INFINITY))
-
-
 def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
               simulators: vdpa.Simulators) -> None:
     """Plug memory in, with a limit in the way of some of it."""
-    first = pinned(guest)
+    first = guest.pinned()
     add_memory(guest, 0)
-    lab.check(pinned(guest) == first + DIMM, f"pinned: {first}, then {pinned(guest)}")
+    lab.check(guest.pinned() == first + DIMM, f"pinned: {first}, then {guest.pinned()}")
     vdpaflow.traffic(lab, simulators, net, "more memory")
-    before = said(lab, guest)
-    allow_pinning(guest, pinned(guest) + DIMM // 4)
+    before = guest.said()
+    guest.allow_pinning(guest.pinned() + DIMM // 4)
     add_memory(guest, 1)
-    lab.check("RLIMIT_MEMLOCK" in said(lab, guest)[len(before):], "nothing was said of the limit")
+    lab.check("RLIMIT_MEMLOCK" in guest.said()[len(before):], "nothing was said of the limit")
     vdpaflow.traffic(lab, simulators, net, "memory that was not mapped")
-    allow_pinning(guest, resource.RLIM_INFINITY)
-    second = pinned(guest)
+    guest.allow_pinning()
+    second = guest.pinned()
     add_memory(guest, 2)
-    lab.check(pinned(guest) == second + DIMM,
-              f"with the limit raised: pinned {second}, then {pinned(guest)}")
+    lab.check(guest.pinned() == second + DIMM,
+              f"with the limit raised: pinned {second}, then {guest.pinned()}")
     vdpaflow.traffic(lab, simulators, net, "memory after that")
     net.ask("unload")
     net.ask("load")
     rebind(lab, net)
     vdpaflow.traffic(lab, simulators, net, "all of it")
-    lab.figures["pinned"] = [first, second, pinned(guest)]
-    lab.check(pinned(guest) == first + 3 * DIMM,
-              f"after a reset of the device: pinned {pinned(guest)}, at first {first}")
+    lab.figures["pinned"] = [first, second, guest.pinned()]
+    lab.check(guest.pinned() == first + 3 * DIMM,
+              f"after a reset of the device: pinned {guest.pinned()}, at first {first}")
+
+
+def do_limit(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulators) -> None:
+    """Memory cannot be pinned from the start."""
+    vdpaflow.trouble(lab, guest, vdparefuse.REASON)
+    lab.check(guest.said().count(vdparefuse.REASON) >= 2, f"too little was said: {guest.said()}")
+    try:
+        net.up()
+    except PayloadError as error:
+        lab.log(f"as it should be: {error}")
+    else:
+        lab.fail("the link is up")
+    guest.allow_pinning()
+    guest.qmp.cmd("set_link", {"name": "n0", "up": True})
+    net.up()
+    vdpaflow.traffic(lab, simulators, net, "with the limit raised")
 
 
 def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
@@ -190,7 +191,8 @@ def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     vdpaflow.resets(lab, simulators, guest)
 
 
-WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "reset": do_reset}
+WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "limit": do_limit,
+        "reset": do_reset}
 
 
 def run(lab: Lab, what: str) -> None:
@@ -199,11 +201,13 @@ def run(lab: Lab, what: str) -> None:
     device = simulators.add()
     more = ("-m", "192M,slots=3,maxmem=1G") if what == "memory" else ()
     guest = l2.start(lab, vdpa.spec(lab, device, load_mb=32,
+                                    memlock=vdparefuse.MEMLOCK if what == "limit" else 0,
                                     extra=vdpa.words(device) + more))
     guest.wait_ready(120)
     net = vdpa.Net(guest.payload)
-    net.up()
-    vdpaflow.traffic(lab, simulators, net, "at first")
+    if what != "limit":
+        net.up()
+        vdpaflow.traffic(lab, simulators, net, "at first")
     WHAT[what](lab, guest, net, simulators)
     if guest.alive():
         guest.quit()

@@ -1,0 +1,126 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What a vhost-vdpa netdev has to say when a migration comes in. See
+ * vhost-vdpa-incoming.h, also for the limits.
+ */
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "exec/address-spaces.h"
+#include "migration/migration.h"
+#include "migration/register.h"
+#include "migration/vmstate.h"
+#include "qapi/error.h"
+#include "qemu/coroutine.h"
+#include "qemu/main-loop.h"
+#include "system/runstate.h"
+#include "vhost-vdpa-incoming.h"
+#include "trace.h"
+
+#define LOOK_NS (10 * SCALE_MS)
+
+struct VdpaIncoming {
+    VdpaDevice *device;     /* NULL once it is gone */
+    char *id;
+    bool waiting;
+};
+
+/* 0: mapped, or the device is gone. */
+static int coroutine_fn await(VdpaIncoming *in, Error **errp)
+{
+    bool again = true;
+    int err;
+
+    vdpa_map_begin(in->device->map, &address_space_memory);
+    while (in->device) {
+        VdpaMap *map = in->device->map;
+
+        err = vdpa_map_outcome(map, again ? NULL : errp);
+        if (err == -EINPROGRESS) {
+            qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, LOOK_NS);
+        } else if (err && again) {
+            again = false;
+            vdpa_map_drop(map);
+            vdpa_map_begin(map, &address_space_memory);
+        } else {
+            return err;
+        }
+    }
+    return 0;
+}
+
+static void forget(void *opaque)
+{
+    VdpaIncoming *in = opaque;
+
+    unregister_savevm(NULL, in->id, in);
+    g_free(in->id);
+    g_free(in);
+}
+
+/* query-migrate is to show the reason, rather than "invalid argument". */
+static void show(const VdpaIncoming *in, const Error *err)
+{
+    Error *shown = error_copy(err);
+
+    error_prepend(&shown, "%s: ", in->id);
+    migrate_set_error(migrate_get_current(), shown);
+    error_free(shown);
+}
+
+static int load_setup(QEMUFile *f, void *opaque, Error **errp)
+{
+    VdpaIncoming *in = opaque;
+    Error *err = NULL;
+    int ret;
+
+    if (!runstate_check(RUN_STATE_INMIGRATE) || !qemu_in_coroutine()) {
+        return 0;       /* a snapshot: the guest is here already */
+    }
+    in->waiting = true;
+    trace_vdpa_incoming(in->id, true, 0);
+    ret = await(in, &err);
+    trace_vdpa_incoming(in->id, false, ret);
+    in->waiting = false;
+    if (err) {
+        show(in, err);
+        error_propagate(errp, err);
+    }
+    if (!in->device) {
+        /* Who calls is at this entry of a list. */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), forget, in);
+    }
+    return ret;
+}
+
+/* No source has anything to say to it. */
+static int load_state(QEMUFile *f, void *opaque, int version_id)
+{
+    return -EINVAL;
+}
+
+static const SaveVMHandlers handlers = {
+    .load_setup = load_setup,
+    .load_state = load_state,
+};
+
+VdpaIncoming *vdpa_incoming_new(VdpaDevice *d, const char *name)
+{
+    VdpaIncoming *in = g_new0(VdpaIncoming, 1);
+
+    in->device = d;
+    in->id = g_strdup_printf("vhost-vdpa/%s", name);
+    register_savevm_live(in->id, VMSTATE_INSTANCE_ID_ANY, 1, &handlers, in);
+    return in;
+}
+
+void vdpa_incoming_free(VdpaIncoming *in)
+{
+    if (!in) {
+        return;
+    }
+    in->device = NULL;
+    if (!in->waiting) {
+        forget(in);
+    }
+}

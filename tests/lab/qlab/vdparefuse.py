@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Destinations that may not pin the guest's memory, and so must not take the guest.
+
+Theory of operation
+===================
+
+refuse() starts a destination whose limit on pinned memory is below the guest's memory, and migrates
+to it as fast as it goes.  The migration has to fail while the guest still runs at the source: both
+ends have to say so, the destination with the limit's name, where whoever migrates looks for it (its
+stderr as it ends, or its query-migrate if it is to stay); the source's device has to be back in
+passthrough with frames going round.
+
+    exits        the destination ends, as is usual
+    stays        it does not (exit-on-error=false)
+    return-path  the source asks whether the guest was taken
+    postcopy     the migration might have been completed by postcopy
+    unused       the guest's driver is not loaded: whether the device is used is known too late
+
+raised() is for a destination that was started with that limit, and is allowed more before the guest
+comes.
+
+*Limits*: that no frame is lost is for the caller to see, who has the counters.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from . import l2, migrate as migration, vdpa
+from .context import Lab
+
+MEMLOCK = 64  # MiB
+REASON = "RLIMIT_MEMLOCK"
+CAPABILITY = {"return-path": "return-path", "postcopy": "postcopy-ram"}
+DOWNTIME_MS = 3000
+
+
+def capability(guests: tuple[l2.Guest, ...], how: str, state: bool) -> None:
+    """Set what a kind of migration needs."""
+    if how in CAPABILITY:
+        for guest in guests:
+            guest.qmp.cmd("migrate-set-capabilities", {"capabilities": [
+                {"capability": CAPABILITY[how], "state": state}]})
+
+
+def check_reason(lab: Lab, other: l2.Guest, how: str) -> None:
+    """The destination says what it lacks; it ends with that, unless it was asked to stay."""
+    if how == "stays":
+        info = migration.query(other)
+        lab.check(info.get("status") == "failed" and REASON in info.get("error-desc", ""),
+                  f"{how}: the destination says: {info}")
+    else:
+        status = other.process.wait(timeout=20)
+        lab.check(status == 1, f"{how}: the destination ended with {status}")
+    lab.check(REASON in other.said(), f"{how}: nothing was said of the limit")
+
+
+def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: str,
+           rate: int) -> None:
+    """Migrate to where there is no pinning; the guest stays, with frames going round at RATE."""
+    if how == "unused":
+        net.stop()
+        net.settle()
+        net.ask("unload")
+    other = l2.start(lab, replace(spec, memlock=MEMLOCK).incoming())
+    capability((guest, other), how, True)
+    where = migration.channel(migration.address(lab, "unix"))
+    other.qmp.cmd("migrate-incoming", where | {"exit-on-error": how != "stays"})
+    migration.limits(guest, migration.FAST, DOWNTIME_MS)
+    guest.qmp.cmd("migrate", where)
+    info = migration.wait_end(guest, 60)
+    lab.log(f"{how}: the source says: {info}")
+    lab.check(info.get("status") == "failed", f"{how}: the migration is {info.get('status')}")
+    lab.check(bool(info.get("error-desc")), f"{how}: the source has nothing to say: {info}")
+    check_reason(lab, other, how)
+    other.kill()
+    capability((guest,), how, False)
+    lab.check(guest.status() == "running", f"{how}: the source is {guest.status()}")
+    if how == "unused":
+        net.ask("load")
+        net.ask("rebind")
+        net.start(rate=rate)
+
+
+def raised(lab: Lab, other: l2.Guest) -> None:
+    """Let it pin after all, once it has failed to."""
+    deadline = time.monotonic() + 20
+    while REASON not in other.said():
+        lab.check(time.monotonic() < deadline, "nothing was said of the limit")
+        time.sleep(0.05)
+    other.allow_pinning()
