@@ -32,16 +32,8 @@ from .context import Lab
 
 MEMLOCK = 64  # MiB
 REASON = "RLIMIT_MEMLOCK"
-CAPABILITY = {"return-path": "return-path", "postcopy": "postcopy-ram"}
+CAPABILITIES = {"return-path": ("return-path",), "postcopy": ("postcopy-ram",)}
 DOWNTIME_MS = 3000
-
-
-def capability(guests: tuple[l2.Guest, ...], how: str, state: bool) -> None:
-    """Set what a kind of migration needs."""
-    if how in CAPABILITY:
-        for guest in guests:
-            guest.qmp.cmd("migrate-set-capabilities", {"capabilities": [
-                {"capability": CAPABILITY[how], "state": state}]})
 
 
 def check_reason(lab: Lab, other: l2.Guest, how: str) -> None:
@@ -64,7 +56,7 @@ def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: st
         net.settle()
         net.ask("unload")
     other = l2.start(lab, replace(spec, memlock=MEMLOCK).incoming())
-    capability((guest, other), how, True)
+    migration.enable(CAPABILITIES.get(how, ()), guest, other)
     where = migration.channel(migration.address(lab, "unix"))
     other.qmp.cmd("migrate-incoming", where | {"exit-on-error": how != "stays"})
     migration.limits(guest, migration.FAST, DOWNTIME_MS)
@@ -75,7 +67,7 @@ def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: st
     lab.check(bool(info.get("error-desc")), f"{how}: the source has nothing to say: {info}")
     check_reason(lab, other, how)
     other.kill()
-    capability((guest,), how, False)
+    migration.enable(CAPABILITIES.get(how, ()), guest, state=False)
     lab.check(guest.status() == "running", f"{how}: the source is {guest.status()}")
     if how == "unused":
         net.ask("load")
