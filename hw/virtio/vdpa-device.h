@@ -71,8 +71,8 @@ typedef struct VdpaQueueKind {
     void (*pause)(VdpaQueue *q);
     /*
      * The device stands still, and was at @base, or at an unknown place
-     * (negative). A packed ring's place has 32 bits. Returns where the guest's ring is to be continued, or
-     * negative if that is unknown.
+     * (negative); a packed ring's place has 32 bits. Returns where the guest's
+     * ring is to be continued, or negative if that is unknown.
      */
     int64_t (*detach)(VdpaQueue *q, int64_t base);
     /* Guest memory has changed, while the queue runs. May be NULL. */

@@ -46,9 +46,9 @@ CONTROL = PLAIN | sum(1 << bit for bit in (17, 18, 19, 20, 23))
 BACKEND, NO_SUSPEND = 0x13E, 0x0E
 #: Numbers of ioctls.
 GET_FEATURES, SET_NUM, SET_ADDR, BASE, SET_KICK, SET_CALL = 0x00, 0x10, 0x11, 0x12, 0x20, 0x21
-SET_ASID = 0x7C
+SET_ASID, RESUME = 0x7C, 0x7E
 FAILING = (GET_FEATURES, SET_NUM, SET_ADDR, BASE, SET_KICK, SET_CALL, 0x71, 0x72, 0x73, 0x75, 0x76,
-           0x77, 0x7B, SET_ASID, 0x7D, 0x7E)
+           0x77, 0x7B, SET_ASID, 0x7D, RESUME)
 SET_MAC = bytes([1, 1]) + bytes.fromhex("525400000011")
 PROMISC = bytes([0, 0, 1])
 
