@@ -578,6 +578,7 @@ static void pause_data(VdpaDevice *d)
 
 static int switch_now(VdpaDevice *d, Error **errp)
 {
+    bool moves;
     int err;
 
     if (!can_resume(d)) {
@@ -589,10 +590,11 @@ static int switch_now(VdpaDevice *d, Error **errp)
         run_all(d, false);      /* as it was: nothing has changed yet */
         return err;
     }
-    if (!vdpa_traits_moves(d)) {
+    err = vdpa_traits_moves(d, &moves, errp);
+    if (!err && !moves) {
         return switch_anew(d, errp);
     }
-    err = switch_suspended(d, errp);
+    err = err ?: switch_suspended(d, errp);
     if (!err) {
         run_all(d, false);
     }

@@ -84,30 +84,66 @@ int vdpa_traits_space(VdpaDevice *d, Error **errp)
 
 /* --- moves -------------------------------------------------------------- */
 
-static int try_move(VdpaQueue *q)
+static int tell(const VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 {
-    VdpaFd *fd = &q->device->fd;
-    unsigned was, now = 0;
-    int err = vdpa_fd_queue(fd, VDPA_SET_QUEUE_ENABLE, q->index, false);
-
-    err = err ?: vdpa_fd_queue_get(fd, VDPA_GET_QUEUE_BASE, q->index, &was);
-    err = err ?: vdpa_fd_queue(fd, VDPA_SET_QUEUE_BASE, q->index,
-                               (uint16_t)(was + 1));
-    err = err ?: vdpa_fd_queue_get(fd, VDPA_GET_QUEUE_BASE, q->index, &now);
-    err = err ?: vdpa_fd_queue(fd, VDPA_SET_QUEUE_BASE, q->index, was);
-    return err ?: now == (uint16_t)(was + 1) ? 0 : -EPROTO;
+    if (err) {
+        error_setg_errno(errp, -err, "queue %u: cannot %s", q->index,
+                         vdpa_fd_name(command));
+    }
+    return err;
 }
 
-bool vdpa_traits_moves(VdpaDevice *d)
+static int set_base(VdpaQueue *q, unsigned base, Error **errp)
+{
+    return tell(q, VDPA_SET_QUEUE_BASE,
+                vdpa_fd_queue(&q->device->fd, VDPA_SET_QUEUE_BASE, q->index,
+                              base), errp);
+}
+
+static int get_base(VdpaQueue *q, unsigned *base, Error **errp)
+{
+    return tell(q, VDPA_GET_QUEUE_BASE,
+                vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE,
+                                  q->index, base), errp);
+}
+
+static int try_move(VdpaQueue *q, bool *moves, Error **errp)
+{
+    unsigned was, now = 0;
+    int err = tell(q, VDPA_SET_QUEUE_ENABLE,
+                   vdpa_fd_queue(&q->device->fd, VDPA_SET_QUEUE_ENABLE,
+                                 q->index, false), errp);
+
+    err = err ?: get_base(q, &was, errp);
+    if (err) {
+        return err;
+    }
+    q->guest.base = was;
+    q->programmed = false;      /* it is there, whatever the device says */
+    err = set_base(q, (uint16_t)(was + 1), errp);
+    err = err ?: get_base(q, &now, errp);
+    err = err ?: set_base(q, was, errp);
+    q->programmed = !err;
+    *moves = now == (uint16_t)(was + 1);
+    return err;
+}
+
+int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp)
 {
     VdpaQueue *q = data_queue(d, 0);
 
     if (!d->moves && q) {
-        d->moves = try_move(q) ? VDPA_MOVES_NOT : VDPA_MOVES;
-        if (d->moves == VDPA_MOVES_NOT) {
+        int err = try_move(q, moves, errp);
+
+        if (err) {
+            return err;
+        }
+        d->moves = *moves ? VDPA_MOVES : VDPA_MOVES_NOT;
+        if (!*moves) {
             warn_report("vhost-vdpa: the device's queues stay where they are"
                         " while it is suspended; it is reset for a switch");
         }
     }
-    return d->moves != VDPA_MOVES_NOT;
+    *moves = d->moves != VDPA_MOVES_NOT;
+    return 0;
 }

@@ -29,7 +29,10 @@
 /* Between AGREE and the first queue: sets @d->together. 0, or -errno. */
 int vdpa_traits_space(VdpaDevice *d, Error **errp);
 
-/* @d is suspended; its data queues are disabled afterwards, as one is tried. */
-bool vdpa_traits_moves(VdpaDevice *d);
+/*
+ * @d is suspended. 0, or -errno with @errp. A queue is disabled by trying it, and
+ * whoever goes on takes it from there, or resets the device.
+ */
+int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp);
 
 #endif

@@ -125,11 +125,14 @@ def do_twice(lab: Lab, guest: l2.Guest, net: vdpa.Net,
         try:
             guest.qmp.cmd("netdev_add", {"type": "vhost-vdpa", **arguments})
         except QmpError as error:
-            lab.log(f"{arguments}: {error}")
-            lab.check(text in str(error), f"{arguments}: {error}")
+            reason = str(error)
         else:
             lab.fail(f"{arguments}: not refused")
-        lab.check(descriptor(guest, device) == number, f"{arguments}: the device's file is closed")
+        lab.log(f"{arguments}: {reason}")
+        file = Path(f"/proc/{guest.process.pid}/fd/{number}")
+        lab.check(file.is_symlink() and os.readlink(file) == str(device.node),
+                  f"{arguments}: the device's file is closed")
+        lab.check(text in reason, f"{arguments}: {reason}")
         vdpaflow.traffic(lab, simulators, net, f"refused: {arguments['id']} {text}")
     os.close(os.open(second.node, os.O_RDWR))
 
