@@ -9,6 +9,7 @@
 #include "hw/virtio/vdpa-uapi.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "qemu/madvise.h"
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 #include "qemu/units.h"
@@ -16,6 +17,12 @@
 #include "trace.h"
 
 #define YIELD_US    100
+
+/* How much of guest memory at a time; see vdpa-map-worker.h. */
+#define STEP        (128 * KiB)
+#define SLICE_LEAST (2 * MiB)
+#define SLICE_MOST  (32 * MiB)
+#define SLICE_US    10000
 
 typedef enum VdpaJobKind { JOB_OPEN, JOB_CLOSE, JOB_MAP, JOB_UNMAP } VdpaJobKind;
 
@@ -31,6 +38,8 @@ typedef struct VdpaJob {
 
 struct VdpaWorker {
     VdpaFd *fd;
+    bool pins;
+    uint64_t slice;         /* the thread's */
     QemuThread thread;
     QemuMutex lock;
     QemuCond work, rest;
@@ -76,9 +85,54 @@ static bool skipping(const VdpaWorker *w)
     return qatomic_read(&w->abandon) || qatomic_read(&w->error);
 }
 
-/* Commands go first. */
-static int map_guest(VdpaWorker *w, const VdpaJob *job)
+/*
+ * Memory that is not there yet is made so; pinning it takes no lock for long
+ * then. What goes wrong here will with the pinning, too, and is said by that.
+ */
+static void populate(const VdpaWorker *w, const VdpaIovaMap *map)
 {
+    uint64_t done = 0;
+    bool wanted = w->pins && (map->perm & VDPA_IOVA_WRITE);
+
+    while (wanted && done < map->size && !skipping(w)) {
+        size_t step = MIN(STEP, map->size - done);
+        void *at = (void *)(uintptr_t)(map->hva + done);
+
+        wanted = !qemu_madvise(at, step, QEMU_MADV_POPULATE_WRITE);
+        done += step;
+    }
+}
+
+/* What comes first of @left, and is taken from it. */
+static VdpaIovaMap cut(const VdpaWorker *w, VdpaIovaMap *left)
+{
+    VdpaIovaMap head = *left;
+    uint64_t border = QEMU_ALIGN_DOWN(head.iova, w->slice) + w->slice;
+
+    head.size = MIN(left->size, border - head.iova);
+    left->iova += head.size;
+    left->hva += head.size;
+    left->size -= head.size;
+    return head;
+}
+
+/* A slice is to take about SLICE_US. */
+static void learn(VdpaWorker *w, uint64_t size, int64_t us)
+{
+    if (us > SLICE_US) {
+        w->slice = MAX(w->slice / 2, SLICE_LEAST);
+    } else if (us < SLICE_US / 4 && size == w->slice) {
+        w->slice = MIN(w->slice * 2, SLICE_MOST);
+    }
+}
+
+/* Commands go first. */
+static int map_slice(VdpaWorker *w, unsigned asid, const VdpaIovaMap *slice)
+{
+    int64_t start;
+    int err;
+
+    populate(w, slice);
     while (vdpa_fd_wanted(w->fd) && !skipping(w)) {
         g_usleep(YIELD_US);
     }
@@ -86,7 +140,23 @@ static int map_guest(VdpaWorker *w, const VdpaJob *job)
         return 0;
     }
     qatomic_set(&w->maps, w->maps + 1);
-    return message(w, job->asid, VHOST_IOTLB_UPDATE, &job->map);
+    start = g_get_monotonic_time();
+    err = message(w, asid, VHOST_IOTLB_UPDATE, slice);
+    learn(w, slice->size, g_get_monotonic_time() - start);
+    return err;
+}
+
+static int map_guest(VdpaWorker *w, const VdpaJob *job)
+{
+    VdpaIovaMap left = job->map;
+    int err = 0;
+
+    while (left.size && !err && !skipping(w)) {
+        VdpaIovaMap slice = cut(w, &left);
+
+        err = map_slice(w, job->asid, &slice);
+    }
+    return err;
 }
 
 static int batch(VdpaWorker *w, const VdpaJob *job, int type)
@@ -206,12 +276,14 @@ static void give(VdpaWorker *w, VdpaJob job)
     qemu_cond_signal(&w->work);
 }
 
-VdpaWorker *vdpa_worker_new(VdpaFd *fd, void (*idle)(void *opaque),
+VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
                             void *opaque)
 {
     VdpaWorker *w = g_new0(VdpaWorker, 1);
 
     w->fd = fd;
+    w->pins = pins;
+    w->slice = SLICE_LEAST;
     w->idle = idle;
     w->opaque = opaque;
     w->idle_bh = qemu_bh_new(idle_bh, w);

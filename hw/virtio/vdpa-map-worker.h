@@ -8,11 +8,25 @@
  * failure is forgiven. Unmaps are never skipped: what was never mapped is
  * unmapped without an error.
  *
+ * While the kernel pins memory it holds two locks that others wait for, also a
+ * vCPU's thread that has the BQL, so that everybody waits:
+ *
+ *   of the process's address space, which a malloc() takes that needs more.
+ *     Pages that are not there yet take the longest, so these are asked for
+ *     before, in small steps. Not for a device that is a process: it pins
+ *     nothing, so all memory would be allocated for nothing;
+ *   of the device, which each command takes. So a message maps only as much as
+ *     takes some milliseconds here, to be found out by trying. Not less: some
+ *     kernels have room for few pieces.
+ *
+ * An unmap takes all messages of a map back.
+ *
  * Thread model: all functions under the BQL. The thread itself takes the
  * worker's lock and calls the kernel without it; @idle comes from the main
  * loop.
  *
- * Limits: who waits for the thread waits for the piece that is under way.
+ * Limits: who waits for the thread waits for the message that is under way.
+ * Kernels before 5.14 cannot populate; the messages do it all there.
  */
 #ifndef HW_VIRTIO_VDPA_MAP_WORKER_H
 #define HW_VIRTIO_VDPA_MAP_WORKER_H
@@ -24,7 +38,8 @@
 
 typedef struct VdpaWorker VdpaWorker;
 
-VdpaWorker *vdpa_worker_new(VdpaFd *fd, void (*idle)(void *opaque),
+/* @pins: what is mapped is pinned. */
+VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
                             void *opaque);
 void vdpa_worker_free(VdpaWorker *w);
 

@@ -403,7 +403,7 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
     }
     map->condemned = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            change_free);
-    map->worker = vdpa_worker_new(fd, worker_idle, map);
+    map->worker = vdpa_worker_new(fd, !map->shared_only, worker_idle, map);
     return map;
 }
 

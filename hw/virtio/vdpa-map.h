@@ -15,8 +15,8 @@
  *        (BQL)                                        pins, maps
  *
  * Mapping means pinning, which takes seconds for large guests, and the kernel
- * locks the device meanwhile. Therefore a thread does it, a piece at a time
- * (tens of milliseconds), and lets commands pass between two pieces. Jobs are done in order. As long
+ * locks the device meanwhile. Therefore a thread does it, a piece at a time, and
+ * lets commands pass between two pieces. Jobs are done in order. As long
  * as the device does not run, nobody waits: the listener starts when the
  * device is opened, and by the time that the guest's driver is up the memory
  * usually is mapped; if not, vdpa_map_when_ready() tells when. As soon as the

@@ -1,0 +1,479 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The thread that maps guest memory, against a kernel that notes down every
+ * message, and that can hold one up.
+ *
+ * Limits: the kernel is a list of messages; no batch is enforced.
+ */
+#include <sys/resource.h>
+#include <glib.h>
+
+#include "worker-shim.h"
+#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa-map-worker.h"
+
+#define PIECE   (2 * MiB)
+#define MOST    4096
+
+typedef struct Message {
+    int type;
+    uint64_t iova, size, uaddr;
+} Message;
+
+/* protected by lock */
+typedef struct Kernel {
+    QemuMutex lock;
+    QemuCond moved;
+    Message log[MOST];
+    unsigned logged;
+    bool hold, held;        /* the next message waits; it does */
+    unsigned slow_us;       /* each message takes so long */
+    uint64_t bad;           /* this IOVA cannot be mapped */
+    int error;
+} Kernel;
+
+typedef struct Bench {
+    Kernel kernel;
+    VdpaKernel functions;
+    VdpaFd fd;
+    VdpaWorker *worker;
+    unsigned idle;
+} Bench;
+
+static long take(void *opaque, int fd, const void *bytes, size_t size)
+{
+    Kernel *k = opaque;
+    const struct vhost_msg_v2 *msg = bytes;
+    bool fails;
+
+    qemu_mutex_lock(&k->lock);
+    k->held = k->hold;
+    qemu_cond_broadcast(&k->moved);
+    while (k->hold) {
+        qemu_cond_wait(&k->moved, &k->lock);
+    }
+    k->held = false;
+    g_usleep(k->slow_us);
+    g_assert_cmpuint(k->logged, <, MOST);
+    k->log[k->logged++] = (Message) {
+        msg->iotlb.type, msg->iotlb.iova, msg->iotlb.size, msg->iotlb.uaddr,
+    };
+    fails = k->error && msg->iotlb.type == VHOST_IOTLB_UPDATE &&
+            msg->iotlb.iova == k->bad;
+    qemu_mutex_unlock(&k->lock);
+    if (fails) {
+        errno = k->error;
+        return -1;
+    }
+    return size;
+}
+
+static void idle(void *opaque)
+{
+    Bench *b = opaque;
+
+    b->idle++;
+}
+
+static Bench *bench_new_for(bool pins)
+{
+    Bench *b = g_new0(Bench, 1);
+
+    qemu_mutex_init(&b->kernel.lock);
+    qemu_cond_init(&b->kernel.moved);
+    vdpa_fd_init(&b->fd, 7);
+    b->functions.message = take;
+    b->fd.kernel = &b->functions;
+    b->fd.opaque = &b->kernel;
+    b->fd.backend = UINT64_C(1) << VHOST_BACKEND_F_IOTLB_BATCH;
+    b->worker = vdpa_worker_new(&b->fd, pins, idle, b);
+    return b;
+}
+
+static Bench *bench_new(void)
+{
+    return bench_new_for(true);
+}
+
+static void bench_free(Bench *b)
+{
+    vdpa_worker_free(b->worker);
+    qemu_mutex_destroy(&b->kernel.lock);
+    qemu_cond_destroy(&b->kernel.moved);
+    g_free(b);
+}
+
+/* The next message gets stuck in the kernel, or goes on. */
+static void hold(Bench *b, bool on)
+{
+    qemu_mutex_lock(&b->kernel.lock);
+    b->kernel.hold = on;
+    qemu_cond_broadcast(&b->kernel.moved);
+    qemu_mutex_unlock(&b->kernel.lock);
+}
+
+static void await_held(Bench *b)
+{
+    qemu_mutex_lock(&b->kernel.lock);
+    while (!b->kernel.held) {
+        qemu_cond_wait(&b->kernel.moved, &b->kernel.lock);
+    }
+    qemu_mutex_unlock(&b->kernel.lock);
+}
+
+static unsigned messages(Bench *b)
+{
+    unsigned n;
+
+    qemu_mutex_lock(&b->kernel.lock);
+    n = b->kernel.logged;
+    qemu_mutex_unlock(&b->kernel.lock);
+    return n;
+}
+
+static void give_map(Bench *b, uint64_t iova, uint64_t size, MemoryRegion *mr)
+{
+    VdpaIovaMap map = { iova, size, iova + 0x7f0000000000, iova,
+                        VDPA_IOVA_RW };
+
+    vdpa_worker_map(b->worker, 0, &map, mr);
+}
+
+static void check(const Bench *b, unsigned i, int type, uint64_t iova,
+                  uint64_t size)
+{
+    const Message *m = &b->kernel.log[i];
+
+    g_assert_cmpuint(i, <, b->kernel.logged);
+    g_assert_cmpint(m->type, ==, type);
+    if (type == VHOST_IOTLB_UPDATE || type == VHOST_IOTLB_INVALIDATE) {
+        g_assert_cmphex(m->iova, ==, iova);
+        g_assert_cmphex(m->size, ==, size);
+    }
+    if (type == VHOST_IOTLB_UPDATE) {
+        g_assert_cmphex(m->uaddr, ==, iova + 0x7f0000000000);
+    }
+}
+
+/* In the order they were asked for, and cut where huge pages end. */
+static void test_messages(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+    uint64_t maps, unmaps;
+
+    vdpa_worker_batch(b->worker, true);
+    give_map(b, 0, PIECE, &mr);
+    give_map(b, 2 * PIECE - 4 * KiB, 8 * KiB, &mr);
+    vdpa_worker_batch(b->worker, false);
+    vdpa_worker_unmap(b->worker, 0, 2 * PIECE - 4 * KiB, 8 * KiB, false);
+    vdpa_worker_drain(b->worker);
+    check(b, 0, VHOST_IOTLB_BATCH_BEGIN, 0, 0);
+    check(b, 1, VHOST_IOTLB_UPDATE, 0, PIECE);
+    check(b, 2, VHOST_IOTLB_UPDATE, 2 * PIECE - 4 * KiB, 4 * KiB);
+    check(b, 3, VHOST_IOTLB_UPDATE, 2 * PIECE, 4 * KiB);
+    check(b, 4, VHOST_IOTLB_BATCH_END, 0, 0);
+    check(b, 5, VHOST_IOTLB_INVALIDATE, 2 * PIECE - 4 * KiB, 8 * KiB);
+    g_assert_cmpuint(b->kernel.logged, ==, 6);
+    vdpa_worker_messages(b->worker, &maps, &unmaps);
+    g_assert_cmpuint(maps, ==, 3);
+    g_assert_cmpuint(unmaps, ==, 1);
+    bench_free(b);
+}
+
+/* Maps @n times 32 MiB, without the last page; the size of the largest message. */
+static uint64_t largest(Bench *b, unsigned n)
+{
+    MemoryRegion mr = { 0 };
+    uint64_t at = 0, most = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        give_map(b, i * 32 * MiB, 32 * MiB - (i == n - 1 ? 4 * KiB : 0), &mr);
+    }
+    vdpa_worker_drain(b->worker);
+    for (unsigned i = 0; i < b->kernel.logged; i++) {
+        const Message *m = &b->kernel.log[i];
+
+        check(b, i, VHOST_IOTLB_UPDATE, at, m->size);
+        g_assert_cmpuint(m->iova % (2 * MiB), ==, 0);
+        most = MAX(most, m->size);
+        at += m->size;
+    }
+    g_assert_cmpuint(at, ==, n * 32 * MiB - 4 * KiB);
+    return most;
+}
+
+/* A message maps little if the kernel is slow, and much if it is quick. */
+static void test_slices(void)
+{
+    Bench *b = bench_new();
+
+    g_assert_cmpuint(largest(b, 32), ==, 32 * MiB);
+    g_assert_cmpuint(b->kernel.log[0].size, ==, 2 * MiB);
+    bench_free(b);
+    b = bench_new();
+    b->kernel.slow_us = 12000;
+    g_assert_cmpuint(largest(b, 2), ==, 2 * MiB);
+    bench_free(b);
+}
+
+/* One that was quick may become slow. */
+static void test_slower(void)
+{
+    Bench *b = bench_new();
+    unsigned before;
+
+    largest(b, 8);
+    before = b->kernel.logged;
+    b->kernel.slow_us = 12000;
+    give_map(b, 0, 128 * MiB, &(MemoryRegion) { 0 });
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, >, before + 32);
+    g_assert_cmpuint(b->kernel.log[b->kernel.logged - 1].size, ==, 2 * MiB);
+    bench_free(b);
+}
+
+static ShimPopulated populated(bool pins, unsigned perm)
+{
+    Bench *b = bench_new_for(pins);
+    MemoryRegion mr = { 0 };
+    VdpaIovaMap map = { 0, PIECE + 4 * KiB, 64 * MiB, 0, perm };
+
+    shim_populated();
+    vdpa_worker_map(b->worker, 0, &map, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, ==, 2);
+    bench_free(b);
+    return shim_populated();
+}
+
+/* Memory is asked for before it is pinned, a little at a time, to be written. */
+static void test_populate(void)
+{
+    ShimPopulated found = populated(true, VDPA_IOVA_RW);
+
+    g_assert_cmpuint(found.bytes, ==, PIECE + 4 * KiB);
+    g_assert_cmpuint(found.largest, <=, 128 * KiB);
+    g_assert_cmpuint(populated(true, VDPA_IOVA_READ).bytes, ==, 0);
+    g_assert_cmpuint(populated(false, VDPA_IOVA_RW).bytes, ==, 0);
+}
+
+/* Between two messages, a command is let pass. */
+static void test_commands_first(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    hold(b, true);
+    give_map(b, 0, PIECE, &mr);
+    give_map(b, PIECE, PIECE, &mr);
+    await_held(b);
+    __atomic_store_n(&b->fd.busy, 1, __ATOMIC_RELAXED);
+    hold(b, false);
+    g_usleep(20000);
+    g_assert_cmpuint(messages(b), ==, 1);
+    __atomic_store_n(&b->fd.busy, 0, __ATOMIC_RELAXED);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(messages(b), ==, 2);
+    bench_free(b);
+}
+
+/* Nothing more is mapped after a failure, of that map or another; all is unmapped. */
+static void test_failure(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+    Error *err = NULL;
+
+    b->kernel.bad = PIECE;
+    b->kernel.error = EFAULT;
+    give_map(b, 0, 4 * PIECE, &mr);
+    give_map(b, 4 * PIECE, PIECE, &mr);
+    vdpa_worker_unmap(b->worker, 0, 0, 4 * PIECE, false);
+    vdpa_worker_unmap(b->worker, 0, 4 * PIECE, PIECE, false);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, ==, 4);
+    check(b, 1, VHOST_IOTLB_UPDATE, PIECE, PIECE);
+    check(b, 2, VHOST_IOTLB_INVALIDATE, 0, 4 * PIECE);
+    check(b, 3, VHOST_IOTLB_INVALIDATE, 4 * PIECE, PIECE);
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
+    error_free(err);
+    vdpa_worker_go_on(b->worker);
+    give_map(b, 8 * PIECE, PIECE, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
+    check(b, 4, VHOST_IOTLB_UPDATE, 8 * PIECE, PIECE);
+    bench_free(b);
+}
+
+/* A failure is said once; of memory that is there, not of all there ever was. */
+static void test_words(void)
+{
+    struct rlimit before, limit;
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+    Error *err = NULL;
+    unsigned said = shim_reported();
+
+    getrlimit(RLIMIT_MEMLOCK, &before);
+    limit = before;
+    limit.rlim_cur = MIN(before.rlim_max, 4 * MiB);
+    g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &limit), ==, 0);
+    give_map(b, 0, 64 * MiB, &mr);
+    vdpa_worker_unmap(b->worker, 0, 0, 64 * MiB, false);
+    vdpa_worker_drain(b->worker);
+    b->kernel.bad = 8 * MiB;
+    b->kernel.error = ENOMEM;
+    give_map(b, 8 * MiB, 8 * MiB, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -ENOMEM);
+    g_assert_nonnull(strstr(error_get_pretty(err), "cannot pin 8 MiB"));
+    g_assert_nonnull(strstr(error_get_pretty(err), "RLIMIT_MEMLOCK is 4 MiB"));
+    error_free(err);
+    vdpa_worker_report(b->worker);
+    vdpa_worker_report(b->worker);
+    g_assert_cmpuint(shim_reported(), ==, said + 1);
+    setrlimit(RLIMIT_MEMLOCK, &before);
+    bench_free(b);
+}
+
+/* Who wants to get rid of a device waits for one message. */
+static void test_abandon(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    hold(b, true);
+    give_map(b, 0, 16 * PIECE, &mr);
+    give_map(b, 16 * PIECE, 16 * PIECE, &mr);
+    await_held(b);
+    vdpa_worker_abandon(b->worker);
+    vdpa_worker_unmap(b->worker, 0, 0, 32 * PIECE, false);
+    hold(b, false);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(messages(b), ==, 2);
+    check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 32 * PIECE);
+    vdpa_worker_forgive(b->worker);
+    give_map(b, 0, PIECE, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(messages(b), ==, 3);
+    bench_free(b);
+    g_assert_cmpint(mr.refs, ==, 0);
+}
+
+/* Memory cannot go before its map is done, and goes in the main loop. */
+static void test_references(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    hold(b, true);
+    give_map(b, 0, 2 * PIECE, &mr);
+    await_held(b);
+    vdpa_worker_unmap(b->worker, 0, 0, 2 * PIECE, false);
+    shim_main_loop();
+    g_assert_cmpint(mr.refs, ==, 1);
+    hold(b, false);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(mr.refs, ==, 0);
+    g_assert_false(mr.astray);
+    bench_free(b);
+}
+
+/* Memory of ours: one message each, its failure is its owner's alone. */
+static void test_own(void)
+{
+    Bench *b = bench_new();
+    VdpaIovaMap own = { 64 * MiB, 2 * PIECE, 64 * MiB + 0x7f0000000000,
+                        VDPA_IOVA_NONE, VDPA_IOVA_RW };
+    int result = 0;
+
+    b->kernel.bad = own.iova;
+    b->kernel.error = ENOMEM;
+    vdpa_worker_own_batch(b->worker, 1, true, &result);
+    vdpa_worker_own_map(b->worker, 1, &own, &result);
+    vdpa_worker_own_batch(b->worker, 1, false, &result);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(result, ==, -ENOMEM);
+    g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
+    g_assert_cmpuint(b->kernel.logged, ==, 3);
+    check(b, 1, VHOST_IOTLB_UPDATE, own.iova, own.size);
+    bench_free(b);
+}
+
+/* Said when there is nothing left to do, and not if more was given meanwhile. */
+static void test_idle(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    give_map(b, 0, PIECE, &mr);
+    vdpa_worker_drain(b->worker);
+    hold(b, true);
+    give_map(b, PIECE, PIECE, &mr);
+    await_held(b);
+    shim_main_loop();
+    g_assert_cmpuint(b->idle, ==, 0);
+    g_assert_true(vdpa_worker_busy(b->worker));
+    hold(b, false);
+    vdpa_worker_drain(b->worker);
+    shim_main_loop();
+    g_assert_cmpuint(b->idle, ==, 1);
+    g_assert_false(vdpa_worker_busy(b->worker));
+    bench_free(b);
+}
+
+/* What is mapped in the end is what was asked for last, whoever was when done. */
+static void test_at_random(void)
+{
+    enum { PLACES = 16, ROUNDS = 400 };
+    bool wanted[PLACES] = { false }, found[PLACES] = { false };
+    MemoryRegion mr[PLACES] = { 0 };
+    Bench *b = bench_new();
+
+    for (int i = 0; i < ROUNDS; i++) {
+        unsigned at = g_test_rand_int_range(0, PLACES);
+
+        if (wanted[at]) {
+            vdpa_worker_unmap(b->worker, 0, at * 2 * PIECE, 2 * PIECE, false);
+        } else {
+            give_map(b, at * 2 * PIECE, 2 * PIECE, &mr[at]);
+        }
+        wanted[at] = !wanted[at];
+        shim_main_loop();
+        if (!g_test_rand_int_range(0, 50)) {
+            vdpa_worker_drain(b->worker);
+        }
+    }
+    vdpa_worker_drain(b->worker);
+    for (unsigned i = 0; i < b->kernel.logged; i++) {
+        const Message *m = &b->kernel.log[i];
+
+        found[m->iova / (2 * PIECE)] = m->type == VHOST_IOTLB_UPDATE;
+    }
+    for (unsigned i = 0; i < PLACES; i++) {
+        g_assert_cmpint(found[i], ==, wanted[i]);
+        g_assert_cmpint(mr[i].refs, ==, 0);
+        g_assert_false(mr[i].astray);
+    }
+    bench_free(b);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vdpa-map-worker/messages", test_messages);
+    g_test_add_func("/vdpa-map-worker/slices", test_slices);
+    g_test_add_func("/vdpa-map-worker/slower", test_slower);
+    g_test_add_func("/vdpa-map-worker/populate", test_populate);
+    g_test_add_func("/vdpa-map-worker/commands-first", test_commands_first);
+    g_test_add_func("/vdpa-map-worker/failure", test_failure);
+    g_test_add_func("/vdpa-map-worker/words", test_words);
+    g_test_add_func("/vdpa-map-worker/abandon", test_abandon);
+    g_test_add_func("/vdpa-map-worker/references", test_references);
+    g_test_add_func("/vdpa-map-worker/own", test_own);
+    g_test_add_func("/vdpa-map-worker/idle", test_idle);
+    g_test_add_func("/vdpa-map-worker/at-random", test_at_random);
+    return g_test_run();
+}
