@@ -106,7 +106,7 @@ def check_way(lab: Lab, driver: Driver, what: str, stop: Callable[[], object],
 
 
 def check_maps(lab: Lab, driver: Driver, batch: int) -> None:
-    """Bytes and calls."""
+    """Bytes and calls; our vhost_vdpa calls once, 6.12's own as often as it likes."""
     device, seen = driver.device, [vdpameter.read(NAME).driver]
     for step in (device.map, device.unmap, device.map):
         step()
@@ -115,7 +115,7 @@ def check_maps(lab: Lab, driver: Driver, batch: int) -> None:
         moved = [new[key] - old[key] for old, new in zip(seen, seen[1:])]
         lab.check(moved == [step * device.size for step in steps], f"{key}: {moved}")
     calls = [new["map_calls"] - old["map_calls"] for old, new in zip(seen, seen[1:])]
-    lab.check(calls == [1, 1, 1] if batch else min(calls) > 0, f"map_calls: {calls}")
+    lab.check(calls == [1, 1, 1] if batch and lab.kernel == "6.1" else min(calls) > 0, f"map_calls: {calls}")
 
 
 def run(lab: Lab, batch: int) -> None:

@@ -4,7 +4,8 @@
 The ioctls are made from here, on a device without any ring: what is under test is that the error
 arrives where it was put and that the same call works when the fault is used up.
 
-*Limits*: faults of the data path are seen by the vdpa tool's statistics in vdpa-sim-net.
+*Limits*: faults of the data path are seen by the vdpa tool's statistics in vdpa-sim-net. Those of maps
+are looked at with our vhost_vdpa only: 6.12's own makes EFAULT of all.
 """
 
 import errno
@@ -197,9 +198,10 @@ def run(lab: Lab, batch: str) -> None:
     lab.defer(lambda: sim.delete("net0"))
     dev = Device(str(sim.node("net0")))
     lab.defer(lambda: os.close(dev.fd))
-    if batch == "1":
+    ours = lab.kernel == "6.1"  # else a map's error is that kernel's vhost_vdpa's to tell: EFAULT
+    if ours and batch == "1":
         check_map_tree(lab, sim, dev)
-    else:
+    elif ours:
         check_point(lab, sim, "map", dev.map, dev.unmap)
     check_point(lab, sim, "suspend", lambda: fcntl.ioctl(dev.fd, SUSPEND),
                 lambda: fcntl.ioctl(dev.fd, RESUME))
@@ -210,10 +212,12 @@ def run(lab: Lab, batch: str) -> None:
     check_point(lab, sim, "set_vq_state", dev.set_base)
     check_config(lab, sim, dev)
     check_point(lab, sim, "reset", lambda: dev.set_status(0), dev.start)
+    lab.figures["points"] = 7 if ours else 6
+    if not ours:
+        return
     sim.fault("net0", "map", error=errno.ENOSPC, times=-1)
     got = attempt(dev.map_batch)
     lab.check(got == errno.ENOSPC, f"a batch: errno {got}")
     sim.fault("net0", "map", times=0)
     lab.check(attempt(dev.empty_batch) == 0, "a batch after a failed one")
     lab.check(attempt(lambda: dev.map(9)) == 0, "after a failed batch: map")
-    lab.figures["points"] = 7
