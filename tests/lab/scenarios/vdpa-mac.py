@@ -22,7 +22,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: MAC addresses of device, command line and guest differ",
     time_limit=300,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={"boot": {"guests": 0x77}, "hop": {}, "untold": {"told": False}},
 )

@@ -25,7 +25,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: fixed groups, a device deaf while suspended, a lost interrupt",
     time_limit=400,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={"groups": {"how": "groups=4"}, "deaf": {"how": "deaf"}, "mute": {"how": "mute"}},
 )

@@ -28,7 +28,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: migrated to a file and back, savevm and loadvm, background snapshots",
     time_limit=400,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={
         "file": {},

@@ -24,7 +24,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa: a device that fails in a switch",
     time_limit=240,
     needs=("kvm", "guest-linux", "kernel-modules", "ours"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={
         **{f"there-{point}": {"when": "there", "point": point}

@@ -20,7 +20,7 @@ SCENARIO = Scenario(
     about="vhost-vdpa behind the guest's IOMMU: boot, reload, migration, cancel",
     time_limit=500,
     needs=("kvm", "guest-linux", "kernel-modules", "ours", "stock"),
-    suites=("full",),
+    suites=("full", "vdpa"),
     own_binaries=True,
     variants={
         "": {},
