@@ -20,6 +20,7 @@
 
 #define COMMAND_BYTES   (64 * KiB)
 #define TIMEOUT_US      (5 * G_USEC_PER_SEC)
+#define TURN            16      /* commands */
 #define POLL_US         20
 
 /* Memory of ours. */
@@ -135,21 +136,24 @@ static void interrupt(VdpaCvq *c, VirtQueue *vq)
     }
 }
 
-static void serve_all(VdpaCvq *c)
+/* A guest that never stops asking is not to keep others waiting. */
+static void serve_some(VdpaCvq *c)
 {
     VirtIODevice *vdev = c->q->device->vdev;
     VirtQueue *vq = virtio_get_queue(vdev, c->q->index);
+    unsigned left = TURN;
     VirtQueueElement *e;
 
-    while (!c->failed && (e = virtqueue_pop(vq, sizeof(*e)))) {
+    while (!c->failed && left && (e = virtqueue_pop(vq, sizeof(*e)))) {
         uint8_t status = serve(c, e, &c->failed);
         size_t put = iov_from_buf(e->in_sg, e->in_num, 0, &status, 1);
 
         virtqueue_push(vq, e, put);
         interrupt(c, vq);
         g_free(e);
+        left--;
     }
-    if (c->failed) {
+    if (c->failed || !left) {
         qemu_bh_schedule(c->bh);
     }
 }
@@ -159,7 +163,7 @@ static void on_guest_kick(EventNotifier *n)
     VdpaCvq *c = container_of(n, VdpaCvq, guest_kick);
 
     if (event_notifier_test_and_clear(n)) {
-        serve_all(c);
+        serve_some(c);
     }
 }
 
@@ -171,7 +175,7 @@ static void on_bh(void *opaque)
     if (c->failed) {
         vdpa_device_fail(c->q->device, g_steal_pointer(&c->failed));
     } else {
-        serve_all(c);
+        serve_some(c);
     }
 }
 

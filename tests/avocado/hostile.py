@@ -13,6 +13,7 @@ and once all is as it should be again, the guest's driver has to get its device 
     queue-reset       a queue cannot be reset alone, so that is not offered
     late-queue        the driver sets a queue up after DRIVER_OK
     query             x-query-virtio-queue-status of a device that runs changes nothing
+    commands          more of them at once than are served in one go
     failed-launch     a launch that fails leaves the queues where they were
     generic           the monitor asks about a device that is not QEMU's model of one
     faults            each ioctl fails for a while, through a whole life with a migration
@@ -167,8 +168,9 @@ class Hostile(Test):
         cases: dict[str, Callable[[], None]] = {
             "packed-position": self.packed_position, "packed-control": self.packed_control,
             "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
-            "failed-launch": self.failed_launch, "generic": self.generic, "faults": self.faults,
-            "noise": self.noise, "unplug": self.unplug}
+            "commands": self.commands, "failed-launch": self.failed_launch,
+            "generic": self.generic, "faults": self.faults, "noise": self.noise,
+            "unplug": self.unplug}
         cases[name]()
 
     def packed_position(self) -> None:
@@ -231,6 +233,13 @@ class Hostile(Test):
         self.assertEqual([index for index, _ in self.calls("get", BASE)], [0, 1, 2])
         self.vm.cmd("cont")
         wait_until("the device runs", self.runs)
+        self.assertEqual(self.end(), "")
+
+    def commands(self) -> None:
+        """More of them at once than are served in a turn."""
+        self.start()
+        self.drive()
+        self.assertEqual(self.nic.command(bytes([0, 0, 1]), times=40), 0)
         self.assertEqual(self.end(), "")
 
     def failed_launch(self) -> None:

@@ -163,8 +163,8 @@ class Nic:
             self.set_queue(queue)
         self.ready()
 
-    def command(self, command: bytes, timeout: float = 10.0) -> int:
-        """A control command; the answer, or -1 if there is none in time."""
+    def command(self, command: bytes, timeout: float = 10.0, times: int = 1) -> int:
+        """A control command, given so often at once; the answer, or -1 if one is missing in time."""
         queue = self.queues()[-1]
         rings = self.rings(queue)
         self.put("queue_select", queue)
@@ -173,8 +173,9 @@ class Nic:
         self.write(COMMAND + 0x1000, 1, 0xAA)
         self.store(rings, struct.pack("<QIHH", COMMAND, len(command), 1, 1)
                    + struct.pack("<QIHH", COMMAND + 0x1000, 1, 2, 0))
-        self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
-        self.added = self.added + 1 & 0xFFFF
+        for _ in range(times):
+            self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
+            self.added = self.added + 1 & 0xFFFF
         self.write(rings + 0x1000 + 2, 2, self.added)
         self.kick(queue)
         deadline = time.monotonic() + timeout
