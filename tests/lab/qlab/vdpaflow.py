@@ -334,6 +334,14 @@ def resets(lab: Lab, made: vdpa.Devices, guest: l2.Guest) -> None:
     other.quit()
 
 
+def lost_so_far(net: vdpa.Net, rate: int) -> int:
+    """Frames that are missing for good, while traffic pauses."""
+    net.stop()
+    lost = net.settle()["lost"]
+    net.start(rate=rate)
+    return lost
+
+
 def check_frames(lab: Lab, found: dict[str, int], dropped: int) -> None:
     """None twice, none changed, none missing but what the devices had no buffer for."""
     lab.figures["frames"] = found
@@ -351,6 +359,7 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
     made = make_devices(lab, kind, viommu)
     devices = [made.add(pairs, "stock" in (source, peer), mtu) for _ in range(2)]
     mac = devices[0].mac
+    by_stock = 0
     how = {"svq": svq, "mtu": mtu, "cpus": cpus, "ring": ring, "load_mb": 32, "viommu": viommu,
            "append": "init_on_alloc=0"}  # the kernel is not to write to pages that it gives away
     guest = l2.start(lab, destination(lab, devices[0], mac, binary[source], **how))
@@ -373,6 +382,9 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
         net.flows(lab, f"refused, {kind_of}", frames=5)
         if source == "ours":
             in_passthrough(lab, guest, net, f"refused, {kind_of}", made.suspends)
+        else:
+            by_stock = lost_so_far(net, rate)
+            lab.figures["lost_by_stock"] = by_stock
         lab.figures.setdefault("refused", []).append(kind_of)
     for number in range(hops):
         spec = destination(lab, devices[(number + 1) % 2], mac, binary[peer], **how)
@@ -392,4 +404,4 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
         check_viommu(lab, guest, viommu)
     guest.quit()
     made.verify()
-    check_frames(lab, found, made.dropped())
+    check_frames(lab, found, made.dropped() + by_stock)
