@@ -305,10 +305,21 @@ def called(module: ModuleType, func: ast.expr) -> FunctionType | type | None:
     return found if found.__module__.startswith(("qlab", "scenario_")) else None
 
 
+def is_missing(module: ModuleType, node: ast.AST) -> bool:
+    """Whether it names something in a module of the lab's that is not there."""
+    if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+        return False
+    owner = getattr(module, node.value.id, None)
+    return (isinstance(owner, ModuleType) and owner.__name__.startswith("qlab.")
+            and not hasattr(owner, node.attr))
+
+
 def misfits(module: ModuleType, text: str) -> list[str]:
-    """Calls whose arguments are not those of what they call."""
+    """Calls whose arguments are not those of what they call, and names that are nowhere."""
     wrong = []
     for node in ast.walk(ast.parse(text)):
+        if is_missing(module, node):
+            wrong.append(f"{module.__name__}: there is no {ast.unparse(node)}")
         if not isinstance(node, ast.Call) or not (target := called(module, node.func)):
             continue
         if any(isinstance(word, ast.Starred) for word in node.args) or \
@@ -346,7 +357,8 @@ class Scenarios(unittest.TestCase):
         odd = ModuleType("scenario_odd")
         odd.payload = payload  # type: ignore[attr-defined]
         self.assertEqual(len(misfits(odd, "payload.Verified(1, 2, '-')\n"
-                                     "payload.Verified(1, 2)\npayload.fields()")), 2)
+                                     "payload.Verified(1, 2)\npayload.fields()\n"
+                                     "payload.gone(1)")), 3)
 
     def test_unknown_name_is_an_error(self) -> None:
         """A misspelt scenario must not pass as nothing to do."""

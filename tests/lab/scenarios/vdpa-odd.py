@@ -43,7 +43,7 @@ def do_groups(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulat
                   and not info["control-isolated"], f"{what}: {info}")
 
     shadowed(guest, "at first")
-    lab.check("in the data queues' group" in vdpaflow.said(lab, guest), "nothing was said of it")
+    lab.check("in the data queues' group" in guest.said(), "nothing was said of it")
     for what in ("unload", "load", "rebind"):
         net.ask(what)
     vdpaflow.traffic(lab, simulators, net, "driver reload")
@@ -86,7 +86,7 @@ def do_deaf(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulator
     lab.check(info["mode"] == "passthrough" and info["switch-resets"] == info["switches"] == 4
               and not info["switches-failed"], f"switches: {info}")
     lab.check(not found["duplicate"] and not found["corrupt"], f"frames: {found}")
-    lab.check(vdpaflow.said(lab, guest).count("stay where they are") == 1, "it was to be said once")
+    lab.check(guest.said().count("stay where they are") == 1, "it was to be said once")
 
 
 def do_mute(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulators,
