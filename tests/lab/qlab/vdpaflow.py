@@ -372,7 +372,7 @@ def migrate(lab: Lab, hops: int, kind: str = "simulator", svq: bool = False, pai
     net.flows(lab, "at first")
     away = destination(lab, devices[1], mac, lab.qemu, **how)
     for number in range(cancels):
-        cancel(lab, guest, net, away, number, made.suspends, ahead=viommu != "translates")
+        cancel(lab, guest, net, away, number, made.suspends, ahead=not viommu)
         lab.figures["cancelled"] = number + 1
     for number in range(kills):
         ended = kill(lab, guest, net, away, number, made.suspends)
