@@ -24,13 +24,21 @@
  *   publish   hand the pages over; under no lock
  *
  * The ioctl is VM-wide: it may reset other threads' entries, and it may stop
- * anywhere (at a pending signal, at a limit).  Its return value therefore says
- * nothing about a batch; the flags do.  But a clear flag is only half the
- * proof: the kernel clears flags first and flushes TLBs last, so a flag seen
- * clear while another thread is still inside the ioctl proves nothing.  All
- * ioctls run under the reset lock, and flags are judged under it: whoever holds
- * it knows that every ioctl that touched them has returned.  That is also why
- * a thread that finds its batch armed by somebody else's ioctl needs none.
+ * anywhere (at a limit).  Its return value therefore says nothing about a batch;
+ * the flags do, under two conditions:
+ *
+ *  - The ioctl has returned.  The kernel clears flags first and flushes TLBs
+ *    last, so a flag that is clear while another thread is still inside the ioctl
+ *    proves nothing.  All ioctls run under the reset lock, and flags are judged
+ *    under it.  That is also why a thread that finds its batch armed by another
+ *    thread's ioctl needs none.
+ *  - No signal interrupted the ioctl.  Linux 6.17 and newer clear the flags of up
+ *    to 64 pages before they protect any of them, look for a pending signal in
+ *    between, and return without protecting them if there is one.  Neither the
+ *    flags nor the return value show this.  So every signal is blocked around
+ *    the ioctl (reset_unsignalled()).  A signal that arrives meanwhile is
+ *    delivered afterwards; QEMU's kick of a vCPU is not lost by that, since it
+ *    sets a flag that the next KVM_RUN obeys.
  *
  * Each ring has two positions, armed <= fetch.  Entries in [armed, fetch) are
  * harvested and not known to be reset.  Once an entry is reset, the kernel may
@@ -63,6 +71,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <glib.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -486,12 +495,28 @@ static bool batch_is_armed_locked(DirtyBatch *batch)
 }
 
 /*
+ * One ioctl with all signals blocked, see the top of this file.  Returns what
+ * ops->reset() does.
+ */
+static int reset_unsignalled(DirtyRingSet *set)
+{
+    sigset_t all, before;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    ret = set->ops->reset(set->opaque);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ret;
+}
+
+/*
  * One ioctl.  Returns true if it is worth another try: it was interrupted, or
  * it may have got somewhere.  @stalled_ns counts the time without progress.
  */
 static bool reset_once_locked(DirtyRingSet *set, uint64_t *stalled_ns)
 {
-    int ret = set->ops->reset(set->opaque);
+    int ret = reset_unsignalled(set);
     struct timespec step = { .tv_nsec = RESET_STEP_NS };
 
     count(&set->stats.resets, 1);

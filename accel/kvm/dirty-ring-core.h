@@ -38,7 +38,7 @@ typedef struct DirtyRingSet DirtyRingSet;
 typedef struct DirtyRingOps {
     /*
      * One KVM_RESET_DIRTY_RINGS.  Called with the reset lock held and no
-     * other.  Returns the number of entries that the kernel has reset, which
+     * other, and with all signals blocked, which it must not change.  Returns the number of entries that the kernel has reset, which
      * may be any number and may include entries of other threads' batches, or
      * -errno.
      */
@@ -81,7 +81,8 @@ typedef struct DirtyRingStats {
     uint64_t unknown;          /* entries that translate() left out */
     uint64_t resets;           /* KVM_RESET_DIRTY_RINGS issued */
     uint64_t resets_spared;    /* batches another thread's ioctl had armed */
-    uint64_t resets_partial;   /* ioctls after which a batch was not armed */
+    uint64_t resets_partial;   /* ioctls after which a batch was not armed; an
+                                  alarm on Linux 6.17 and newer */
     uint64_t resets_failed;    /* ioctls that returned an error */
     uint64_t full_exits;       /* ring-full handled */
     uint64_t full_empty;       /* ... with nothing left to harvest */

@@ -13,6 +13,14 @@
  * that trusts flags alone.  Between flags and TLB flush it dawdles, so that a
  * page that is published in between does get lost writes.
  *
+ * In the mode GATHERS a reset behaves as that of Linux 6.17 and newer does: it
+ * gathers entries whose pages lie within 64 of each other, with their flags
+ * cleared and the reset index moved on, and protects them together.  Before each
+ * entry it looks for a pending signal; if there is one, it forgets what it has
+ * gathered and stops, and the count that it returns includes those entries.  A
+ * signal is pending every few entries, unless the calling thread blocks
+ * FAKE_KICK.
+ *
  * Limits: one address space, slot 0, offset = page number.
  */
 #include "fake-kvm.h"
@@ -20,10 +28,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <glib.h>
+#include <signal.h>
 #include <stdlib.h>
 
 /* Entries that Linux keeps in reserve (KVM_DIRTY_RING_RSVD_ENTRIES). */
 #define RESERVED 64
+
+/* The signal that kicks a vCPU out of the guest. */
+#define FAKE_KICK SIGUSR1
 
 /* Gives other threads on other CPUs time to get in between. */
 static void dawdle(unsigned rounds)
@@ -159,6 +171,86 @@ static bool reset_one(FakeKvm *kvm, FakeVcpu *vcpu)
     return true;
 }
 
+/* Pages that were reset and still have to be protected, as in Linux's loop. */
+typedef struct Gathered {
+    uint64_t base;
+    uint64_t mask;
+} Gathered;
+
+static void gathered_protect(FakeKvm *kvm, Gathered *gathered)
+{
+    pthread_mutex_lock(&kvm->mmu_lock);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        uint64_t page = gathered->base + bit;
+
+        if (gathered->mask >> bit & 1 && page < kvm->npages) {
+            __atomic_store_n(&kvm->pte_writable[page], false,
+                             __ATOMIC_RELEASE);
+        }
+    }
+    pthread_mutex_unlock(&kvm->mmu_lock);
+    gathered->mask = 0;
+}
+
+static void gathered_add(FakeKvm *kvm, Gathered *gathered, uint64_t page)
+{
+    uint64_t base = page & ~63ull;
+
+    if (gathered->mask && gathered->base != base) {
+        gathered_protect(kvm, gathered);
+    }
+    gathered->base = base;
+    gathered->mask |= 1ull << (page & 63);
+}
+
+/* Whether a signal is pending for the calling thread; slots_lock is held. */
+static bool signal_pending_locked(FakeKvm *kvm)
+{
+    sigset_t blocked;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    return !sigismember(&blocked, FAKE_KICK) && rand_r(&kvm->seed) % 16 == 0;
+}
+
+/*
+ * Resets @vcpu's ring and adds to @done.  Returns false if a signal ended it.
+ */
+static bool reset_gathering_locked(FakeKvm *kvm, FakeVcpu *vcpu, int *done)
+{
+    Gathered gathered = {};
+
+    while (!signal_pending_locked(kvm)) {
+        struct kvm_dirty_gfn *entry = &vcpu->ring[vcpu->reset % kvm->size];
+        uint64_t page;
+
+        if (!(__atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE) &
+              KVM_DIRTY_GFN_F_RESET)) {
+            gathered_protect(kvm, &gathered);
+            return true;
+        }
+        page = entry->offset;
+        __atomic_store_n(&entry->flags, 0, __ATOMIC_RELEASE);
+        pthread_mutex_lock(&kvm->mmu_lock);
+        vcpu->reset++;
+        pthread_mutex_unlock(&kvm->mmu_lock);
+        ++*done;
+        gathered_add(kvm, &gathered, page);
+    }
+    return false;
+}
+
+static int reset_all_gathering_locked(FakeKvm *kvm)
+{
+    int done = 0;
+
+    for (unsigned v = 0; v < kvm->nvcpus; v++) {
+        if (!reset_gathering_locked(kvm, &kvm->vcpus[v], &done)) {
+            break;
+        }
+    }
+    return done;
+}
+
 static void flush_tlbs(FakeKvm *kvm)
 {
     for (unsigned v = 0; v < kvm->nvcpus; v++) {
@@ -177,7 +269,8 @@ static int reset_budget_locked(FakeKvm *kvm)
 {
     unsigned call = kvm->calls++;
 
-    if (kvm->reset_mode == FAKE_RESET_ALL) {
+    if (kvm->reset_mode == FAKE_RESET_ALL ||
+        kvm->reset_mode == FAKE_RESET_GATHERS) {
         return INT_MAX;
     }
     if (kvm->reset_mode == FAKE_RESET_RELUCTANT && call % 3 == 0) {
@@ -186,17 +279,27 @@ static int reset_budget_locked(FakeKvm *kvm)
     return 1 + rand_r(&kvm->seed) % kvm->size;
 }
 
-int fake_kvm_reset(FakeKvm *kvm)
+static int reset_all_singly_locked(FakeKvm *kvm, int budget)
 {
-    int budget, done = 0;
+    int done = 0;
 
-    pthread_mutex_lock(&kvm->slots_lock);
-    budget = reset_budget_locked(kvm);
     for (unsigned v = 0; v < kvm->nvcpus; v++) {
         while (done < budget && reset_one(kvm, &kvm->vcpus[v])) {
             done++;
         }
     }
+    return done;
+}
+
+int fake_kvm_reset(FakeKvm *kvm)
+{
+    int budget, done;
+
+    pthread_mutex_lock(&kvm->slots_lock);
+    budget = reset_budget_locked(kvm);
+    done = kvm->reset_mode == FAKE_RESET_GATHERS
+           ? reset_all_gathering_locked(kvm)
+           : reset_all_singly_locked(kvm, budget);
     pthread_mutex_unlock(&kvm->slots_lock);
     if (done) {
         dawdle(5000);
