@@ -54,6 +54,7 @@
 #include "system/dirtylimit.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
+#include "system/runstate.h"
 #include "dirty-ring.h"
 #include "dirty-ring-state.h"
 #include "trace.h"
@@ -369,6 +370,30 @@ static bool slot_fetch_backup(KVMSlot *slot)
     return ret >= 0;
 }
 
+/*
+ * With page modification logging a vCPU keeps addresses of dirty pages in a
+ * buffer of its own until it leaves the guest; KVM then looks their slots up to
+ * put them into the ring, and finds none once the slot is gone.  A vCPU that is
+ * out of the guest has flushed its buffer.
+ */
+bool kvm_dirty_ring_removal_loses_pages(const KVMMemoryListener *kml)
+{
+    KVMMemoryUpdate *update;
+
+    if (!kvm_dirty_ring_enabled()) {
+        return false;
+    }
+    QSIMPLEQ_FOREACH(update, &kml->transaction_del, next) {
+        MemoryRegion *mr = update->section.mr;
+
+        if (memory_region_is_ram(mr) &&
+            memory_region_get_dirty_log_mask(mr)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void kvm_dirty_ring_slot_removing(KVMSlot *slot)
 {
     if (kvm_state->kvm_dirty_ring_with_bitmap) {
@@ -452,6 +477,16 @@ static void sync_backup_bitmaps(KVMState *s)
     }
 }
 
+/*
+ * KVM writes guest memory outside of vCPUs when device state is saved, which
+ * happens while the VM does not run.  Not every sync that is the last one says
+ * so: postcopy's, when it stops the source, does not.
+ */
+static bool backup_bitmaps_final(bool last_stage)
+{
+    return last_stage || !runstate_is_running();
+}
+
 /* A migration that may have missed pages must not complete. */
 static void fail_migration(void)
 {
@@ -484,7 +519,8 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
     dirty_ring_reap_all(&kvm_dirty_rings.set);
     dirty_ring_settle(&kvm_dirty_rings.set);
     qatomic_inc(&kvm_dirty_rings.syncs);
-    if (kvm_state->kvm_dirty_ring_with_bitmap && last_stage) {
+    if (kvm_state->kvm_dirty_ring_with_bitmap &&
+        backup_bitmaps_final(last_stage)) {
         sync_backup_bitmaps(kvm_state);
     }
     if (dirty_ring_broken(&kvm_dirty_rings.set)) {

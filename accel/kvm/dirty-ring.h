@@ -11,8 +11,8 @@
  *                kvm_dirty_ring_start_reaper()
  *   vCPU thread  kvm_dirty_ring_init_vcpu(), kvm_dirty_ring_vcpu_full() any
  *                number of times without the BQL, kvm_dirty_ring_destroy_vcpu()
- *   slots        kvm_dirty_ring_slot_add(), ..._slot_removing(),
- *                ..._slot_removed()
+ *   slots        kvm_dirty_ring_slot_add(), ..._removal_loses_pages(),
+ *                ..._slot_removing(), ..._slot_removed()
  *
  * All but the first two may be called without a ring; they do nothing then.
  */
@@ -57,6 +57,12 @@ void kvm_dirty_ring_slot_add(const KVMSlot *slot);
  * in rings (a backup bitmap) into its dirty_bmap.
  */
 void kvm_dirty_ring_slot_removing(KVMSlot *slot);
+
+/*
+ * Whether vCPUs must be out of the guest while the deletions that @kml has
+ * gathered are carried out: true if one of them logs dirty pages into rings.
+ */
+bool kvm_dirty_ring_removal_loses_pages(const KVMMemoryListener *kml);
 
 /* KVM has forgotten @slot: empties all rings of its entries. */
 void kvm_dirty_ring_slot_removed(const KVMSlot *slot);

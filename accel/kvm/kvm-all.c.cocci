@@ -105,6 +105,18 @@ position p;
   if (err) S
 + kvm_dirty_ring_slot_removed(mem);
 
+// A vCPU's hardware buffer (page modification logging) names pages by address and is
+// flushed when the vCPU leaves the guest: after the slot is gone, its entries name nothing.
+@ inhibit @
+identifier kml, need_inhibit;
+position p;
+@@
+  kvm_slots_lock();
++ need_inhibit = need_inhibit || kvm_dirty_ring_removal_loses_pages(kml);
+  if (need_inhibit) { accel_ioctl_inhibit_begin@p(); }
+  ...
+  while (!QSIMPLEQ_EMPTY(&kml->transaction_del)) { ... }
+
 @ property @
 expression oc;
 position p;
