@@ -58,10 +58,14 @@
  * of them held.  No lock is held while pages are published.  Nobody holds a
  * ring lock during an ioctl.
  *
- * Failures: the kernel may refuse to reset (the VM is dead), or may report a
- * full ring that has nothing in it (a kernel that overran its ring).  Either
- * way pages can be lost, and no retry brings them back: the set is marked
- * broken, once and for all, and its user decides what that means.
+ * Failures: the kernel may refuse to reset (the VM is dead), may reset nothing
+ * for as long as the set has patience, or may report a full ring that has nothing
+ * in it (a kernel that overran its ring).  In each case pages can be lost, and no
+ * retry brings them back: the set is marked broken, once and for all, and its
+ * user decides what that means.  Patience is spent once: a thread may hold locks
+ * of its own meanwhile, the BQL among them, so a set whose entries were not reset
+ * once gets one ioctl per batch from then on.  A vCPU whose ring stays full
+ * cannot run any more, since KVM does not enter the guest: it is stuck.
  *
  * Limits: the number of entries per ring is fixed at creation; rings are never
  * removed; positions are 64-bit counters and assumed not to wrap.
@@ -81,8 +85,11 @@
 /* Repeated full exits of an empty ring before it counts as overrun. */
 #define FULL_REPEATS_MAX 3
 
+/* ... and before its vCPU is stuck. */
+#define FULL_REPEATS_STUCK 1000
+
 /* How long KVM_RESET_DIRTY_RINGS may go without progress, and between tries. */
-#define RESET_PATIENCE_NS (10ull * 1000 * 1000 * 1000)
+#define RESET_PATIENCE_NS (1000ull * 1000 * 1000)
 #define RESET_STEP_NS (50ull * 1000)
 
 /* Up to which position of which ring a batch has harvested. */
@@ -110,16 +117,27 @@ static inline uint64_t counted(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-static void set_broken(DirtyRingSet *set)
+static void set_broken(DirtyRingSet *set, DirtyRingFault fault)
 {
-    __atomic_store_n(&set->broken, true, __ATOMIC_RELEASE);
+    int none = DIRTY_RING_FAULT_NONE;
+
+    if (__atomic_compare_exchange_n(&set->fault, &none, fault, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) &&
+        set->ops->broken) {
+        set->ops->broken(set->opaque, fault);
+    }
+}
+
+static bool reset_refused(const DirtyRingSet *set)
+{
+    return __atomic_load_n(&set->reset_refused, __ATOMIC_ACQUIRE);
 }
 
 static void ring_overflowed(DirtyRing *ring)
 {
     count(&ring->set->stats.overflows, 1);
     __atomic_store_n(&ring->overflowed, true, __ATOMIC_RELAXED);
-    set_broken(ring->set);
+    set_broken(ring->set, DIRTY_RING_FAULT_OVERFLOW);
 }
 
 static void batch_free(DirtyBatch *batch);
@@ -510,18 +528,26 @@ static int reset_unsignalled(DirtyRingSet *set)
     return ret;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
 /*
  * One ioctl.  Returns true if it is worth another try: it was interrupted, or
- * it may have got somewhere.  @stalled_ns counts the time without progress.
+ * it may have got somewhere.  @progress_ns is when it last did.
  */
-static bool reset_once_locked(DirtyRingSet *set, uint64_t *stalled_ns)
+static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
 {
     int ret = reset_unsignalled(set);
     struct timespec step = { .tv_nsec = RESET_STEP_NS };
 
     count(&set->stats.resets, 1);
     if (ret > 0) {
-        *stalled_ns = 0;
+        *progress_ns = now_ns();
         return true;
     }
     if (ret < 0) {
@@ -530,10 +556,12 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *stalled_ns)
             return false;
         }
     }
+    if (reset_refused(set) || now_ns() - *progress_ns >= set->patience_ns) {
+        return false;
+    }
     /* Interrupted, or nothing done: let whoever is in the way get on. */
     nanosleep(&step, NULL);
-    *stalled_ns += RESET_STEP_NS;
-    return *stalled_ns < set->patience_ns;
+    return true;
 }
 
 /*
@@ -544,7 +572,7 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *stalled_ns)
  */
 static void batch_arm(DirtyRingSet *set, DirtyBatch *batch)
 {
-    uint64_t stalled_ns = 0;
+    uint64_t progress_ns;
 
     if (!batch->marks->len) {
         return;
@@ -553,15 +581,17 @@ static void batch_arm(DirtyRingSet *set, DirtyBatch *batch)
     if (batch_is_armed_locked(batch)) {
         count(&set->stats.resets_spared, 1);
     } else {
+        progress_ns = now_ns();
         while (true) {
-            bool again = reset_once_locked(set, &stalled_ns);
+            bool again = reset_once_locked(set, &progress_ns);
 
             if (batch_is_armed_locked(batch)) {
                 break;
             }
             count(&set->stats.resets_partial, 1);
             if (!again) {
-                set_broken(set);
+                __atomic_store_n(&set->reset_refused, true, __ATOMIC_RELEASE);
+                set_broken(set, DIRTY_RING_FAULT_RESET);
                 break;
             }
         }
@@ -671,26 +701,35 @@ static void ring_arm(DirtyRing *ring)
  * Counts full exits between which nothing could be harvested.  One or two
  * happen when another thread empties the ring between the exit and us.
  */
-static bool ring_full_makes_sense(DirtyRing *ring)
+static DirtyRingFull ring_count_full_locked(DirtyRing *ring)
 {
-    bool sense;
-
-    pthread_mutex_lock(&ring->lock);
     if (ring->full_at != ring->fetch) {
         ring->full_at = ring->fetch;
         ring->full_repeats = 0;
-    } else {
-        ring->full_repeats++;
+        return DIRTY_RING_FULL_FREED;
     }
-    sense = ring->full_repeats < FULL_REPEATS_MAX;
+    ring->full_repeats++;
     if (ring->full_repeats == FULL_REPEATS_MAX) {
         ring_overflowed(ring);
     }
-    pthread_mutex_unlock(&ring->lock);
-    return sense;
+    return ring->full_repeats < FULL_REPEATS_MAX ? DIRTY_RING_FULL_FREED
+           : ring->full_repeats < FULL_REPEATS_STUCK ? DIRTY_RING_FULL_SPURIOUS
+           : DIRTY_RING_FULL_STUCK;
 }
 
-bool dirty_ring_full(DirtyRing *ring)
+/* What the exit was, after @ring was harvested and what it held armed. */
+static DirtyRingFull ring_judge_full(DirtyRing *ring)
+{
+    DirtyRingFull full;
+
+    pthread_mutex_lock(&ring->lock);
+    full = ring->armed < ring->fetch && reset_refused(ring->set)
+           ? DIRTY_RING_FULL_STUCK : ring_count_full_locked(ring);
+    pthread_mutex_unlock(&ring->lock);
+    return full;
+}
+
+DirtyRingFull dirty_ring_full(DirtyRing *ring)
 {
     DirtyRingSet *set = ring->set;
     uint64_t found = dirty_ring_reap(ring);
@@ -701,14 +740,19 @@ bool dirty_ring_full(DirtyRing *ring)
         count(&set->stats.full_empty, 1);
         ring_arm(ring);
     }
-    return ring_full_makes_sense(ring);
+    return ring_judge_full(ring);
 }
 
 /* Questions */
 
+DirtyRingFault dirty_ring_fault(const DirtyRingSet *set)
+{
+    return __atomic_load_n(&set->fault, __ATOMIC_ACQUIRE);
+}
+
 bool dirty_ring_broken(const DirtyRingSet *set)
 {
-    return __atomic_load_n(&set->broken, __ATOMIC_ACQUIRE);
+    return dirty_ring_fault(set) != DIRTY_RING_FAULT_NONE;
 }
 
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)

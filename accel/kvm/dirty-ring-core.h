@@ -30,6 +30,20 @@
 typedef struct DirtyRing DirtyRing;
 typedef struct DirtyRingSet DirtyRingSet;
 
+/* Why pages may have been lost, or a vCPU cannot go on. */
+typedef enum DirtyRingFault {
+    DIRTY_RING_FAULT_NONE,
+    DIRTY_RING_FAULT_OVERFLOW,      /* the kernel overran a ring */
+    DIRTY_RING_FAULT_RESET,         /* the kernel does not reset entries */
+} DirtyRingFault;
+
+/* What became of a full ring. */
+typedef enum DirtyRingFull {
+    DIRTY_RING_FULL_FREED,      /* the ring has room, or soon will have */
+    DIRTY_RING_FULL_SPURIOUS,   /* it was empty: the caller must slow down */
+    DIRTY_RING_FULL_STUCK,      /* it has no room and never will have again */
+} DirtyRingFull;
+
 /*
  * What a ring set needs of its surroundings.  QEMU implements it over the
  * KVM file descriptors and the RAM dirty bitmaps, the unit tests over a fake
@@ -69,6 +83,12 @@ typedef struct DirtyRingOps {
      * that @owner stays bound; takes no lock.
      */
     bool (*leave_alone)(void *opaque, void *owner);
+
+    /*
+     * Optional.  Called once, when the set breaks.  Called with locks of the
+     * set held; must take none of them, and not the BQL.
+     */
+    void (*broken)(void *opaque, DirtyRingFault fault);
 } DirtyRingOps;
 
 /*
@@ -120,6 +140,7 @@ struct DirtyRingSet {
     void *opaque;
     uint32_t size;                  /* entries per ring, a power of two */
     uint64_t patience_ns;           /* for resets without any progress */
+    bool reset_refused;             /* atomic; patience is over, for good */
 
     DirtyRing *rings;               /* store-release under add_lock */
     pthread_mutex_t add_lock;
@@ -133,7 +154,7 @@ struct DirtyRingSet {
     uint64_t next_ticket;           /* protected by flight_lock */
 
     DirtyRingStats stats;           /* atomic */
-    bool broken;                    /* atomic: pages may be lost, see below */
+    int fault;                      /* atomic: a DirtyRingFault, the first */
     uint64_t fault_clock;           /* atomic: for the planted fault only */
 };
 
@@ -195,18 +216,24 @@ uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
 void dirty_ring_settle(DirtyRingSet *set);
 
 /*
- * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.  Returns
- * false if the exit makes no sense: the ring is empty, all its entries are
- * reset, and the kernel has repeated the exit regardless.  The caller must
- * then slow down, and not rely on the ring any more.
+ * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.
+ *
+ * SPURIOUS: the ring is empty, all its entries are reset, and the kernel has
+ * repeated the exit regardless.  STUCK: this has gone on for 1,000 exits, or the
+ * ring holds entries that the kernel does not reset.  KVM does not enter the
+ * guest with a full ring, so the vCPU will not run again; the caller has to stop
+ * the machine.
  */
-bool dirty_ring_full(DirtyRing *ring);
+DirtyRingFull dirty_ring_full(DirtyRing *ring);
 
 /*
  * True once pages may have been lost: a ring overflowed, or the kernel
  * refused to reset the rings.  Never goes back to false.
  */
 bool dirty_ring_broken(const DirtyRingSet *set);
+
+/* What broke the set first. */
+DirtyRingFault dirty_ring_fault(const DirtyRingSet *set);
 
 /* Copies the counters. */
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);

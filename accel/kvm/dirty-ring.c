@@ -29,7 +29,10 @@
  * inhibition.
  *
  * When pages may have been lost (dirty_ring_broken()), a running migration is
- * made to fail and new ones are refused; the guest runs on.
+ * made to fail and new ones are refused; the guest runs on.  It cannot run on
+ * where KVM does not reset a full ring, because KVM does not enter a vCPU then:
+ * the machine is stopped with an internal error.  Either way the event
+ * KVM_DIRTY_RING_FAULT says what has happened.
  *
  * Limits: one virtual machine per process.  Rings of vCPUs that were unplugged
  * stay mapped, as their file descriptors stay open.
@@ -43,6 +46,7 @@
 #include "qemu/rcu.h"
 #include "qemu/thread.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-migration.h"
 #include "qapi/visitor.h"
 #include "exec/memory.h"
 #include "exec/ram_addr.h"
@@ -59,8 +63,8 @@
 #include "dirty-ring-state.h"
 #include "trace.h"
 
-/* How long a vCPU rests after a ring-full exit that makes no sense. */
-#define FULL_NONSENSE_US 1000
+/* How long a vCPU rests after a ring-full exit with an empty ring. */
+#define FULL_SPURIOUS_US 1000
 
 KVMDirtyRings kvm_dirty_rings;
 
@@ -142,11 +146,20 @@ static bool rings_leave_alone(void *opaque, void *owner)
            qatomic_read(&cpu->throttle_us_per_full) > 0;
 }
 
+static void rings_broken(void *opaque, DirtyRingFault fault)
+{
+    qapi_event_send_kvm_dirty_ring_fault(
+        fault == DIRTY_RING_FAULT_RESET ? KVM_DIRTY_RING_FAULT_RESET_REFUSED
+                                        : KVM_DIRTY_RING_FAULT_OVERFLOW,
+        false, 0);
+}
+
 static const DirtyRingOps kvm_dirty_ring_ops = {
     .reset = rings_reset,
     .translate = rings_translate,
     .publish = rings_publish,
     .leave_alone = rings_leave_alone,
+    .broken = rings_broken,
 };
 
 /* Set-up */
@@ -318,6 +331,29 @@ void kvm_dirty_ring_destroy_vcpu(CPUState *cpu)
     }
 }
 
+static void vcpu_full_spurious(CPUState *cpu)
+{
+    trace_kvm_dirty_ring_spurious_full(cpu->cpu_index);
+    error_report_once("KVM dirty ring: KVM says that the ring of vCPU %d "
+                      "is full, but it is empty: this kernel loses dirty "
+                      "pages, migration cannot be trusted", cpu->cpu_index);
+    g_usleep(FULL_SPURIOUS_US);
+}
+
+/* KVM would end each KVM_RUN of @cpu at once: it must not be tried for ever. */
+static void vcpu_full_stuck(CPUState *cpu)
+{
+    BQL_LOCK_GUARD();
+    if (runstate_is_running()) {
+        error_report_once("KVM dirty ring: the ring of vCPU %d is full and "
+                          "KVM does not reset it, so the vCPU cannot run: "
+                          "stopping the guest", cpu->cpu_index);
+        qapi_event_send_kvm_dirty_ring_fault(KVM_DIRTY_RING_FAULT_VCPU_STUCK,
+                                             true, cpu->cpu_index);
+        vm_stop(RUN_STATE_INTERNAL_ERROR);
+    }
+}
+
 void kvm_dirty_ring_vcpu_full(CPUState *cpu)
 {
     DirtyRing *ring = kvm_dirty_ring_enabled()
@@ -326,13 +362,15 @@ void kvm_dirty_ring_vcpu_full(CPUState *cpu)
     trace_kvm_dirty_ring_full(cpu->cpu_index);
     /* No thread that holds the BQL may make a writing guest wait for it. */
     assert(!bql_locked());
-    if (!ring || !dirty_ring_full(ring)) {
-        trace_kvm_dirty_ring_nonsense(cpu->cpu_index);
-        error_report_once("KVM dirty ring: KVM says that the ring of vCPU %d "
-                          "is full, but it is empty: this kernel loses dirty "
-                          "pages, migration cannot be trusted",
-                          cpu->cpu_index);
-        g_usleep(FULL_NONSENSE_US);
+    switch (ring ? dirty_ring_full(ring) : DIRTY_RING_FULL_SPURIOUS) {
+    case DIRTY_RING_FULL_FREED:
+        break;
+    case DIRTY_RING_FULL_SPURIOUS:
+        vcpu_full_spurious(cpu);
+        break;
+    case DIRTY_RING_FULL_STUCK:
+        vcpu_full_stuck(cpu);
+        break;
     }
 }
 

@@ -1,56 +1,71 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rings that have lost pages: migration is refused, and the guest runs on.
+"""What QEMU does when the kernel's half of the dirty ring does not do its part.
 
 Theory of operation
 ===================
 
-The kernel is a fake that never resets a ring (stuck.c).  The first measurement of the dirty rate
-takes entries out of the ring, and finds that.  From then on everything that logs dirty pages is
-asked for in turn: another measurement and a limit must work as far as they can, a migration must
-be refused with the reason, and QEMU must be there afterwards, with its guest running.
+The guest is the 32-bit payload on any KVM that has rings, and a fake kernel stands before KVM.
 
-*Limits*: it does not matter what the guest does, as long as it writes memory; so this runs on any
-KVM with rings, even on one that the lab's probe rejects.
+BrokenRing: the kernel never resets a ring (stuck.c), by refusing or by doing nothing.  With an idle
+guest, the first measurement of the dirty rate takes entries out of the ring and finds that; everything
+that logs dirty pages is then asked for in turn: another measurement and a limit must work as far as they
+can, a migration must be refused with the reason, and QEMU must be there afterwards, with its guest
+running.  With a guest that writes, the ring fills up and KVM does not run the vCPU any more: QEMU must
+say so and stop the guest.  All the while the monitor must answer.
+
+SignalledReset: KVM_RESET_DIRTY_RINGS must be made with signals blocked (signalled.c).
+
+*Limits*: it does not matter what the guest's memory holds, so this runs on any KVM with rings, even
+on one that the lab's probe rejects.  Such a KVM may overrun the ring of an idle guest, too, and does not
+run its vCPU either: that guest then has to be stopped as the other is.
 """
 
+import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from avocado import Test
-from guest import (has_query, kvm_usable, machine, payload_rom, preload, qemu_binary,
-                   wait_until)
+from guest import (PATIENCE, Guest, has_query, kvm_usable, payload_rom, preload,
+                   qemu_binary, wait_until)
 from qemu.qmp import ExecuteError
 
+#: Seconds in which the monitor has to answer whatever the rings do: once a second's patience.
+ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
-class BrokenRing(Test):
-    """:avocado: tags=badinput,arch:x86_64"""
+
+class RingGuest(Test):
+    """A guest with a ring on a fake kernel, and what is asked of it."""
 
     timeout = 240
 
-    def setUp(self) -> None:
+    def begin(self, kernel: str, *environment: str) -> None:
         """Say why this case does not run here, or start the guest."""
-        self.binary = qemu_binary(self.params.get("qemu_binary"))
-        for needed in (self.binary, payload_rom()):
+        binary = qemu_binary(self.params.get("qemu_binary"))
+        for needed in (binary, payload_rom()):
             if not needed.exists():
                 self.cancel(f"missing: {needed}")
-        if not has_query(self.binary):
-            self.cancel(f"{self.binary} is not qemu-live's")
+        if not has_query(binary):
+            self.cancel(f"{binary} is not qemu-live's")
         if kvm_usable():
             self.cancel(kvm_usable())
-        folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
-        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        self.vm = machine(self.binary, folder, "qemu", [
-            "-machine", "pc,hpet=off,usb=off,vmport=off", "-cpu", "kvm64", "-m", "24",
-            "-accel", "kvm,dirty-ring-size=1024", "-nodefaults", "-no-user-config",
-            "-bios", str(payload_rom()), "-serial", "null"], preload(folder, "stuck"))
-        self.addCleanup(self.vm.kill)
-        self.vm.launch()
+        self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.guest = Guest(binary, self.folder, "qemu", "kvm", ring=1024, cpu="kvm64",
+                           prefix=[*preload(self.folder, kernel), *environment])
+        self.addCleanup(self.guest.kill)
+        try:
+            self.ask("query-kvm-dirty-ring")
+        except ExecuteError as err:
+            self.cancel(f"this machine's KVM: {err}")
+        self.guest.cmd("cont")
+        self.guest.payload.wait_ready(PATIENCE)
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         """A command and its answer, which is an object."""
-        answer = self.vm.cmd(command, args_dict=arguments or None)
+        answer = self.guest.vm.cmd(command, args_dict=arguments or None)
         assert isinstance(answer, dict), answer
         return answer
 
@@ -60,18 +75,31 @@ class BrokenRing(Test):
         wait_until("a dirty rate",
                    lambda: self.ask("query-dirty-rate")["status"] == "measured")
 
-    def broken(self) -> bool:
-        """Whether QEMU knows."""
-        return bool(self.ask("query-kvm-dirty-ring")["broken"])
 
-    def test(self) -> None:
-        """Break the rings, and ask for everything that needs them."""
-        try:
-            self.broken()
-        except ExecuteError as err:
-            self.cancel(f"this machine's KVM: {err}")
-        self.measure()
-        wait_until("the rings are known to be broken", self.broken)
+class BrokenRing(RingGuest):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def setUp(self) -> None:
+        """A guest whose rings are never reset."""
+        self.begin("stuck", f"STUCK_ERRNO={self.params.get('errno')}")
+        self.worst_s = 0.0
+        self.told: list[str] = []
+
+    def broken(self) -> bool:
+        """Whether QEMU knows; how long it took to answer is kept."""
+        begun = time.monotonic()
+        broken = bool(self.ask("query-kvm-dirty-ring")["broken"])
+        self.worst_s = max(self.worst_s, time.monotonic() - begun)
+        return broken
+
+    def faults(self) -> list[str]:
+        """Which faults events have told of so far."""
+        self.told += [str(event["data"]["fault"]) for event in self.guest.vm.get_qmp_events()
+                      if event["event"] == "KVM_DIRTY_RING_FAULT"]
+        return self.told
+
+    def refused(self) -> None:
+        """A migration is refused, and the others work as far as they can."""
         self.measure()
         self.ask("set-vcpu-dirty-limit", **{"dirty-rate": 10})
         self.ask("cancel-vcpu-dirty-limit")
@@ -79,6 +107,54 @@ class BrokenRing(Test):
         wait_until("the migration failed",
                    lambda: self.ask("query-migrate")["status"] == "failed")
         self.assertIn("lost dirty pages", self.ask("query-migrate")["error-desc"])
-        self.assertEqual(self.ask("query-status")["status"], "running")
-        self.vm.shutdown()
-        self.assertEqual(self.vm.exitcode(), 0)
+
+    def stopped(self) -> bool:
+        """Whether QEMU has given the guest up."""
+        self.broken()
+        return self.guest.status() == "internal-error"
+
+    def gives_up(self) -> None:
+        """The guest is stopped, with the reason, and is not let go on."""
+        wait_until("the guest is stopped", self.stopped)
+        with self.assertRaises(ExecuteError):
+            self.guest.cmd("cont")
+        self.assertEqual(self.faults()[1:], ["vcpu-stuck"])
+
+    def test(self) -> None:
+        """Break the rings, and ask for everything that needs them."""
+        writes = bool(self.params.get("writes"))
+        if writes:
+            self.guest.payload.start(mode="random")
+        self.ask("calc-dirty-rate", **{"calc-time": 1, "mode": "dirty-ring"})
+        wait_until("the rings are known to be broken", self.broken)
+        if writes:
+            self.gives_up()
+        wait_until("a dirty rate",
+                   lambda: self.ask("query-dirty-rate")["status"] == "measured")
+        self.refused()
+        self.assertIn(self.faults()[0], ("reset-refused", "overflow"))
+        if "vcpu-stuck" not in self.faults():
+            self.assertEqual(self.guest.status(), "running")
+            self.guest.payload.ping(PATIENCE)
+        self.assertLess(self.worst_s, ANSWER_S)
+        self.assertEqual(self.guest.end(), 0)
+
+
+class SignalledReset(RingGuest):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def setUp(self) -> None:
+        """A guest whose resets are looked at."""
+        log = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, log, ignore_errors=True)
+        self.log_file = log / "resets"
+        self.begin("signalled", f"SIGNALLED_FILE={self.log_file}")
+
+    def test(self) -> None:
+        """Let vCPU, reaper and syncs reset rings."""
+        self.guest.payload.start(mode="random")
+        self.measure()
+        self.assertEqual(self.guest.end(), 0)
+        letters = self.log_file.read_text()
+        self.assertGreater(len(letters), 5)
+        self.assertEqual(set(letters), {"b"})

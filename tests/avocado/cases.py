@@ -91,7 +91,15 @@ VDPA_HOSTILE: list[Case] = [
         "commands", "failed-launch", "generic", "faults", "noise", "unplug")
 ]
 
-#: broken.py.
+#: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.
 BROKEN: list[Case] = [
-    {"name": "guest-runs-on", "needs": "kvm"},
+    {"name": "guest-runs-on", "needs": "kvm", "errno": 5, "writes": 0},
+    {"name": "guest-stops", "needs": "kvm", "errno": 5, "writes": 1},
+    {"name": "idle-runs-on", "needs": "kvm", "errno": 0, "writes": 0},
+    {"name": "idle-stops", "needs": "kvm", "errno": 0, "writes": 1},
+]
+
+#: broken.py, SignalledReset.
+SIGNALLED: list[Case] = [
+    {"name": "blocked", "needs": "kvm"},
 ]

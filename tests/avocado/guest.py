@@ -140,13 +140,13 @@ class Guest:
 
     def __init__(self, binary: Path, folder: Path, name: str, accel: str,
                  ring: int = 0, incoming: bool = False,
-                 prefix: Sequence[str] = ()) -> None:
+                 prefix: Sequence[str] = (), cpu: str = "") -> None:
         self.name = name
         channel = folder / f"{name}.ctl"
         ring_size = f",dirty-ring-size={ring}" if ring else ""
         args = ["-machine", "pc,hpet=off,usb=off,vmport=off",
                 "-accel", accel + ring_size,
-                "-cpu", "host" if accel == "kvm" else "max",
+                "-cpu", cpu or ("host" if accel == "kvm" else "max"),
                 "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config",
                 "-no-reboot", "-no-shutdown", "-bios", str(payload_rom()),
                 "-chardev", f"socket,id=ctl,path={channel},server=on,wait=off",

@@ -6,22 +6,27 @@
  * Theory of operation
  *
  * Preloaded into QEMU (LD_PRELOAD), it stands before the C library's ioctl()
- * and refuses KVM_RESET_DIRTY_RINGS.  Pages that the guest wrote are then never
- * protected again, so what it writes later goes unseen: QEMU has to notice,
- * and to keep the guest running.  Every other ioctl goes to the kernel.
+ * and does not carry KVM_RESET_DIRTY_RINGS out: it refuses with the errno that
+ * $STUCK_ERRNO names, or, if that is 0, returns 0 as if there were nothing to do.
+ * Pages that the guest wrote are then never protected again, so what it writes
+ * later goes unseen, and a ring that is full stays full.  Every other ioctl goes
+ * to the kernel.
  *
  * Limits: fake-ioctl.h's.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/kvm.h>
+#include <stdlib.h>
 #include "fake-ioctl.h"
 
 static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
+    const char *number = getenv("STUCK_ERRNO");
+
     if (request == KVM_RESET_DIRTY_RINGS) {
-        errno = EIO;
-        return -1;
+        errno = number ? atoi(number) : EIO;
+        return errno ? -1 : 0;
     }
     return kernel_ioctl(fd, request, argument);
 }

@@ -92,7 +92,7 @@ static void *writer_thread(void *opaque)
         uint64_t page = rand_r(&seed) % NPAGES;
 
         while (!fake_kvm_write(model->kvm, writer->v, page)) {
-            g_assert_true(dirty_ring_full(ring));
+            g_assert_cmpint(dirty_ring_full(ring), ==, DIRTY_RING_FULL_FREED);
         }
     }
     __atomic_fetch_sub(&model->writing, 1, __ATOMIC_RELEASE);
