@@ -40,6 +40,16 @@
  *    delivered afterwards; QEMU's kick of a vCPU is not lost by that, since it
  *    sets a flag that the next KVM_RUN obeys.
  *
+ * Suspects.  SIGSTOP, a debugger and the freezer interrupt the ioctl of those
+ * kernels although all signals are blocked, and a stop that is continued at once
+ * leaves no trace in the thread.  What may be lost then is what was gathered
+ * last: the entries at the end of what the ioctl has reset in a ring, of one slot
+ * and less than 64 pages apart.  So these are suspects after each ioctl: taken to
+ * be dirty, and published again by each sync, until an ioctl has reset a later
+ * entry of the same page that was not at the end.  That costs a few pages per
+ * ioctl, of which those that the guest writes again do not last.  The last sync
+ * publishes them while the machine is stopped, so no write can be missed.
+ *
  * Each ring has two positions, armed <= fetch.  Entries in [armed, fetch) are
  * harvested and not known to be reset.  Once an entry is reset, the kernel may
  * fill it again and a harvest may mark it again, a whole ring further on; its
@@ -92,6 +102,12 @@
 #define RESET_PATIENCE_NS (1000ull * 1000 * 1000)
 #define RESET_STEP_NS (50ull * 1000)
 
+/* How far apart pages may be that the kernel protects together. */
+#define SUSPECT_SPAN 64
+
+/* Bits of the filter that spares most look-ups among the suspects. */
+#define FILTER_BITS (1u << 16)
+
 /* Up to which position of which ring a batch has harvested. */
 typedef struct DirtyMark {
     DirtyRing *ring;
@@ -142,6 +158,133 @@ static void ring_overflowed(DirtyRing *ring)
 
 static void batch_free(DirtyBatch *batch);
 
+/* Suspects: see the top; with the reset lock held */
+
+static guint seen_hash(gconstpointer key)
+{
+    const DirtySeen *seen = key;
+    uint64_t mixed = (seen->offset + ((uint64_t)seen->slot << 40)) *
+                     0x9e3779b97f4a7c15ull;
+
+    return mixed >> 32;
+}
+
+static gboolean seen_equal(gconstpointer a, gconstpointer b)
+{
+    const DirtySeen *one = a, *other = b;
+
+    return one->slot == other->slot && one->offset == other->offset;
+}
+
+static uint64_t *filter_word(DirtyRingSet *set, guint hash)
+{
+    return &set->suspect_filter[hash % FILTER_BITS / 64];
+}
+
+static void suspect_add_locked(DirtyRingSet *set, const DirtySeen *seen)
+{
+    guint hash = seen_hash(seen);
+    DirtySeen *key = g_new(DirtySeen, 1);
+
+    *key = *seen;
+    g_hash_table_add(set->suspects, key);
+    *filter_word(set, hash) |= 1ull << hash % 64;
+}
+
+static void suspect_remove_locked(DirtyRingSet *set, const DirtySeen *seen)
+{
+    guint hash = seen_hash(seen);
+
+    if (*filter_word(set, hash) >> hash % 64 & 1) {
+        g_hash_table_remove(set->suspects, seen);
+    }
+}
+
+/* Where the run begins that the kernel may have gathered last before @to. */
+static uint64_t ring_last_run_locked(DirtyRing *ring, uint64_t from,
+                                     uint64_t to)
+{
+    uint64_t mask = ring->set->size - 1, start = to - 1;
+    const DirtySeen *last = &ring->seen[start & mask];
+    uint64_t low = last->offset, high = last->offset;
+
+    while (start > from) {
+        const DirtySeen *seen = &ring->seen[(start - 1) & mask];
+
+        low = MIN(low, seen->offset);
+        high = MAX(high, seen->offset);
+        if (seen->slot != last->slot || high - low >= SUSPECT_SPAN) {
+            break;
+        }
+        start--;
+    }
+    return start;
+}
+
+/*
+ * An ioctl has reset the entries of @ring from @from to @to; both locks are held.
+ * Those at the end are put aside in set->ends.
+ */
+static void ring_note_protected_locked(DirtyRing *ring, uint64_t from,
+                                       uint64_t to)
+{
+    DirtyRingSet *set = ring->set;
+    uint64_t mask = set->size - 1;
+    uint64_t run = ring_last_run_locked(ring, from, to);
+
+    for (; from < run; from++) {
+        suspect_remove_locked(set, &ring->seen[from & mask]);
+    }
+    for (; from < to; from++) {
+        g_array_append_val(set->ends, ring->seen[from & mask]);
+    }
+}
+
+/*
+ * Only after all rings: a page that the ioctl has protected in one ring may have
+ * been written again meanwhile, and stand at the end of another one.
+ */
+static void suspects_add_ends_locked(DirtyRingSet *set)
+{
+    for (guint i = 0; i < set->ends->len; i++) {
+        suspect_add_locked(set, &g_array_index(set->ends, DirtySeen, i));
+    }
+    g_array_set_size(set->ends, 0);
+    __atomic_store_n(&set->stats.suspects, g_hash_table_size(set->suspects),
+                     __ATOMIC_RELAXED);
+}
+
+/* Appends all suspects to @batch, and has the filter begin anew. */
+static void suspects_republish(DirtyRingSet *set, DirtyBatch *batch)
+{
+    uint32_t slots[HARVEST_CHUNK];
+    uint64_t pages[HARVEST_CHUNK];
+    GHashTableIter iter;
+    gpointer key;
+    size_t n = 0;
+
+    pthread_mutex_lock(&set->reset_lock);
+    memset(set->suspect_filter, 0, FILTER_BITS / 8);
+    g_hash_table_iter_init(&iter, set->suspects);
+    while (true) {
+        bool more = g_hash_table_iter_next(&iter, &key, NULL);
+
+        if (n == HARVEST_CHUNK || (!more && n)) {
+            n = set->ops->translate(set->opaque, slots, pages, n);
+            g_array_append_vals(batch->pages, pages, n);
+            count(&set->stats.republished, n);
+            n = 0;
+        }
+        if (!more) {
+            break;
+        }
+        *filter_word(set, seen_hash(key)) |= 1ull << seen_hash(key) % 64;
+        slots[n] = ((DirtySeen *)key)->slot;
+        pages[n++] = ((DirtySeen *)key)->offset;
+    }
+    pthread_mutex_unlock(&set->reset_lock);
+}
+
 /* Set-up and tear-down */
 
 void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
@@ -158,6 +301,9 @@ void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
     pthread_mutex_init(&set->reset_lock, NULL);
     pthread_mutex_init(&set->flight_lock, NULL);
     pthread_cond_init(&set->flight_landed, NULL);
+    set->suspects = g_hash_table_new_full(seen_hash, seen_equal, g_free, NULL);
+    set->suspect_filter = g_new0(uint64_t, FILTER_BITS / 64);
+    set->ends = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
 }
 
 void dirty_ring_set_destroy(DirtyRingSet *set)
@@ -169,6 +315,8 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
         DirtyRing *next = ring->next;
 
         pthread_mutex_destroy(&ring->lock);
+        g_free(ring->seen);
+        g_array_unref(ring->passed);
         g_free(ring);
         ring = next;
     }
@@ -179,6 +327,9 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
         set->spares = batch->next;
         batch_free(batch);
     }
+    g_hash_table_unref(set->suspects);
+    g_free(set->suspect_filter);
+    g_array_unref(set->ends);
     pthread_cond_destroy(&set->flight_landed);
     pthread_mutex_destroy(&set->flight_lock);
     pthread_mutex_destroy(&set->reset_lock);
@@ -193,6 +344,8 @@ DirtyRing *dirty_ring_add(DirtyRingSet *set, unsigned long id,
     ring->set = set;
     ring->id = id;
     ring->entries = entries;
+    ring->seen = g_new(DirtySeen, set->size);
+    ring->passed = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
     pthread_mutex_init(&ring->lock, NULL);
 
     pthread_mutex_lock(&set->add_lock);
@@ -376,6 +529,23 @@ static inline bool fault_drops(DirtyRingSet *set)
 }
 
 /*
+ * Makes room for one more in ring->seen.  There is none while an ioctl is
+ * running that has reset a whole ring: the guest fills it anew, and it is
+ * harvested, before the ioctl's end is noted.  Entries that are passed over then
+ * are suspects, wherever they stood.  They are reset, or the kernel could not
+ * have filled them; whoever judges by ring->armed waits for the ioctl first.
+ */
+static void ring_make_room_locked(DirtyRing *ring)
+{
+    uint32_t size = ring->set->size;
+
+    if (ring->fetch - ring->armed == size) {
+        g_array_append_val(ring->passed, ring->seen[ring->armed & (size - 1)]);
+        ring->armed++;
+    }
+}
+
+/*
  * Takes at most @max entries, puts their two words into @slots and @pages,
  * and returns how many; 0 once the ring holds no further dirty entry.  An entry
  * that the planted fault loses is taken and left out.
@@ -392,9 +562,13 @@ static size_t harvest_chunk_locked(DirtyRing *ring, uint32_t *slots,
         if (entry_flags(entry) != KVM_DIRTY_GFN_F_DIRTY) {
             break;
         }
+        DirtySeen *seen = &ring->seen[ring->fetch & (ring->set->size - 1)];
+
+        ring_make_room_locked(ring);
+        *seen = (DirtySeen){ .slot = entry->slot, .offset = entry->offset };
         if (!fault_drops(ring->set)) {
-            slots[n] = entry->slot;
-            pages[n] = entry->offset;
+            slots[n] = seen->slot;
+            pages[n] = seen->offset;
             n++;
         }
         entry_collected(entry);
@@ -411,11 +585,18 @@ static size_t harvest_chunk_locked(DirtyRing *ring, uint32_t *slots,
  */
 static void ring_note_resets_locked(DirtyRing *ring)
 {
+    uint64_t from = ring->armed;
+
     while (ring->armed < ring->fetch &&
            !(entry_flags(entry_at(ring, ring->armed)) &
              KVM_DIRTY_GFN_F_RESET)) {
         ring->armed++;
     }
+    if (ring->armed > from) {
+        ring_note_protected_locked(ring, from, ring->armed);
+    }
+    g_array_append_vals(ring->set->ends, ring->passed->data, ring->passed->len);
+    g_array_set_size(ring->passed, 0);
 }
 
 /*
@@ -492,7 +673,6 @@ static bool mark_is_armed(const DirtyMark *mark)
     bool armed;
 
     pthread_mutex_lock(&mark->ring->lock);
-    ring_note_resets_locked(mark->ring);
     armed = mark->ring->armed >= mark->upto;
     pthread_mutex_unlock(&mark->ring->lock);
     return armed;
@@ -514,17 +694,25 @@ static bool batch_is_armed_locked(DirtyBatch *batch)
 
 /*
  * One ioctl with all signals blocked, see the top of this file.  Returns what
- * ops->reset() does.
+ * ops->reset() does.  How far it got is noted for each ring, since it is the end
+ * of each ioctl's work that leaves suspects.
  */
 static int reset_unsignalled(DirtyRingSet *set)
 {
     sigset_t all, before;
+    DirtyRing *ring;
     int ret;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     ret = set->ops->reset(set->opaque);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
+        pthread_mutex_lock(&ring->lock);
+        ring_note_resets_locked(ring);
+        pthread_mutex_unlock(&ring->lock);
+    }
+    suspects_add_ends_locked(set);
     return ret;
 }
 
@@ -637,6 +825,7 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set)
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
         harvest_ring(ring, batch);
     }
+    suspects_republish(set, batch);
     return batch_finish(set, batch);
 }
 
@@ -761,6 +950,8 @@ void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)
 
     stats->harvested = counted(&from->harvested);
     stats->published = counted(&from->published);
+    stats->republished = counted(&from->republished);
+    stats->suspects = counted(&from->suspects);
     stats->unknown = counted(&from->unknown);
     stats->resets = counted(&from->resets);
     stats->resets_spared = counted(&from->resets_spared);

@@ -21,6 +21,7 @@
 #ifndef ACCEL_KVM_DIRTY_RING_CORE_H
 #define ACCEL_KVM_DIRTY_RING_CORE_H
 
+#include <glib.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -62,8 +63,8 @@ typedef struct DirtyRingOps {
      * Translates @n entries {slot, offset} of one ring, in place and in
      * order, to page numbers in the publisher's own address space.  Entries
      * that name no known page are to be left out.  Returns how many remain.
-     * Called with one ring lock held; must not take the BQL, another lock of
-     * the set, or block.
+     * Called with one ring lock or the reset lock held; must not take the BQL,
+     * another lock of the set, or block.
      *
      * @slots: the slot word of each entry, as the kernel wrote it: untrusted
      * @pages: in: the offset word, in host pages; out: page numbers
@@ -98,6 +99,8 @@ typedef struct DirtyRingOps {
 typedef struct DirtyRingStats {
     uint64_t harvested;        /* entries taken from rings */
     uint64_t published;        /* pages handed to publish() */
+    uint64_t republished;      /* ... of them because they were suspects */
+    uint64_t suspects;         /* at present, see dirty-ring-core.c */
     uint64_t unknown;          /* entries that translate() left out */
     uint64_t resets;           /* KVM_RESET_DIRTY_RINGS issued */
     uint64_t resets_spared;    /* batches another thread's ioctl had armed */
@@ -108,6 +111,12 @@ typedef struct DirtyRingStats {
     uint64_t full_empty;       /* ... with nothing left to harvest */
     uint64_t overflows;        /* times a ring was seen to have lost entries */
 } DirtyRingStats;
+
+/* What an entry said when it was harvested. */
+typedef struct DirtySeen {
+    uint64_t offset;
+    uint32_t slot;
+} DirtySeen;
 
 /*
  * One vCPU's ring.
@@ -124,6 +133,8 @@ struct DirtyRing {
     pthread_mutex_t lock;           /* the ring lock */
     uint64_t fetch;                 /* next to harvest: protected by lock */
     uint64_t armed;                 /* all before are reset: by lock */
+    DirtySeen *seen;                /* by index, of [armed, fetch): by lock */
+    GArray *passed;                 /* of DirtySeen, see make_room: by lock */
     uint64_t *page_counter;         /* may be NULL: protected by lock */
     void *owner;                    /* may be NULL: protected by lock */
 
@@ -145,6 +156,10 @@ struct DirtyRingSet {
     DirtyRing *rings;               /* store-release under add_lock */
     pthread_mutex_t add_lock;
     pthread_mutex_t reset_lock;     /* the reset ioctl and its retries */
+
+    GHashTable *suspects;           /* of DirtySeen: by reset_lock */
+    uint64_t *suspect_filter;       /* bits, by hash: protected by reset_lock */
+    GArray *ends;                   /* of DirtySeen: protected by reset_lock */
 
     pthread_mutex_t flight_lock;
     pthread_cond_t flight_landed;

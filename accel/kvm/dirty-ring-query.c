@@ -39,6 +39,8 @@ static void query_counters(KvmDirtyRingInfo *info)
     dirty_ring_stats(&kvm_dirty_rings.set, &stats);
     info->harvested = stats.harvested;
     info->published = stats.published;
+    info->republished = stats.republished;
+    info->suspects = stats.suspects;
     info->unknown = stats.unknown;
     info->resets = stats.resets;
     info->resets_spared = stats.resets_spared;
@@ -96,8 +98,10 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    info->backup_bitmap ? ", backup bitmap" : "",
                    info->broken ? ", broken: dirty pages were lost" : "");
     monitor_printf(mon, "pages: harvested %" PRIu64 ", published %" PRIu64
+                   " (again %" PRIu64 "), suspects %" PRIu64
                    ", unknown %" PRIu64 "\n",
-                   info->harvested, info->published, info->unknown);
+                   info->harvested, info->published, info->republished,
+                   info->suspects, info->unknown);
     monitor_printf(mon, "resets: %" PRIu64 ", spared %" PRIu64
                    ", partial %" PRIu64 ", failed %" PRIu64 "\n",
                    info->resets, info->resets_spared,

@@ -19,7 +19,7 @@
  * entry it looks for a pending signal; if there is one, it forgets what it has
  * gathered and stops, and the count that it returns includes those entries.  A
  * signal is pending every few entries, unless the calling thread blocks
- * FAKE_KICK.
+ * FAKE_KICK.  In the mode STOPPED, blocking does not help.
  *
  * Limits: one address space, slot 0, offset = page number.
  */
@@ -209,7 +209,9 @@ static bool signal_pending_locked(FakeKvm *kvm)
     sigset_t blocked;
 
     pthread_sigmask(SIG_BLOCK, NULL, &blocked);
-    return !sigismember(&blocked, FAKE_KICK) && rand_r(&kvm->seed) % 16 == 0;
+    return (kvm->reset_mode == FAKE_RESET_STOPPED ||
+            !sigismember(&blocked, FAKE_KICK)) &&
+           rand_r(&kvm->seed) % 64 == 0;
 }
 
 /*
@@ -264,13 +266,18 @@ static void flush_tlbs(FakeKvm *kvm)
     }
 }
 
+static bool gathers(const FakeKvm *kvm)
+{
+    return kvm->reset_mode == FAKE_RESET_GATHERS ||
+           kvm->reset_mode == FAKE_RESET_STOPPED;
+}
+
 /* How many entries this call may do, or a negative errno. */
 static int reset_budget_locked(FakeKvm *kvm)
 {
     unsigned call = kvm->calls++;
 
-    if (kvm->reset_mode == FAKE_RESET_ALL ||
-        kvm->reset_mode == FAKE_RESET_GATHERS) {
+    if (kvm->reset_mode == FAKE_RESET_ALL || gathers(kvm)) {
         return INT_MAX;
     }
     if (kvm->reset_mode == FAKE_RESET_RELUCTANT && call % 3 == 0) {
@@ -297,9 +304,8 @@ int fake_kvm_reset(FakeKvm *kvm)
 
     pthread_mutex_lock(&kvm->slots_lock);
     budget = reset_budget_locked(kvm);
-    done = kvm->reset_mode == FAKE_RESET_GATHERS
-           ? reset_all_gathering_locked(kvm)
-           : reset_all_singly_locked(kvm, budget);
+    done = gathers(kvm) ? reset_all_gathering_locked(kvm)
+                        : reset_all_singly_locked(kvm, budget);
     pthread_mutex_unlock(&kvm->slots_lock);
     if (done) {
         dawdle(5000);

@@ -20,6 +20,7 @@ typedef enum FakeReset {
     FAKE_RESET_SOME,        /* stops after a random number of entries */
     FAKE_RESET_RELUCTANT,   /* like SOME; every third call is -EINTR or 0 */
     FAKE_RESET_GATHERS,     /* as Linux 6.17 and newer, see fake-kvm.c */
+    FAKE_RESET_STOPPED,     /* the same, and signals that cannot be blocked */
 } FakeReset;
 
 typedef struct FakeVcpu {

@@ -177,7 +177,7 @@ static void check_counters(const Model *model)
         pages += model->pages_of[v];
     }
     g_assert_cmpuint(stats.harvested, ==, pages);
-    g_assert_cmpuint(stats.published, ==, pages);
+    g_assert_cmpuint(stats.published - stats.republished, ==, pages);
     g_assert_cmpuint(stats.unknown, ==, 0);
     g_assert_cmpuint(stats.overflows, ==, 0);
     g_assert_cmpuint(stats.full_exits, >, 0);
@@ -204,7 +204,9 @@ static void test_no_write_lost(gconstpointer data)
         pthread_join(writers[v].thread, NULL);
     }
     sync_and_copy(model);
-    check_protected(model);
+    if (c->reset_mode != FAKE_RESET_STOPPED) {
+        check_protected(model);
+    }
     check_copy(model);
 
     dirty_reaper_quit(&model->reaper);
@@ -220,6 +222,8 @@ static const Case cases[] = {
     { "/dirty-ring/model/2-vcpus/reluctant", 2, FAKE_RESET_RELUCTANT, true },
     { "/dirty-ring/model/2-vcpus/gathers", 2, FAKE_RESET_GATHERS, true },
     { "/dirty-ring/model/8-vcpus/gathers", 8, FAKE_RESET_GATHERS, true },
+    { "/dirty-ring/model/2-vcpus/stopped", 2, FAKE_RESET_STOPPED, true },
+    { "/dirty-ring/model/8-vcpus/stopped", 8, FAKE_RESET_STOPPED, true },
     { "/dirty-ring/model/8-vcpus", 8, FAKE_RESET_ALL, true },
     { "/dirty-ring/model/8-vcpus/partial", 8, FAKE_RESET_SOME, true },
     { "/dirty-ring/model/8-vcpus/reluctant", 8, FAKE_RESET_RELUCTANT, true },

@@ -67,7 +67,8 @@ static void test_sync_behind_another(void)
     dirty_ring_reap(b->ring[0]);
     pthread_join(b->thread, NULL);
     g_assert_cmpuint(b->reaped, ==, 5);
-    g_assert_cmpuint(b->published->len, ==, SIZE - 1 + 5);
+    g_assert_cmpuint(b->published->len, ==,
+                     SIZE - 1 + 5 + bench_stats(b).republished);
     bench_free(b);
 }
 
@@ -285,7 +286,7 @@ static void test_spared(void)
     bench_push_run(b, 0, 0, 4);
     dirty_ring_reap(b->ring[0]);
     pthread_join(b->thread, NULL);
-    g_assert_cmpuint(b->published->len, ==, 9);
+    g_assert_cmpuint(b->published->len, ==, 9 + bench_stats(b).republished);
     g_assert_cmpuint(b->calls, ==, 2);
     bench_free(b);
 }

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Migrations while QEMU's threads are signalled all the time.
+
+Linux 6.17 and newer forget ring entries when a signal is pending during
+KVM_RESET_DIRTY_RINGS.  `kick` sends SIGUSR1 to each vCPU thread, which is how
+QEMU kicks vCPUs out of the guest, 500 times a second; `stop` stops and continues
+the whole process 50 times a second, by signals that no thread can block.  Both
+oracles judge each hop.
+
+*Limits*: how many signals meet a reset is chance; on kernels before 6.17 no
+reset looks at signals.  Rates are what is aimed at: an emulated L1 may not reach
+them, `signals` among the figures says how many were sent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from qlab import l2, migrate
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="migrations under load while threads of QEMU are signalled",
+    time_limit=1800,
+    needs=("kvm", "guest-payload32"),
+    suites=("full",),
+    modes=("tdp",),
+    variants={"kick": {"what": "kick"}, "stop": {"what": "stop"}},
+)
+
+TGKILL = 234
+KICKS_S = 500
+STOPS_S = 50
+
+
+class Signals(threading.Thread):
+    """Calls SEND so many times a second until it is told to end."""
+
+    def __init__(self, send: Callable[[], int], rate: int) -> None:
+        super().__init__(daemon=True)
+        self.send = send
+        self.pause = 1 / rate
+        self.over = threading.Event()
+        self.sent = 0
+
+    def run(self) -> None:
+        """Send until end() or until there is no process any more."""
+        while not self.over.is_set():
+            try:
+                self.sent += self.send()
+            except ProcessLookupError:
+                return
+            time.sleep(self.pause)
+
+    def end(self) -> int:
+        """Stop sending; how many signals there were."""
+        self.over.set()
+        self.join()
+        return self.sent
+
+
+def kicks(guest: l2.Guest) -> Signals:
+    """SIGUSR1 to each vCPU thread."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pid = guest.process.pid
+    threads = [int(cpu["thread-id"]) for cpu in guest.qmp.cmd("query-cpus-fast")]
+
+    def send() -> int:
+        return sum(libc.syscall(TGKILL, pid, thread, signal.SIGUSR1) == 0
+                   for thread in threads)
+
+    return Signals(send, KICKS_S)
+
+
+def stops(guest: l2.Guest) -> Signals:
+    """SIGSTOP and SIGCONT to the process."""
+    def send() -> int:
+        os.kill(guest.process.pid, signal.SIGSTOP)
+        os.kill(guest.process.pid, signal.SIGCONT)
+        return 1
+
+    return Signals(send, STOPS_S)
+
+
+def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, what: str) -> tuple[l2.Guest, bool]:
+    """One migration under signals; the destination, and whether it was clean."""
+    destination = l2.start(lab, spec.incoming())
+    guest.payload.start(mode="random")
+    signals = (kicks if what == "kick" else stops)(guest)
+    signals.start()
+    migrate.begin(lab, guest, destination, "unix")
+    migrate.wait_syncs(guest, 6, 180)
+    info = migrate.finish(guest)
+    lab.figures["signals"] = lab.figures.get("signals", 0) + signals.end()
+    result = migrate.judge(lab, guest, destination, info)
+    if not result.clean:
+        lab.log(f"hop lost something: {result}")
+    guest.quit()
+    return destination, result.clean
+
+
+def run(lab: Lab, what: str) -> None:
+    """`count` hops."""
+    spec = l2.GuestSpec(lab.qemu, kind="payload32", mem=64, cpus=2, ring=1024)
+    guest = l2.start(lab, spec)
+    guest.wait_ready()
+    failures = 0
+    for number in range(lab.count or 2):
+        guest, clean = hop(lab, guest, spec, what)
+        failures += not clean
+        lab.figures.update(migrations=number + 1, oracle_failures=failures)
+    lab.check(failures == 0, f"{failures} migrations lost something")
