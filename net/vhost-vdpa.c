@@ -60,6 +60,9 @@ typedef struct VdpaNet {
     VdpaIncoming *incoming;
     QEMUBH *memory_there;
     Error *blocker;
+    Error *features_blocker;    /* while the driver has accepted such features */
+    uint64_t unshadowable;      /* these */
+    QEMUBH *features_gone;
     char *name;
     NetClientState *first;      /* client; NULL once it is gone */
     QEMUBH *link_down;
@@ -116,14 +119,76 @@ VHostNetState *vhost_vdpa_get_vhost_net(NetClientState *nc)
     return client_of(nc)->vhost_net;
 }
 
+/* --- features that keep the guest from migrating ------------------------ */
+
+/*
+ * Features that a shadow queue does not support block migration from the moment
+ * at which the guest's driver accepts them until the driver is reset; what the
+ * device offers and no driver accepts blocks nothing. A driver that accepts them
+ * while a migration runs makes that migration fail: the data queues are passed
+ * through, and the device's writes are not logged.
+ */
+static int accepted(void *opaque, uint64_t features, Error **errp)
+{
+    VdpaNet *net = opaque;
+    uint64_t unshadowable = vdpa_device_unshadowable(net->shared.device);
+    g_autofree char *names = vdpa_shadow_ring_feature_names(unshadowable);
+    int err;
+
+    if (net->features_blocker && net->unshadowable == unshadowable) {
+        return 0;
+    }
+    migrate_del_blocker(&net->features_blocker);
+    net->unshadowable = unshadowable;
+    if (!unshadowable) {
+        return 0;
+    }
+    error_setg(&net->features_blocker, "vhost-vdpa %s: the guest's driver"
+               " accepted %s, which shadow virtqueues do not support",
+               net->name, names);
+    if (migration_is_running()) {
+        migration_file_set_error(-EBUSY, net->features_blocker);
+        net->features_blocker = NULL;
+        return 0;
+    }
+    err = migrate_add_blocker(&net->features_blocker, errp);
+    return err;
+}
+
+/* A driver that was reset has accepted nothing; one of a stopped VM still has. */
+static void features_gone(void *opaque)
+{
+    VdpaNet *net = opaque;
+    NetClientState *nc = net->first;
+    VirtIONet *n = nc && nc->peer ? qemu_get_nic_opaque(nc->peer) : NULL;
+
+    if (!n || !(VIRTIO_DEVICE(n)->guest_features & net->unshadowable)) {
+        migrate_del_blocker(&net->features_blocker);
+    }
+}
+
+static void left(void *opaque)
+{
+    VdpaNet *net = opaque;
+
+    qemu_bh_schedule(net->features_gone);
+}
+
 /* --- the mode ----------------------------------------------------------- */
 
 static int migration_begins(VdpaNet *net, Error **errp)
 {
     ERRP_GUARD();
+    VdpaDevice *d = net->shared.device;
+    uint64_t unshadowable = d->launched ? vdpa_device_unshadowable(d) : 0;
     int err = -EINVAL;
 
-    if (migration_in_bg_snapshot()) {
+    if (unshadowable) {
+        g_autofree char *names = vdpa_shadow_ring_feature_names(unshadowable);
+
+        error_setg(errp, "the guest's driver accepted %s, which shadow"
+                   " virtqueues do not support", names);
+    } else if (migration_in_bg_snapshot()) {
         error_setg(errp, "a background snapshot cannot keep the device from "
                    "writing to memory that is not saved yet; stop the guest "
                    "and migrate to a file");
@@ -270,6 +335,8 @@ static void adjust_config(void *opaque, uint8_t *config, size_t size)
 }
 
 static const VdpaUser net_user = {
+    .accepted = accepted,
+    .left = left,
     .restore = restore,
     .failed = failed,
     .config = adjust_config,
@@ -288,6 +355,8 @@ static void net_unref(VdpaNet *net)
     }
     vdpa_incoming_free(net->incoming);
     migrate_del_blocker(&net->blocker);
+    migrate_del_blocker(&net->features_blocker);
+    qemu_bh_delete(net->features_gone);
     qemu_bh_delete(net->memory_there);
     qemu_bh_delete(net->link_down);
     g_free(net->name);
@@ -598,6 +667,7 @@ static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
     net->shared.iova_range.first = net->probe.first;
     net->shared.iova_range.last = net->probe.last;
     net->x_svq = options->x_svq;
+    net->shared.always_shadow = net->x_svq;
     if (options->has_queues && options->queues > (int)net->probe.queue_pairs) {
         warn_report("vhost-vdpa: queues=%" PRId64 ", but the device has %u "
                     "queue pairs", (int64_t)options->queues,
@@ -606,13 +676,14 @@ static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
     return 0;
 }
 
+/* Features that a shadow queue does not support are not offered then. */
 static int check_shadow(const VdpaNet *net, Error **errp)
 {
     uint64_t refused = vdpa_shadow_ring_refused(net->probe.features);
 
-    if (net->x_svq && refused) {
-        error_setg(errp, "vhost-vdpa: x-svq=on: the device offers features 0x%"
-                   PRIx64 ", which shadow virtqueues do not know", refused);
+    if (net->x_svq && refused & ~net->probe.features) {
+        error_setg(errp, "vhost-vdpa: x-svq=on: the device does not offer"
+                   " VERSION_1, which shadow virtqueues need");
         return -1;
     }
     return 0;
@@ -636,6 +707,7 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     net->name = g_strdup(name);
     net->link_down = qemu_bh_new(link_down, net);
     net->memory_there = qemu_bh_new(memory_there, net);
+    net->features_gone = qemu_bh_new(features_gone, net);
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
         !clients_new(net, peer, name, &first, errp)) {
         net->shared.device->path = g_strdup(options->vhostdev);

@@ -27,9 +27,15 @@
 
 static QTAILQ_HEAD(, VdpaDevice) devices = QTAILQ_HEAD_INITIALIZER(devices);
 
+uint64_t vdpa_device_unshadowable(const VdpaDevice *d)
+{
+    return vdpa_shadow_ring_refused(d->features | BIT_ULL(VIRTIO_F_VERSION_1));
+}
+
 bool vdpa_device_shadows(const VdpaDevice *d)
 {
-    return d->mode == VDPA_MODE_SHADOW || d->together;
+    return d->together ||
+           (d->mode == VDPA_MODE_SHADOW && !vdpa_device_unshadowable(d));
 }
 
 /* Our ring is a split one. */
@@ -406,6 +412,11 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
     FOR_EACH_QUEUE(d, q) {
         q->stopped_at = q->guest.base;
     }
+    err = d->user && d->user->accepted
+          ? d->user->accepted(d->user_opaque, d->features, errp) : 0;
+    if (err) {
+        return err;
+    }
     err = await_memory(d, errp);
     d->launched = true;
     trace_vdpa_launch(d, d->waiting);
@@ -485,6 +496,9 @@ void vdpa_device_leave(VdpaDevice *d)
         d->queue[i].ready = false;
     }
     d->vdev = NULL;
+    if (d->user && d->user->left) {
+        d->user->left(d->user_opaque);
+    }
 }
 
 void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err)

@@ -95,6 +95,13 @@ struct VdpaQueue {
 
 /* What the network device has to do with a launch. */
 typedef struct VdpaUser {
+    /*
+     * The driver has accepted @features, and the device is about to be
+     * launched. -errno with @errp: the launch fails. May be NULL.
+     */
+    int (*accepted)(void *opaque, uint64_t features, Error **errp);
+    /* The virtio device let go of the device, or is about to be reset. */
+    void (*left)(void *opaque);
     /* DRIVER_OK is set, of the queues only control is enabled. */
     int (*restore)(void *opaque, Error **errp);
     /*
@@ -175,7 +182,17 @@ VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last,
 VdpaDevice *vdpa_device_ref(VdpaDevice *d);
 void vdpa_device_unref(VdpaDevice *d);
 
-/* Whether data queues are shadowed, by their mode or for another reason. */
+/*
+ * The features that the driver accepted and a shadow queue does not support;
+ * 0: the data queues can be shadowed. A ring of a driver without VERSION_1 is a
+ * split one.
+ */
+uint64_t vdpa_device_unshadowable(const VdpaDevice *d);
+
+/*
+ * Whether data queues are shadowed, by their mode or for another reason. Queues
+ * that cannot be are passed through in any mode.
+ */
 bool vdpa_device_shadows(const VdpaDevice *d);
 
 /* Who is in between on the control queue; NULL: nobody, the guest's is used. */

@@ -136,6 +136,29 @@ uint64_t vdpa_shadow_ring_refused(uint64_t features)
     return (features & TRANSPORT_BITS & ~KNOWN_BITS) | missing;
 }
 
+char *vdpa_shadow_ring_feature_names(uint64_t features)
+{
+    static const char *const names[64] = {
+        [24] = "NOTIFY_ON_EMPTY", [32] = "no VERSION_1", [34] = "RING_PACKED",
+        [35] = "IN_ORDER", [36] = "ORDER_PLATFORM", [37] = "SR_IOV",
+        [38] = "NOTIFICATION_DATA", [39] = "NOTIF_CONFIG_DATA",
+        [40] = "RING_RESET",
+    };
+    GString *text = g_string_new(NULL);
+
+    for (unsigned bit = 0; bit < 64; bit++) {
+        if (features >> bit & 1) {
+            g_string_append(text, text->len ? ", " : "");
+            if (names[bit]) {
+                g_string_append(text, names[bit]);
+            } else {
+                g_string_append_printf(text, "feature %u", bit);
+            }
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
 bool vdpa_shadow_ring_started(const VdpaShadowRing *ring)
 {
     return ring->started;

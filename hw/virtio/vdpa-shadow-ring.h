@@ -97,6 +97,9 @@ void vdpa_shadow_ring_free(VdpaShadowRing *ring);
  */
 uint64_t vdpa_shadow_ring_refused(uint64_t features);
 
+/* Those bits by the specification's names, for humans. The caller frees. */
+char *vdpa_shadow_ring_feature_names(uint64_t features);
+
 /*
  * Begins to shadow the guest ring at @layout with a device ring of @num
  * descriptors in @memory, which it zeroes; the device is to start at ring

@@ -41,9 +41,11 @@ static int shadow_all(VdpaDevice *d, Error **errp)
     uint64_t refused = vdpa_shadow_ring_refused(d->features);
 
     if (refused) {
+        g_autofree char *names = vdpa_shadow_ring_feature_names(refused);
+
         error_setg(errp, "with what the driver accepted the control queue is in"
-                   " the data queues' group, and features 0x%" PRIx64
-                   " keep these from being shadowed", refused);
+                   " the data queues' group, and %s keep these from being"
+                   " shadowed", names);
         return -EBUSY;
     }
     warn_report_once("vhost-vdpa: with what the driver accepted, the device's"

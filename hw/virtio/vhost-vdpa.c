@@ -32,7 +32,6 @@
 #include "hw/virtio/vhost-backend.h"
 #include "hw/virtio/vhost-vdpa.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
-#include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "exec/ramblock.h"
@@ -68,19 +67,6 @@ int vhost_vdpa_get_iova_range(int fd, struct vhost_vdpa_iova_range *range)
 
 /* --- begin and end ------------------------------------------------------ */
 
-/* Why the device, as it is, could not be migrated; NULL if it could. */
-static Error *blocker(VdpaDevice *d, uint64_t features)
-{
-    uint64_t refused = vdpa_shadow_ring_refused(features);
-    Error *why = NULL;
-
-    if (refused) {
-        error_setg(&why, "vhost-vdpa: the device offers features 0x%" PRIx64
-                   ", which shadow virtqueues do not know", refused);
-    }
-    return why;
-}
-
 static void last_user(VhostVDPAShared *shared)
 {
     vdpa_device_unref(g_steal_pointer(&shared->device));
@@ -90,7 +76,6 @@ static void last_user(VhostVDPAShared *shared)
 static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
 {
     VhostVDPAShared *shared = v->shared;
-    uint64_t features = 0;
     int err = ram_block_discard_disable(true);
 
     if (err) {
@@ -103,16 +88,6 @@ static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
     if (!shared->device) {
         ram_block_discard_disable(false);
         return -EBUSY;
-    }
-    err = vdpa_fd_command(&shared->device->fd, VDPA_GET_FEATURES, &features);
-    if (err) {
-        error_setg_errno(errp, -err, "vhost-vdpa: cannot %s",
-                         vdpa_fd_name(VDPA_GET_FEATURES));
-        last_user(shared);
-        return err;
-    }
-    if (!v->migration_blocker) {
-        v->migration_blocker = blocker(shared->device, features);
     }
     return 0;
 }
@@ -129,8 +104,6 @@ static int backend_init(struct vhost_dev *dev, void *opaque, Error **errp)
     v->dev = dev;
     dev->opaque = v;
     dev->backend_cap = v->shared->device->fd.backend;
-    error_propagate(&dev->migration_blocker,
-                    g_steal_pointer(&v->migration_blocker));
     return 0;
 }
 
@@ -168,14 +141,19 @@ static int set_mem_table(struct vhost_dev *dev, struct vhost_memory *mem)
 
 /*
  * The kernel has no command that resets one queue: a guest that does so would
- * believe in vain that the device has let go of its ring.
+ * believe in vain that the device has let go of its ring. A device whose queues
+ * are always shadowed offers what a shadow queue supports.
  */
 static int get_features(struct vhost_dev *dev, uint64_t *features)
 {
+    struct vhost_vdpa *v = dev->opaque;
     int err = vdpa_fd_command(fd_of(dev), VDPA_GET_FEATURES, features);
 
     if (!err) {
         *features &= ~BIT_ULL(VIRTIO_F_RING_RESET);
+        if (v->shared->always_shadow) {
+            *features &= ~vdpa_shadow_ring_refused(*features);
+        }
         *features |= BIT_ULL(VHOST_F_LOG_ALL);
     }
     return err;

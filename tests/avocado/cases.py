@@ -88,7 +88,7 @@ VDPA_LINK: list[Case] = [
 VDPA_HOSTILE: list[Case] = [
     {"name": what, "what": what} for what in (
         "packed-position", "packed-control", "queue-reset", "late-queue", "query",
-        "commands", "failed-launch", "generic", "faults", "noise", "unplug")
+        "commands", "failed-launch", "features", "generic", "faults", "noise", "unplug")
 ]
 
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.

@@ -17,6 +17,7 @@ and once all is as it should be again, the guest's driver has to get its device 
     failed-launch     a launch that fails leaves the queues where they were
     generic           the monitor asks about a device that is not QEMU's model of one
     faults            each ioctl fails for a while, through a whole life with a migration
+    features          what the driver accepted blocks migration, not what the device offers
     noise             registers, rings, monitor commands and failures, drawn by lot
     unplug            halves of the device that come and go, drawn by lot
 
@@ -169,7 +170,7 @@ class Hostile(Test):
             "packed-position": self.packed_position, "packed-control": self.packed_control,
             "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
             "commands": self.commands, "failed-launch": self.failed_launch,
-            "generic": self.generic, "faults": self.faults, "noise": self.noise,
+            "features": self.features, "generic": self.generic, "faults": self.faults, "noise": self.noise,
             "unplug": self.unplug}
         cases[name]()
 
@@ -257,6 +258,57 @@ class Hostile(Test):
         wait_until("the device runs", self.runs)
         self.assertEqual(self.calls("set", BASE)[-2:], [(0, 5), (1, 5)])
         self.assertNotIn("restore failed", self.end())
+
+    def migrates(self) -> str:
+        """Migrate to nowhere; empty when that completes, else why it does not."""
+        try:
+            self.vm.cmd("migrate", uri="exec:cat >/dev/null")
+        except ExecuteError as error:
+            return str(error)
+        wait_until("the migration ends", lambda: self.migration() in ("completed", "failed"))
+        answer: Any = self.vm.cmd("query-migrate")
+        if answer["status"] == "completed":
+            self.vm.cmd("cont")
+            return ""
+        return str(answer.get("error-desc"))
+
+    def features(self) -> None:
+        """Offered, accepted, given up, and accepted while a migration runs."""
+        packed = 1 << RING_PACKED
+        odd = packed | 1 << 35 | 1 << 36 | 1 << RING_RESET
+        self.start(features=CONTROL | odd)
+        self.drive()
+        self.assertFalse(self.nic.features & odd & ~(1 << 36))
+        self.assertEqual(self.migrates(), "")
+        self.assertNotIn("accepted", self.end())
+        self.start(",x-svq=on", ",packed=on", features=CONTROL | packed)
+        self.drive()
+        self.assertEqual(self.kinds(), ["shadow", "shadow", "control"])
+        self.assertEqual(self.end(), "")
+        self.start(device=",packed=on", features=CONTROL | packed)
+        self.drive(refuse=packed)
+        self.assertEqual(self.migrates(), "")
+        self.drive()
+        self.assertIn("n0: the guest's driver accepted RING_PACKED", self.migrates())
+        self.vm.cmd("stop")
+        self.assertIn("accepted RING_PACKED", self.migrates())
+        self.vm.cmd("cont")
+        self.nic.reset()
+        self.assertEqual(self.migrates(), "")
+        self.drive(refuse=packed)
+        self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 16)
+        self.vm.cmd("migrate", uri="exec:cat >/dev/null")
+        wait_until("the migration runs", lambda: self.migration() == "active")
+        self.drive()
+        self.assertEqual(self.kinds(), ["direct"] * 3)
+        wait_until("the migration fails", lambda: self.migration() == "failed")
+        self.assertIn("accepted RING_PACKED", str(self.vm.cmd("query-migrate")))
+        self.assertTrue(self.runs())
+        self.assertIn("accepted RING_PACKED", self.migrates())
+        self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 30)
+        self.drive(refuse=packed)
+        self.assertEqual(self.migrates(), "")
+        self.end()
 
     def generic(self) -> None:
         """Whatever it is asked, it goes on."""

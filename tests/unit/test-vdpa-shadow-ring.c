@@ -211,6 +211,7 @@ static void test_suppression(void)
 static void test_features(void)
 {
     const uint64_t v1 = 1ull << 32;
+    g_autofree char *names = NULL;
 
     g_assert_cmphex(vdpa_shadow_ring_refused(v1), ==, 0);
     g_assert_cmphex(vdpa_shadow_ring_refused(v1 | 1ull << 33 | 1ull << 29 |
@@ -220,6 +221,8 @@ static void test_features(void)
         g_assert_cmphex(vdpa_shadow_ring_refused(v1 | 1ull << bit), ==,
                         1ull << bit);
     }
+    names = vdpa_shadow_ring_feature_names(v1 | 1ull << 34 | 1ull << 41);
+    g_assert_cmpstr(names, ==, "no VERSION_1, RING_PACKED, feature 41");
 }
 
 /* What came back between the last look and asking to be told is told. */

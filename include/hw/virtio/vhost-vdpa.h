@@ -23,6 +23,7 @@ typedef struct VhostVDPAShared {
     int device_fd;
     struct vhost_vdpa_iova_range iova_range;
     struct VdpaDevice *device;      /* ours, from init to cleanup */
+    bool always_shadow;             /* offer what shadow queues support */
     unsigned users;
 } VhostVDPAShared;
 
@@ -30,7 +31,6 @@ typedef struct VhostVDPAShared {
 typedef struct vhost_vdpa {
     VhostVDPAShared *shared;
     struct vhost_dev *dev;
-    Error *migration_blocker;       /* the user's; handed on at init */
 } VhostVDPA;
 
 /* 0 or -errno. */
