@@ -326,12 +326,44 @@ const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
 const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
                                       uint64_t iova, uint64_t last)
 {
-    const VdpaIovaMap *map = vdpa_iova_at_or_above(table, iova);
+    const VdpaIovaMap *map =
+        map_of(vdpa_lookup_at_or_above(&table->by_iova, iova));
 
     while (map && map->gpa == VDPA_IOVA_NONE) {
         map = vdpa_iova_next(table, map);
     }
     return map && map->iova <= last ? map : NULL;
+}
+
+int vdpa_iova_cut_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
+                        VdpaIovaMap *old, VdpaIovaMap rest[2])
+{
+    const VdpaIovaMap *map = vdpa_iova_guest_in(table, iova, last);
+    uint64_t old_last;
+    int n = 0;
+
+    if (!map) {
+        return -ENOENT;
+    }
+    iova &= ~table->page_mask;
+    last |= table->page_mask;
+    *old = *map;
+    old_last = old->iova + (old->size - 1);
+    vdpa_iova_remove(table, old->iova, old->size);
+    if (old->iova < iova) {
+        rest[n] = *old;
+        rest[n++].size = iova - old->iova;
+    }
+    if (old_last > last) {
+        uint64_t offset = last + 1 - old->iova;
+
+        rest[n] = *old;
+        rest[n].iova += offset;
+        rest[n].hva += offset;
+        rest[n].gpa += offset;
+        rest[n++].size -= offset;
+    }
+    return n;
 }
 
 static bool request_fit(uint64_t addr, uint64_t len)

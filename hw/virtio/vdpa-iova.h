@@ -137,11 +137,20 @@ const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
                                          uint64_t iova);
 
 /*
- * The map of guest memory with the lowest IOVA from @iova to @last; NULL if
- * none. Maps without a guest address are passed over.
+ * The map of guest memory with the lowest IOVA that has an address from @iova
+ * to @last, though it may begin below or end above; NULL if none. Maps without
+ * a guest address are passed over.
  */
 const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
                                       uint64_t iova, uint64_t last);
+
+/*
+ * Removes the map that vdpa_iova_guest_in() finds, and copies it to @old. What
+ * of it lies outside [@iova, @last], rounded to whole pages, is left to the
+ * caller to add again: up to two maps in @rest. Returns how many, or -ENOENT.
+ */
+int vdpa_iova_cut_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
+                        VdpaIovaMap *old, VdpaIovaMap rest[2]);
 
 /* All maps, IOVAs rising: first, then what follows @map; NULL at the end. */
 const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table);

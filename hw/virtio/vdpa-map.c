@@ -18,6 +18,7 @@
 /* Borders of pieces: see vdpa-map.h. */
 #define LOW     (1 * MiB)
 #define PIECE   (32 * MiB)
+#define HIGH    (4 * GiB)
 
 typedef struct VdpaMapIommu {
     VdpaMap *map;
@@ -88,14 +89,37 @@ static void settle(VdpaMap *map)
     }
 }
 
+/* The first memory of QEMU's own at addresses of @piece; NULL if none. */
+static const VdpaIovaMap *host_buf_in(const VdpaMap *map,
+                                      const VdpaIovaMap *piece)
+{
+    VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
+    const VdpaIovaMap *entry = vdpa_iova_find(table, piece->iova);
+
+    entry = entry ?: vdpa_iova_at_or_above(table, piece->iova);
+    while (entry && entry->gpa != VDPA_IOVA_NONE) {
+        entry = vdpa_iova_next(table, entry);
+    }
+    return entry && entry->iova <= piece->iova + (piece->size - 1) ? entry
+                                                                   : NULL;
+}
+
 static void piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
 {
     int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], piece);
+    const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, piece) : NULL;
 
-    if (err) {
+    if (buf) {
+        error_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
+                     ": QEMU keeps a ring of its own at 0x%" PRIx64,
+                     memory_region_name(mr), piece->iova, buf->iova);
+    } else if (err) {
         warn_report("vhost-vdpa: %s at 0x%" PRIx64 " is not mapped: %s",
                     memory_region_name(mr), piece->iova, strerror(-err));
+    }
+    if (err) {
         map->stats.skipped++;
+        map->holes |= buf != NULL;
         return;
     }
     trace_vdpa_map_guest(piece->iova, piece->size, piece->perm);
@@ -105,11 +129,9 @@ static void piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
     vdpa_worker_map(map->worker, VDPA_ASID_GUEST, piece, mr);
 }
 
-static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
+/* @iova and @size have left the table. */
+static void piece_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
 {
-    if (vdpa_iova_remove(map->table[VDPA_ASID_GUEST], iova, size)) {
-        return;         /* was never mapped */
-    }
     trace_vdpa_unmap_guest(iova, size);
     map->stats.ranges--;
     map->stats.bytes -= size;
@@ -117,11 +139,19 @@ static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
     vdpa_worker_unmap(map->worker, VDPA_ASID_GUEST, iova, size, false);
 }
 
+static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
+{
+    if (!vdpa_iova_remove(map->table[VDPA_ASID_GUEST], iova, size)) {
+        piece_unmapped(map, iova, size);    /* else it was never mapped */
+    }
+}
+
 /* --- changes of guest memory -------------------------------------------- */
 
+/* 0: there is none. */
 static uint64_t next_border(uint64_t iova)
 {
-    return iova < LOW ? LOW : QEMU_ALIGN_DOWN(iova, PIECE) + PIECE;
+    return iova >= HIGH ? 0 : iova < LOW ? LOW : QEMU_ALIGN_DOWN(iova, PIECE) + PIECE;
 }
 
 static void change_free(void *opaque)
@@ -200,23 +230,40 @@ static void section_pieces(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
 
 /* --- memory behind a vIOMMU --------------------------------------------- */
 
-/* An IOMMU that is switched on or off unmaps everything: not rings of ours. */
+/*
+ * An IOMMU that is switched on or off unmaps everything: not rings of ours. It
+ * may unmap a part of what it mapped at once. The kernel forgets the whole of
+ * each map that it finds in a range, so what is left is mapped again.
+ */
 static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 {
     VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
-    const VdpaIovaMap *entry;
+    VdpaIovaMap old, rest[2];
+    ram_addr_t within;
+    int n;
 
-    while ((entry = vdpa_iova_guest_in(table, iova, last))) {
-        piece_unmap(map, entry->iova, entry->size);
+    while ((n = vdpa_iova_cut_guest(table, iova, last, &old, rest)) >= 0) {
+        piece_unmapped(map, old.iova, old.size);
+        for (int i = 0; i < n; i++) {
+            piece_map(map, &rest[i],
+                      memory_region_from_host((void *)(uintptr_t)rest[i].hva,
+                                              &within));
+        }
     }
 }
 
-/* What is referred to is the memory behind it: it may go before it is mapped. */
+/*
+ * What is referred to is the memory behind it: it may go before it is mapped.
+ * All 2^64 addresses are one notification when an IOMMU unmaps everything; such
+ * a range has no size in 64 bits, so ranges are compared by their last address,
+ * and the kernel is told of each map that was in it.
+ */
 static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
 {
     VdpaMapIommu *iommu = container_of(notifier, VdpaMapIommu, notifier);
     VdpaMap *map = iommu->map;
-    uint64_t iova = tlb->iova + iommu->offset, last = iova + tlb->addr_mask;
+    uint64_t iova = tlb->iova + iommu->offset;
+    uint64_t last = iova + MIN(tlb->addr_mask, UINT64_MAX - iova);
     Error *err = NULL;
     ram_addr_t within;
     bool readonly;
@@ -230,7 +277,9 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
     RCU_READ_LOCK_GUARD();
     iommu_unmap(map, iova, last);
     if ((tlb->perm & IOMMU_RW) != IOMMU_NONE) {
-        if (!memory_get_xlat_addr(tlb, &at, NULL, &readonly, NULL, &err)) {
+        if (tlb->addr_mask == UINT64_MAX) {
+            error_report("vhost-vdpa: the vIOMMU maps all addresses at once");
+        } else if (!memory_get_xlat_addr(tlb, &at, NULL, &readonly, NULL, &err)) {
             error_report_err(err);
         } else if (iova < map->first || last > map->last) {
             error_report("vhost-vdpa: the device cannot reach 0x%" PRIx64
@@ -514,11 +563,24 @@ static int own_book(VdpaMap *map, unsigned asid, VdpaMapOwn *own, Error **errp)
         .size = own->size, .hva = (uintptr_t)own->at, .gpa = VDPA_IOVA_NONE,
         .perm = own->device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
     };
+    uint64_t end;
     int err;
 
     /* The last page of all addresses is one that sizes overflow at. */
     window.last = MIN(window.last, (UINT64_C(1) << 48) - 1);
+    /*
+     * A guest's IOMMU driver gives addresses out from the end downwards, memory
+     * is at the beginning: keep away from both, if there is room.
+     */
+    end = window.last;
+    if (end > map->first) {
+        window.last -= (end - map->first) / 8;
+    }
     err = vdpa_iova_alloc(map->table[asid], &entry, &window);
+    if (err == -ENOSPC) {
+        window.last = end;
+        err = vdpa_iova_alloc(map->table[asid], &entry, &window);
+    }
     if (err) {
         error_setg_errno(errp, -err, "no address for a ring is left");
         return err;

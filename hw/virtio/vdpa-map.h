@@ -8,8 +8,11 @@
  * Guest memory is mapped where the guest sees it (IOVA = guest-physical
  * address, or the guest's own IOVA behind a vIOMMU), in address space 0, for
  * passthrough and shadow queues alike. So a queue that changes its mode changes
- * no map. What QEMU itself wants the device to see is put into free space at
- * the upper end of the device's range, where guest memory is last to come.
+ * no map. What QEMU itself wants the device to see is put into free space an
+ * eighth below the end of the device's range (of 48 bits at most): memory is at
+ * the beginning, and the drivers of a guest's IOMMU begin at the end. A guest
+ * that maps its memory over a ring of QEMU's nevertheless is told that the
+ * device cannot reach that memory; the ring stays.
  *
  *   memory listener  --jobs-->  worker thread  --messages-->  kernel
  *        (BQL)                                        pins, maps
@@ -23,7 +26,7 @@
  * device runs (vdpa_map_live()), a change of guest memory is waited for.
  *
  * Guest memory is mapped in pieces with fixed borders, at 1 MiB and at every
- * 32 MiB. When the guest's memory map changes, the pieces that are as before
+ * 32 MiB below 4 GiB; above, a region is one piece. When the guest's memory map changes, the pieces that are as before
  * stay as they are: firmware that shadows its ROMs, and the loading of that
  * state at the destination of a migration, change the first megabyte only.
  *
@@ -43,6 +46,10 @@
  * the kernel maps nothing, and says nothing. Firmware and the like usually is
  * private, and no driver uses it; for the memory that one does use,
  * vdpa_map_check() has the words.
+ *
+ * Ranges are compared by their last address: all 2^64 addresses, which an IOMMU
+ * unmaps at once, have no size in 64 bits. An IOMMU may unmap a part of what it
+ * mapped; the rest is mapped again, while the device may miss it.
  *
  * Limits: memory regions that are no multiple of the host's page are mapped
  * without their ends. Device memory (BARs of assigned devices) is not mapped.

@@ -622,6 +622,48 @@ static void test_guest_in(void)
     vdpa_iova_free(table);
 }
 
+/* An IOMMU unmaps a part of a map: the beginning, the end, the middle, all. */
+static void test_cut_guest(void)
+{
+    static const struct {
+        unsigned first, last;       /* pages that go, of 4 to 11 */
+        unsigned n;
+        struct { unsigned first, pages; } rest[2];
+    } cases[] = {
+        { 4, 5, 1, { { 6, 6 } } }, { 10, 20, 1, { { 4, 6 } } },
+        { 6, 7, 2, { { 4, 2 }, { 8, 4 } } }, { 0, 30, 0 }, { 11, 11, 1, { { 4, 7 } } },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        VdpaIovaTable *table = vdpa_iova_new(0, UINT64_MAX, PAGE);
+        VdpaIovaMap old, rest[2], map = {
+            .iova = 4 * PAGE, .size = 8 * PAGE, .hva = 1ull << 40,
+            .gpa = 4 * PAGE, .perm = VDPA_IOVA_READ,
+        };
+
+        g_assert_cmpint(vdpa_iova_add(table, &map), ==, 0);
+        g_assert_cmpint(vdpa_iova_cut_guest(table, 0, 4 * PAGE - 1, &old, rest),
+                        ==, -ENOENT);
+        g_assert_cmpint(vdpa_iova_cut_guest(table, cases[i].first * PAGE,
+                                            cases[i].last * PAGE, &old, rest),
+                        ==, cases[i].n);
+        g_assert_cmphex(old.iova, ==, map.iova);
+        g_assert_cmphex(old.size, ==, map.size);
+        g_assert_cmpuint(vdpa_iova_count(table), ==, 0);
+        for (unsigned j = 0; j < cases[i].n; j++) {
+            uint64_t first = cases[i].rest[j].first * PAGE;
+
+            g_assert_cmphex(rest[j].iova, ==, first);
+            g_assert_cmphex(rest[j].gpa, ==, first);
+            g_assert_cmphex(rest[j].size, ==, cases[i].rest[j].pages * PAGE);
+            g_assert_cmphex(rest[j].hva, ==, map.hva + first - map.iova);
+            g_assert_cmpuint(rest[j].perm, ==, VDPA_IOVA_READ);
+            g_assert_cmpint(vdpa_iova_add(table, &rest[j]), ==, 0);
+        }
+        vdpa_iova_free(table);
+    }
+}
+
 static void test_model_at_the_end(void)
 {
     run_model(-512 * PAGE, UINT64_MAX, 40000);
@@ -640,6 +682,7 @@ int main(int argc, char **argv)
         { "alloc/directions", test_alloc_directions },
         { "alloc/everything", test_alloc_everything },
         { "guest-memory-alone", test_guest_in },
+        { "cut-guest", test_cut_guest },
         { "balance", test_balance },
         { "sorted-blocks", test_lookup },
         { "model", test_model },
