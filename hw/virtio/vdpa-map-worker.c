@@ -21,7 +21,7 @@
 /* How much of guest memory at a time; see vdpa-map-worker.h. */
 #define STEP        (128 * KiB)
 #define SLICE_LEAST (2 * MiB)
-#define SLICE_MOST  (32 * MiB)
+#define SLICE_MOST  (256 * MiB)
 #define SLICE_US    10000
 
 typedef enum VdpaJobKind { JOB_OPEN, JOB_CLOSE, JOB_MAP, JOB_UNMAP } VdpaJobKind;
@@ -40,6 +40,7 @@ struct VdpaWorker {
     VdpaFd *fd;
     bool pins;
     uint64_t slice;         /* the thread's */
+    uint64_t room;          /* maps that the kernel keeps; 0: unknown */
     QemuThread thread;
     QemuMutex lock;
     QemuCond work, rest;
@@ -56,8 +57,10 @@ struct VdpaWorker {
     int error;
     uint64_t maps, unmaps;
 
+    /* written under the BQL, read by the thread: atomic */
+    uint64_t asked;         /* bytes of guest memory; see ask() */
+
     /* protected by the BQL */
-    uint64_t asked;         /* bytes of guest memory */
     bool reported;
 };
 
@@ -116,13 +119,28 @@ static VdpaIovaMap cut(const VdpaWorker *w, VdpaIovaMap *left)
     return head;
 }
 
+/*
+ * The least size of a slice: all of the device's guest memory in slices of it
+ * fills half of the kernel's table. Commands then wait longer than SLICE_US
+ * where the kernel is slow, but the guest starts.
+ */
+static uint64_t slice_least(const VdpaWorker *w)
+{
+    uint64_t least = SLICE_LEAST, asked = qatomic_read(&w->asked);
+
+    while (w->room && least < asked / MAX(w->room / 2, 1)) {
+        least *= 2;
+    }
+    return least;
+}
+
 /* A slice is to take about SLICE_US. */
 static void learn(VdpaWorker *w, uint64_t size, int64_t us)
 {
     if (us > SLICE_US) {
-        w->slice = MAX(w->slice / 2, SLICE_LEAST);
+        w->slice /= 2;
     } else if (us < SLICE_US / 4 && size == w->slice) {
-        w->slice = MIN(w->slice * 2, SLICE_MOST);
+        w->slice = MAX(w->slice, MIN(w->slice * 2, SLICE_MOST));
     }
 }
 
@@ -152,8 +170,10 @@ static int map_guest(VdpaWorker *w, const VdpaJob *job)
     int err = 0;
 
     while (left.size && !err && !skipping(w)) {
-        VdpaIovaMap slice = cut(w, &left);
+        VdpaIovaMap slice;
 
+        w->slice = MAX(w->slice, slice_least(w));
+        slice = cut(w, &left);
         err = map_slice(w, job->asid, &slice);
     }
     return err;
@@ -236,6 +256,20 @@ static void *worker_main(void *opaque)
 
 /* --- the others' side --------------------------------------------------- */
 
+/*
+ * Bytes that are asked for by the devices of this process that pin: the kernel
+ * counts them together. Protected by the BQL.
+ */
+static uint64_t pinned_asked;
+
+static void ask(VdpaWorker *w, int64_t bytes)
+{
+    qatomic_set(&w->asked, w->asked + bytes);
+    if (w->pins) {
+        pinned_asked += bytes;
+    }
+}
+
 /* References to memory regions are dropped under the BQL. */
 static void bury_locked(VdpaWorker *w)
 {
@@ -276,6 +310,21 @@ static void give(VdpaWorker *w, VdpaJob job)
     qemu_cond_signal(&w->work);
 }
 
+/*
+ * How many pieces of memory the kernel keeps for a device, where it says so
+ * (Linux 6.12.117 does); 0 if it does not.
+ */
+static uint64_t kernel_table_size(void)
+{
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents("/sys/module/vhost_vdpa/parameters/"
+                             "max_iotlb_entries", &text, NULL, NULL)) {
+        return 0;
+    }
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
 VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
                             void *opaque)
 {
@@ -284,6 +333,7 @@ VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
     w->fd = fd;
     w->pins = pins;
     w->slice = SLICE_LEAST;
+    w->room = kernel_table_size();
     w->idle = idle;
     w->opaque = opaque;
     w->idle_bh = qemu_bh_new(idle_bh, w);
@@ -297,9 +347,15 @@ VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
     return w;
 }
 
+void vdpa_worker_set_room(VdpaWorker *w, uint64_t maps)
+{
+    w->room = maps;
+}
+
 void vdpa_worker_free(VdpaWorker *w)
 {
     vdpa_worker_drain(w);
+    ask(w, -(int64_t)w->asked);
     WITH_QEMU_LOCK_GUARD(&w->lock) {
         w->quit = true;
         qemu_cond_signal(&w->work);
@@ -320,7 +376,7 @@ void vdpa_worker_batch(VdpaWorker *w, bool open)
 void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                      MemoryRegion *mr)
 {
-    w->asked += map->size;
+    ask(w, map->size);
     give(w, (VdpaJob) { JOB_MAP, asid, *map, mr });
 }
 
@@ -328,7 +384,7 @@ void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                        uint64_t size, bool own)
 {
     if (!own) {
-        w->asked -= size;
+        ask(w, -(int64_t)size);
     }
     give(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
                         .map = { .iova = iova, .size = size } });
@@ -372,7 +428,7 @@ void vdpa_worker_abandon(VdpaWorker *w)
 void vdpa_worker_forgive(VdpaWorker *w)
 {
     qatomic_set(&w->abandon, false);
-    w->asked = 0;
+    ask(w, -(int64_t)w->asked);
     vdpa_worker_go_on(w);
 }
 
@@ -383,33 +439,26 @@ void vdpa_worker_go_on(VdpaWorker *w)
 }
 
 /*
- * How many pieces of memory the kernel keeps for a device, where it says so
- * (Linux 6.12.117 does); 0 if it does not.
+ * Whatever the kernel fails to do for a message, it answers with EFAULT. Huge
+ * pages help against a full table as long as slices are larger than a page,
+ * which slice_least() sees to; what always helps is room for each page.
  */
-static uint64_t kernel_table_size(void)
+static void explain(const VdpaWorker *w, Error **errp, int err, uint64_t mib)
 {
-    g_autofree char *text = NULL;
+    uint64_t room = err == -EFAULT ? w->room : 0;
 
-    if (!g_file_get_contents("/sys/module/vhost_vdpa/parameters/"
-                             "max_iotlb_entries", &text, NULL, NULL)) {
-        return 0;
-    }
-    return g_ascii_strtoull(text, NULL, 10);
-}
-
-/* Whatever the kernel fails to do for a message, it answers with EFAULT. */
-static void explain(Error **errp, int err, uint64_t mib)
-{
-    uint64_t pieces = err == -EFAULT ? kernel_table_size() : 0;
-
-    if (!pieces) {
+    if (!room) {
         error_setg_errno(errp, -err, "cannot map %" PRIu64
                          " MiB of guest memory", mib);
         return;
     }
     error_setg(errp, "cannot map %" PRIu64 " MiB of guest memory. It may be in "
                "too many pieces: vhost_vdpa's max_iotlb_entries is %" PRIu64
-               "; raise it (/etc/modprobe.d), or use huge pages", mib, pieces);
+               ", and each piece that is contiguous in the host's memory takes"
+               " one; raise it (/etc/modprobe.d, %" PRIu64 " are enough for"
+               " pages of 4 KiB)%s", mib, room, mib * (MiB / (4 * KiB)),
+               room >= mib / 2 ? ", or use huge pages"
+                               : ", or use huge pages of 1 GiB");
 }
 
 int vdpa_worker_error(const VdpaWorker *w, Error **errp)
@@ -422,14 +471,19 @@ int vdpa_worker_error(const VdpaWorker *w, Error **errp)
         return 0;
     }
     getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (err != -ENODEV && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < w->asked) {
+    if (err != -ENODEV && w->pins && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < pinned_asked) {
+        uint64_t all = DIV_ROUND_UP(pinned_asked, MiB);
+        g_autofree char *others = all == mib ? g_strdup("") : g_strdup_printf(
+            ", and all vDPA devices of this process together pin %" PRIu64
+            " MiB", all);
+
         error_setg(errp, "cannot pin %" PRIu64 " MiB of guest memory: "
-                   "RLIMIT_MEMLOCK is %" PRIu64 " MiB; raise it (ulimit -l, "
+                   "RLIMIT_MEMLOCK is %" PRIu64 " MiB%s; raise it (ulimit -l, "
                    "libvirt <hard_limit>)", mib,
-                   (uint64_t)limit.rlim_cur / MiB);
+                   (uint64_t)limit.rlim_cur / MiB, others);
     } else {
-        explain(errp, err, mib);
+        explain(w, errp, err, mib);
     }
     return err;
 }

@@ -16,8 +16,11 @@
  *     before, in small steps. Not for a device that is a process: it pins
  *     nothing, so all memory would be allocated for nothing;
  *   of the device, which each command takes. So a message maps only as much as
- *     takes some milliseconds here, to be found out by trying. Not less: some
- *     kernels have room for few pieces.
+ *     takes some milliseconds here, to be found out by trying (2 to 256 MiB),
+ *     and a region is one message if it takes no longer. Some kernels have room
+ *     for few maps (vhost_vdpa's max_iotlb_entries) and each message takes one
+ *     at least: slices are then so large that all of the device's memory fills
+ *     half of the table, though commands wait longer.
  *
  * An unmap takes all messages of a map back.
  *
@@ -42,6 +45,12 @@ typedef struct VdpaWorker VdpaWorker;
 VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
                             void *opaque);
 void vdpa_worker_free(VdpaWorker *w);
+
+/*
+ * The kernel keeps at most so many maps for the device; 0: unknown. It is asked
+ * when the worker is made; this is for tests, before the first job.
+ */
+void vdpa_worker_set_room(VdpaWorker *w, uint64_t maps);
 
 /* Jobs. @mr is kept until its map is done. */
 void vdpa_worker_batch(VdpaWorker *w, bool open);

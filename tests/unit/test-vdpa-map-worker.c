@@ -29,6 +29,7 @@ typedef struct Kernel {
     unsigned logged;
     bool hold, held;        /* the next message waits; it does */
     unsigned slow_us;       /* each message takes so long */
+    int end_error;          /* of BATCH_END */
     uint64_t bad;           /* this IOVA cannot be mapped */
     int error;
 } Kernel;
@@ -54,19 +55,18 @@ static long take(void *opaque, int fd, const void *bytes, size_t size)
         qemu_cond_wait(&k->moved, &k->lock);
     }
     k->held = false;
-    g_usleep(k->slow_us);
+    shim_pass(k->slow_us);
     g_assert_cmpuint(k->logged, <, MOST);
     k->log[k->logged++] = (Message) {
         msg->iotlb.type, msg->iotlb.iova, msg->iotlb.size, msg->iotlb.uaddr,
     };
     fails = k->error && msg->iotlb.type == VHOST_IOTLB_UPDATE &&
             msg->iotlb.iova == k->bad;
+    errno = fails ? k->error
+                  : msg->iotlb.type == VHOST_IOTLB_BATCH_END ? k->end_error : 0;
+    fails = errno;
     qemu_mutex_unlock(&k->lock);
-    if (fails) {
-        errno = k->error;
-        return -1;
-    }
-    return size;
+    return fails ? -1 : (long)size;
 }
 
 static void idle(void *opaque)
@@ -218,6 +218,148 @@ static void test_slices(void)
     bench_free(b);
 }
 
+/* How many messages a region of @size takes, and the largest of them. */
+static unsigned region(Bench *b, uint64_t size, uint64_t *most)
+{
+    MemoryRegion mr = { 0 };
+    unsigned before = b->kernel.logged;
+    uint64_t sum = 0;
+
+    *most = 0;
+    give_map(b, 4096 * MiB, size, &mr);
+    vdpa_worker_drain(b->worker);
+    for (unsigned i = before; i < b->kernel.logged; i++) {
+        *most = MAX(*most, b->kernel.log[i].size);
+        sum += b->kernel.log[i].size;
+    }
+    g_assert_cmpuint(sum, ==, size);
+    return b->kernel.logged - before;
+}
+
+/* A quick kernel gets large messages; a slow one that has little room, too. */
+static void test_room(void)
+{
+    static const struct {
+        unsigned slow_us, room, messages, most;     /* MiB */
+    } cases[] = {
+        { 0, 0, 15, 256 },          /* 2, 2, 4, 8 ... 128, then eight of 256 */
+        { 12000, 0, 1024, 2 },
+        { 12000, 2048, 1024, 2 },
+        { 12000, 128, 64, 32 },
+        { 12000, 2, 1, 2048 },
+        { 0, 2, 1, 2048 },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        Bench *b = bench_new();
+        uint64_t most;
+        unsigned n;
+
+        vdpa_worker_set_room(b->worker, cases[i].room);
+        b->kernel.slow_us = cases[i].slow_us;
+        n = region(b, 2048 * MiB, &most);
+        g_assert_cmpuint(n, ==, cases[i].messages);
+        g_assert_cmpuint(most, ==, cases[i].most * MiB);
+        bench_free(b);
+    }
+}
+
+/* A full table is said as such, and how large it has to be. */
+static void test_full(void)
+{
+    Bench *b = bench_new();
+    uint64_t most;
+    Error *err = NULL;
+
+    vdpa_worker_set_room(b->worker, 4);
+    b->kernel.bad = 4096 * MiB + 4 * MiB;
+    b->kernel.error = EFAULT;
+    give_map(b, 4096 * MiB, 8 * MiB, &(MemoryRegion) { 0 });
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
+    g_assert_nonnull(strstr(error_get_pretty(err), "max_iotlb_entries is 4,"));
+    g_assert_nonnull(strstr(error_get_pretty(err), "2048 are enough"));
+    error_free(err);
+    vdpa_worker_go_on(b->worker);
+    b->kernel.error = 0;
+    region(b, 8 * MiB, &most);
+    bench_free(b);
+}
+
+/* How long a small message takes says nothing about a slice. */
+static void test_small_maps(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    for (unsigned i = 0; i < 16; i++) {
+        give_map(b, i * 4 * KiB, 4 * KiB, &mr);
+    }
+    give_map(b, 64 * MiB, 64 * MiB, &mr);
+    vdpa_worker_drain(b->worker);
+    check(b, 16, VHOST_IOTLB_UPDATE, 64 * MiB, 2 * MiB);
+    bench_free(b);
+}
+
+static void abandon_now(void *opaque)
+{
+    Bench *b = opaque;
+
+    vdpa_worker_abandon(b->worker);
+}
+
+/* What was abandoned while the thread prepared a message is not sent. */
+static void test_abandon_late(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    shim_on_populate_opaque = b;
+    shim_on_populate = abandon_now;
+    give_map(b, 0, PIECE, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, ==, 0);
+    shim_on_populate = NULL;
+    vdpa_worker_forgive(b->worker);
+    give_map(b, 0, PIECE, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, ==, 1);
+    bench_free(b);
+}
+
+/* Of several failures the first is kept. */
+static void test_first_error(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    b->kernel.error = ENOMEM;
+    b->kernel.end_error = EIO;
+    vdpa_worker_batch(b->worker, true);
+    give_map(b, 0, PIECE, &mr);
+    vdpa_worker_batch(b->worker, false);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpuint(b->kernel.logged, ==, 3);
+    g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, -ENOMEM);
+    bench_free(b);
+}
+
+/* A worker that goes does what it was given, and lets all memory go. */
+static void test_free(void)
+{
+    Bench *b = bench_new();
+    MemoryRegion mr = { 0 };
+
+    hold(b, true);
+    give_map(b, 0, PIECE, &mr);
+    give_map(b, PIECE, PIECE, &mr);
+    await_held(b);
+    hold(b, false);
+    bench_free(b);
+    g_assert_cmpint(mr.refs, ==, 0);
+    g_assert_false(mr.astray);
+}
+
 /* One that was quick may become slow. */
 static void test_slower(void)
 {
@@ -227,7 +369,7 @@ static void test_slower(void)
     largest(b, 8);
     before = b->kernel.logged;
     b->kernel.slow_us = 12000;
-    give_map(b, 0, 128 * MiB, &(MemoryRegion) { 0 });
+    give_map(b, 0, 256 * MiB, &(MemoryRegion) { 0 });
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, >, before + 32);
     g_assert_cmpuint(b->kernel.log[b->kernel.logged - 1].size, ==, 2 * MiB);
@@ -334,8 +476,54 @@ static void test_words(void)
     vdpa_worker_report(b->worker);
     vdpa_worker_report(b->worker);
     g_assert_cmpuint(shim_reported(), ==, said + 1);
+    vdpa_worker_go_on(b->worker);
+    b->kernel.bad = 24 * MiB;
+    give_map(b, 24 * MiB, 8 * MiB, &mr);
+    vdpa_worker_drain(b->worker);
+    vdpa_worker_report(b->worker);
+    g_assert_cmpuint(shim_reported(), ==, said + 2);
+    vdpa_worker_forgive(b->worker);
+    give_map(b, 24 * MiB, 8 * MiB, &mr);
+    vdpa_worker_drain(b->worker);
+    err = NULL;
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -ENOMEM);
+    g_assert_nonnull(strstr(error_get_pretty(err), "cannot pin 8 MiB"));
+    error_free(err);
     setrlimit(RLIMIT_MEMLOCK, &before);
     bench_free(b);
+}
+
+/* The kernel counts what all devices of a process pin together. */
+static void test_words_of_two(void)
+{
+    struct rlimit before, limit;
+    Bench *process = bench_new_for(false), *a = bench_new(), *b = bench_new();
+    MemoryRegion mr = { 0 };
+    Error *err = NULL;
+
+    getrlimit(RLIMIT_MEMLOCK, &before);
+    limit = before;
+    limit.rlim_cur = MIN(before.rlim_max, 4 * MiB);
+    g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &limit), ==, 0);
+    give_map(process, 0, 64 * MiB, &mr);
+    give_map(a, 0, 3 * MiB, &mr);
+    vdpa_worker_drain(process->worker);
+    vdpa_worker_drain(a->worker);
+    b->kernel.error = EFAULT;
+    give_map(b, 0, 3 * MiB, &mr);
+    vdpa_worker_drain(b->worker);
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
+    g_assert_nonnull(strstr(error_get_pretty(err), "cannot pin 3 MiB"));
+    g_assert_nonnull(strstr(error_get_pretty(err), "together pin 6 MiB"));
+    error_free(err);
+    bench_free(a);
+    err = NULL;
+    g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
+    g_assert_null(strstr(error_get_pretty(err), "RLIMIT"));
+    error_free(err);
+    setrlimit(RLIMIT_MEMLOCK, &before);
+    bench_free(b);
+    bench_free(process);
 }
 
 /* Who wants to get rid of a device waits for one message. */
@@ -466,6 +654,13 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa-map-worker/messages", test_messages);
     g_test_add_func("/vdpa-map-worker/slices", test_slices);
     g_test_add_func("/vdpa-map-worker/slower", test_slower);
+    g_test_add_func("/vdpa-map-worker/room", test_room);
+    g_test_add_func("/vdpa-map-worker/full", test_full);
+    g_test_add_func("/vdpa-map-worker/small-maps", test_small_maps);
+    g_test_add_func("/vdpa-map-worker/abandon-late", test_abandon_late);
+    g_test_add_func("/vdpa-map-worker/first-error", test_first_error);
+    g_test_add_func("/vdpa-map-worker/free", test_free);
+    g_test_add_func("/vdpa-map-worker/words-of-two", test_words_of_two);
     g_test_add_func("/vdpa-map-worker/populate", test_populate);
     g_test_add_func("/vdpa-map-worker/commands-first", test_commands_first);
     g_test_add_func("/vdpa-map-worker/failure", test_failure);

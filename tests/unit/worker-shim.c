@@ -18,19 +18,35 @@ struct Error {
     char *text;
 };
 
-static QEMUBH *the_bh;
+#define BHS 4
+
+static QEMUBH *bhs[BHS];
+static int64_t now;                 /* atomic */
+void (*shim_on_populate)(void *opaque);
+void *shim_on_populate_opaque;
 static unsigned reported;
 static ShimPopulated populated;     /* the worker's, while it is not idle */
 static __thread bool is_main;
 
+static QEMUBH **bh_slot(const QEMUBH *bh)
+{
+    for (int i = 0; i < BHS; i++) {
+        if (bhs[i] == bh) {
+            return &bhs[i];
+        }
+    }
+    g_assert_not_reached();
+}
+
 QEMUBH *qemu_bh_new(void (*run)(void *opaque), void *opaque)
 {
-    g_assert_null(the_bh);
+    QEMUBH *bh = g_new0(QEMUBH, 1);
+
     is_main = true;
-    the_bh = g_new0(QEMUBH, 1);
-    the_bh->run = run;
-    the_bh->opaque = opaque;
-    return the_bh;
+    bh->run = run;
+    bh->opaque = opaque;
+    *bh_slot(NULL) = bh;
+    return bh;
 }
 
 void qemu_bh_schedule(QEMUBH *bh)
@@ -40,16 +56,28 @@ void qemu_bh_schedule(QEMUBH *bh)
 
 void qemu_bh_delete(QEMUBH *bh)
 {
-    g_assert_true(bh == the_bh);
-    g_free(g_steal_pointer(&the_bh));
+    *bh_slot(bh) = NULL;
+    g_free(bh);
 }
 
 void shim_main_loop(void)
 {
-    if (the_bh && __atomic_exchange_n(&the_bh->scheduled, false,
-                                      __ATOMIC_ACQ_REL)) {
-        the_bh->run(the_bh->opaque);
+    for (int i = 0; i < BHS; i++) {
+        if (bhs[i] && __atomic_exchange_n(&bhs[i]->scheduled, false,
+                                          __ATOMIC_ACQ_REL)) {
+            bhs[i]->run(bhs[i]->opaque);
+        }
     }
+}
+
+int64_t shim_now(void)
+{
+    return __atomic_load_n(&now, __ATOMIC_RELAXED);
+}
+
+void shim_pass(int64_t us)
+{
+    __atomic_add_fetch(&now, us, __ATOMIC_RELAXED);
 }
 
 void memory_region_ref(MemoryRegion *mr)
@@ -70,6 +98,9 @@ int qemu_madvise(void *at, size_t size, int advice)
     g_assert_cmpint(advice, ==, QEMU_MADV_POPULATE_WRITE);
     populated.bytes += size;
     populated.largest = MAX(populated.largest, size);
+    if (shim_on_populate) {
+        shim_on_populate(shim_on_populate_opaque);
+    }
     return 0;
 }
 

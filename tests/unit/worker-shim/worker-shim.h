@@ -117,6 +117,18 @@ typedef struct ShimPopulated {
 
 ShimPopulated shim_populated(void);
 
+/* Called by the worker's thread in each qemu_madvise(); NULL: nothing is. */
+extern void (*shim_on_populate)(void *opaque);
+extern void *shim_on_populate_opaque;
+
+/* --- the clock ---------------------------------------------------------- */
+
+/* Microseconds; only the test moves it. */
+int64_t shim_now(void);
+void shim_pass(int64_t us);
+
+#define g_get_monotonic_time    shim_now
+
 /* --- errors ------------------------------------------------------------- */
 
 typedef struct Error Error;
