@@ -15,6 +15,9 @@
  * dirty() keeps a byte for each byte of guest memory; its log addresses are
  * guest addresses.
  *
+ * Without ram(), guest memory is reached by calls only, and a hook before one
+ * of them lets a test's guest act between two accesses of the code under test.
+ *
  * Limits: little-endian hosts.
  */
 #include "fake-vdpa.h"
@@ -30,7 +33,7 @@
 
 static bool inside(const FakeVdpa *vdpa, uint64_t addr, uint64_t len)
 {
-    return addr < vdpa->size && len <= vdpa->size - addr;
+    return !vdpa->gone && addr < vdpa->size && len <= vdpa->size - addr;
 }
 
 static void *op_ram(void *opaque, uint64_t addr, uint64_t len, bool write,
@@ -49,6 +52,7 @@ static int op_read(void *opaque, uint64_t addr, void *to, size_t len)
     if (!inside(vdpa, addr, len)) {
         return -EFAULT;
     }
+    vdpa->reads++;
     memcpy(to, vdpa->ram + addr, len);
     return 0;
 }
@@ -63,11 +67,22 @@ static void op_dirty(void *opaque, uint64_t log, uint64_t len)
     }
 }
 
+static void call_hook(FakeVdpa *vdpa)
+{
+    void (*hook)(void *opaque) = vdpa->hook;
+
+    vdpa->hook = NULL;
+    hook(vdpa->hook_opaque);
+}
+
 static int op_write(void *opaque, uint64_t addr, const void *from, size_t len)
 {
     FakeVdpa *vdpa = opaque;
 
-    if (!inside(vdpa, addr, len)) {
+    if (vdpa->hook && addr == vdpa->hook_at) {
+        call_hook(vdpa);
+    }
+    if (!inside(vdpa, addr, len) || (vdpa->fail_at && addr == vdpa->fail_at)) {
         return -EFAULT;
     }
     memcpy(vdpa->ram + addr, from, len);

@@ -32,6 +32,14 @@ typedef struct FakeVdpa {
     bool no_ram;                /* ram() has no answer: read() and write() */
     bool quiet;                 /* dirty() keeps no book: threads */
     uint64_t translations;
+
+    /* without ram(): what happens at one moment of one access */
+    uint64_t reads;             /* so many were made */
+    uint64_t hook_at;           /* before the next write to this address: */
+    void (*hook)(void *opaque); /* ... called once */
+    void *hook_opaque;
+    uint64_t fail_at;           /* writes to this address fail; 0: none does */
+    bool gone;                  /* there is no guest memory any more */
 } FakeVdpa;
 
 extern const VdpaShadowOps fake_vdpa_ops;

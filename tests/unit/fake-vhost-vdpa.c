@@ -28,7 +28,7 @@ static int set_status(FakeVdpa *fake, uint8_t status)
     if (fake->status & ~status) {
         return fail(EINVAL);
     }
-    fake->status = status & ~fake->refused_status;
+    fake->status = (status & ~fake->refused_status) | fake->trouble;
     return 0;
 }
 

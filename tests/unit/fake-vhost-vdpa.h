@@ -25,6 +25,7 @@ typedef struct FakeVdpa {
     uint64_t first, last;
     uint16_t pairs;
     uint8_t refused_status;     /* bits it does not take */
+    uint8_t trouble;            /* bits it sets by itself with the next status */
 
     /* what became of it */
     uint8_t status;

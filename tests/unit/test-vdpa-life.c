@@ -141,6 +141,40 @@ static void test_refusal(void)
     }
 }
 
+/* A device that takes the bits and sets FAILED or NEEDS_RESET has broken. */
+static void test_trouble(void)
+{
+    static const uint8_t bits[] = {
+        VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
+    };
+    static const VdpaEvent events[] = {
+        VDPA_EVENT_GREET, VDPA_EVENT_AGREE, VDPA_EVENT_START,
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(bits) * G_N_ELEMENTS(events); i++) {
+        VdpaEvent event = events[i / G_N_ELEMENTS(bits)];
+        Bench b;
+
+        bench_bring(&b, i / G_N_ELEMENTS(bits));
+        b.fake.trouble = bits[i % G_N_ELEMENTS(bits)];
+        g_assert_cmpint(vdpa_life_event(&b.life, event), ==, -EPROTO);
+        g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+    }
+}
+
+/* The status is written and cannot be read back: nothing is known of it. */
+static void test_read_back(void)
+{
+    Bench b;
+
+    bench_bring(&b, VDPA_STATE_AGREED);
+    b.fake.fail_request = VHOST_VDPA_GET_STATUS;
+    b.fake.fail_errno = EIO;
+    b.fake.fail_after = 1;
+    g_assert_cmpint(vdpa_life_event(&b.life, VDPA_EVENT_START), ==, -EIO);
+    g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+}
+
 /* What a failed command leaves behind. */
 static void test_failure(void)
 {
@@ -368,6 +402,8 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa/life/drawing", test_drawing);
     g_test_add_func("/vdpa/life/status", test_status);
     g_test_add_func("/vdpa/life/refusal", test_refusal);
+    g_test_add_func("/vdpa/life/trouble", test_trouble);
+    g_test_add_func("/vdpa/life/read-back", test_read_back);
     g_test_add_func("/vdpa/life/failure", test_failure);
     g_test_add_func("/vdpa/fd/agree", test_agree);
     g_test_add_func("/vdpa/fd/commands", test_commands);
