@@ -74,16 +74,12 @@ static int replay_mac(const Replay *r)
     return emit(r, &c);
 }
 
-/* A device's table is empty after a reset. */
-static int replay_mac_table(const Replay *r)
+static int tell_mac_table(const Replay *r)
 {
     const VdpaCtrlState *s = r->state;
     unsigned unicast = s->unicast, multicast = s->multicast;
     Command c = command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET);
 
-    if (!unicast && !multicast) {
-        return 0;
-    }
     if (unicast > VDPA_CTRL_MACS || multicast > VDPA_CTRL_MACS - unicast) {
         return -EINVAL;
     }
@@ -91,6 +87,20 @@ static int replay_mac_table(const Replay *r)
     put(&c, s->macs, unicast * VDPA_CTRL_MAC);
     put_number(&c, multicast, 4);
     put(&c, s->macs + unicast * VDPA_CTRL_MAC, multicast * VDPA_CTRL_MAC);
+    return emit(r, &c);
+}
+
+/* A device's table is empty after a reset. */
+static int replay_mac_table(const Replay *r)
+{
+    return r->state->unicast || r->state->multicast ? tell_mac_table(r) : 0;
+}
+
+static int tell_rx(const Replay *r, uint8_t cmd, bool on)
+{
+    Command c = command(VIRTIO_NET_CTRL_RX, cmd);
+
+    put_number(&c, on, 1);
     return emit(r, &c);
 }
 
@@ -256,6 +266,46 @@ int vdpa_ctrl_replay(const VdpaCtrlState *state, VdpaCtrlEmit emit_one,
         }
     }
     return 0;
+}
+
+/* What lets more in comes before the table, else after it: nothing is lost. */
+static int tell_filter(const Replay *r)
+{
+    const VdpaCtrlState *s = r->state;
+    bool promisc = s->promisc || s->unicast_overflow;
+    bool allmulti = s->allmulti || s->multicast_overflow;
+    int err = 0;
+
+    for (int on = 1; !err && on >= 0; on--) {
+        if (promisc == on) {
+            err = tell_rx(r, VIRTIO_NET_CTRL_RX_PROMISC, on);
+        }
+        if (!err && allmulti == on) {
+            err = tell_rx(r, VIRTIO_NET_CTRL_RX_ALLMULTI, on);
+        }
+        if (!err && on) {
+            err = tell_mac_table(r);
+        }
+    }
+    return err;
+}
+
+int vdpa_ctrl_filter(const VdpaCtrlState *s, VdpaCtrlEmit emit_one,
+                     void *opaque)
+{
+    const Replay r = { s, emit_one, opaque };
+
+    return has(&r, VIRTIO_NET_F_CTRL_RX) ? tell_filter(&r) : 0;
+}
+
+bool vdpa_ctrl_is_filter(const uint8_t *c, size_t bytes)
+{
+    return bytes >= 2 &&
+           ((c[0] == VIRTIO_NET_CTRL_MAC &&
+             c[1] == VIRTIO_NET_CTRL_MAC_TABLE_SET) ||
+            (c[0] == VIRTIO_NET_CTRL_RX &&
+             (c[1] == VIRTIO_NET_CTRL_RX_PROMISC ||
+              c[1] == VIRTIO_NET_CTRL_RX_ALLMULTI)));
 }
 
 /* The announcement that a migrated guest makes is asked for by QEMU. */

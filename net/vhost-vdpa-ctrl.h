@@ -13,6 +13,10 @@
  * device that was just reset there; what a reset leaves as it should be gets
  * none.
  *
+ * A filter table that overflowed lets all addresses of its kind in. A device that
+ * was told so by its receive modes is told by vdpa_ctrl_filter() from then on
+ * what is in force, whatever the guest asks for, until nothing overflows.
+ *
  * Thread model: any; no state of its own.
  *
  * Limits: commands of features that are not named here are not kept.
@@ -67,6 +71,17 @@ typedef int (*VdpaCtrlEmit)(void *opaque, const uint8_t *command,
  */
 int vdpa_ctrl_replay(const VdpaCtrlState *state, VdpaCtrlEmit emit,
                      void *opaque);
+
+/*
+ * The filter table, also if it is empty, and the two receive modes that stand
+ * in for a part of it that overflowed, on or off: for a device that runs. 0, or
+ * as vdpa_ctrl_replay(); nothing without VIRTIO_NET_F_CTRL_RX.
+ */
+int vdpa_ctrl_filter(const VdpaCtrlState *state, VdpaCtrlEmit emit,
+                     void *opaque);
+
+/* Whether a command changes what vdpa_ctrl_filter() tells. */
+bool vdpa_ctrl_is_filter(const uint8_t *command, size_t bytes);
 
 /* Whether a command is QEMU's own business, and none of the device's. */
 bool vdpa_ctrl_is_local(const uint8_t *command, size_t bytes);

@@ -34,6 +34,7 @@ typedef struct VdpaCvq {
     EventNotifier device_kick, device_call, guest_kick;
     QEMUBH *bh;             /* for what is there already, and for failing */
     bool running;
+    bool overflowed;        /* QEMU tells the device what of the filter is in force */
     Error *failed;
 } VdpaCvq;
 
@@ -102,15 +103,54 @@ static uint8_t apply(VirtIODevice *vdev, uint8_t *command, size_t bytes)
     return status;
 }
 
+static int tell_filter(VdpaCvq *c, Error **errp);
+
+/*
+ * A filter table that is longer than the memory for commands, of any length that
+ * a guest can make of its descriptors, ends as one that is full does: QEMU's
+ * model lets all addresses of that kind in, and the device is told so by its
+ * receive modes. As long as that lasts, the model takes the guest's commands
+ * about the filter, and the device is told what comes of them.
+ */
+static uint8_t serve_filter(VdpaCvq *c, VirtQueueElement *e, Error **errp)
+{
+    uint8_t status = VIRTIO_NET_ERR;
+    struct iovec in = { &status, sizeof(status) };
+    Error *err = NULL;
+    int ret;
+
+    virtio_net_handle_ctrl_iov(c->q->device->vdev, &in, 1, e->out_sg,
+                               e->out_num);
+    if (status != VIRTIO_NET_OK) {
+        return status;
+    }
+    ret = tell_filter(c, &err);
+    if (ret == -EPROTO) {       /* refused; the queue works */
+        error_free(err);
+        return VIRTIO_NET_ERR;
+    }
+    error_propagate(errp, err);
+    return ret ? VIRTIO_NET_ERR : VIRTIO_NET_OK;
+}
+
 /* What the guest is answered. */
 static uint8_t serve(VdpaCvq *c, VirtQueueElement *e, Error **errp)
 {
     VirtIODevice *vdev = c->q->device->vdev;
     size_t bytes = iov_size(e->out_sg, e->out_num);
     g_autofree uint8_t *command = NULL;
+    struct virtio_net_ctrl_hdr head;
     int status = VIRTIO_NET_OK;
 
-    if (bytes < sizeof(struct virtio_net_ctrl_hdr) || bytes > COMMAND_BYTES) {
+    if (iov_to_buf(e->out_sg, e->out_num, 0, &head, sizeof(head)) <
+        sizeof(head)) {
+        return VIRTIO_NET_ERR;
+    }
+    if ((c->overflowed || bytes > COMMAND_BYTES) &&
+        vdpa_ctrl_is_filter((uint8_t *)&head, sizeof(head))) {
+        return serve_filter(c, e, errp);
+    }
+    if (bytes > COMMAND_BYTES) {
         return VIRTIO_NET_ERR;
     }
     command = g_malloc(bytes);
@@ -359,6 +399,21 @@ static int restore_one(void *opaque, const uint8_t *command, size_t bytes)
     return status > 0 ? -EPROTO : status;
 }
 
+static bool overflow(const VdpaCtrlState *state)
+{
+    return state->unicast_overflow || state->multicast_overflow;
+}
+
+static int tell_filter(VdpaCvq *c, Error **errp)
+{
+    VdpaCtrlState state = snapshot(VIRTIO_NET(c->q->device->vdev));
+    Restore r = { c, errp };
+    int err = vdpa_ctrl_filter(&state, restore_one, &r);
+
+    c->overflowed = overflow(&state);
+    return err;
+}
+
 int vdpa_cvq_restore(VdpaDevice *d, Error **errp)
 {
     VdpaCtrlState state = snapshot(VIRTIO_NET(d->vdev));
@@ -367,6 +422,7 @@ int vdpa_cvq_restore(VdpaDevice *d, Error **errp)
 
     ERRP_GUARD();
     r.errp = errp;
+    r.c->overflowed = overflow(&state);
     err = vdpa_ctrl_replay(&state, restore_one, &r);
     if (err && !*errp) {
         error_setg(errp, "the state of the control queue makes no sense");

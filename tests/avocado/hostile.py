@@ -13,7 +13,7 @@ and once all is as it should be again, the guest's driver has to get its device 
     queue-reset       a queue cannot be reset alone, so that is not offered
     late-queue        the driver sets a queue up after DRIVER_OK
     query             x-query-virtio-queue-status of a device that runs changes nothing
-    commands          more of them at once than are served in one go
+    commands          more of them at once than are served in one go; a long one
     failed-launch     a launch that fails leaves the queues where they were
     generic           the monitor asks about a device that is not QEMU's model of one
     faults            each ioctl fails for a while, through a whole life with a migration
@@ -27,6 +27,7 @@ and once all is as it should be again, the guest's driver has to get its device 
 import contextlib
 import random
 import shutil
+import struct
 import tempfile
 import time
 from collections.abc import Callable
@@ -241,7 +242,31 @@ class Hostile(Test):
         self.start()
         self.drive()
         self.assertEqual(self.nic.command(bytes([0, 0, 1]), times=40), 0)
+        self.long_table()
         self.assertEqual(self.end(), "")
+
+    def told_last(self, count: int) -> list[str]:
+        """The last commands that the device got."""
+        lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
+        return [line for line in lines if line.startswith("command")][-count:]
+
+    def long_table(self) -> None:
+        """A filter table longer than QEMU's memory for commands overflows; then a short one."""
+        promisc, multi = "command 00 00 0", "command 00 01 0"
+        many = struct.pack("<I", 10961) + bytes(6 * 10961)
+        few = struct.pack("<I", 1) + bytes.fromhex("525400000022")
+        none = struct.pack("<I", 0)
+        self.assertEqual(self.nic.command(bytes([0, 0, 0])), 0)
+        self.assertEqual(self.nic.command(bytes([1, 0]) + many + none), 0)
+        self.assertEqual(self.told_last(3), [f"{promisc}1", "command 01 00" + " 00" * 8,
+                                             f"{multi}0"])
+        self.assertEqual(self.nic.command(bytes([0, 0, 0])), 0)
+        self.assertEqual(self.told_last(3)[0], f"{promisc}1")
+        self.assertEqual(self.nic.command(bytes([1, 0]) + few + none), 0)
+        self.assertEqual(self.told_last(2), [f"{promisc}0", f"{multi}0"])
+        self.assertEqual(self.nic.command(bytes([0, 0, 1])), 0)
+        self.assertEqual(self.told_last(1), [f"{promisc}1"])
+        self.assertEqual(self.nic.command(bytes([4, 9]) + bytes(1 << 17)), 1)
 
     def failed_launch(self) -> None:
         """Queues that the device never got are where it had left them."""

@@ -27,7 +27,7 @@ from typing import Protocol
 COMMON, CONFIG, NOTIFY = 0x0000, 0x2000, 0x3000
 BAR = 0xE0000000
 RINGS = 0x1000000
-COMMAND = 0x2000000     # a control command, and a page behind it the answer
+COMMAND = 0x2000000     # a control command, and on the page behind it the answer
 
 #: Of the common configuration: offset and bytes.
 REGISTERS = {
@@ -167,12 +167,13 @@ class Nic:
         """A control command, given so often at once; the answer, or -1 if one is missing in time."""
         queue = self.queues()[-1]
         rings = self.rings(queue)
+        answer = COMMAND + (len(command) + 0xFFF & ~0xFFF)
         self.put("queue_select", queue)
         size = self.get("queue_size")
         self.store(COMMAND, command)
-        self.write(COMMAND + 0x1000, 1, 0xAA)
+        self.write(answer, 1, 0xAA)
         self.store(rings, struct.pack("<QIHH", COMMAND, len(command), 1, 1)
-                   + struct.pack("<QIHH", COMMAND + 0x1000, 1, 2, 0))
+                   + struct.pack("<QIHH", answer, 1, 2, 0))
         for _ in range(times):
             self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
             self.added = self.added + 1 & 0xFFFF
@@ -183,7 +184,7 @@ class Nic:
             if time.monotonic() > deadline:
                 return -1
             time.sleep(0.002)
-        return self.read(COMMAND + 0x1000, 1)
+        return self.read(answer, 1)
 
     def kick(self, queue: int) -> None:
         """Tell the device to look."""
