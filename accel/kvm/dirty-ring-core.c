@@ -40,15 +40,9 @@
  *    delivered afterwards; QEMU's kick of a vCPU is not lost by that, since it
  *    sets a flag that the next KVM_RUN obeys.
  *
- * Suspects.  SIGSTOP, a debugger and the freezer interrupt the ioctl of those
- * kernels although all signals are blocked, and a stop that is continued at once
- * leaves no trace in the thread.  What may be lost then is what was gathered
- * last: the entries at the end of what the ioctl has reset in a ring, of one slot
- * and less than 64 pages apart.  So these are suspects after each ioctl: taken to
- * be dirty, and published again by each sync, until an ioctl has reset a later
- * entry of the same page that was not at the end.  That costs a few pages per
- * ioctl, of which those that the guest writes again do not last.  The last sync
- * publishes them while the machine is stopped, so no write can be missed.
+ * Signals that cannot be blocked interrupt the ioctl all the same.  What they may
+ * have made it forget are suspects, see dirty-ring-suspects.c: the end of each
+ * ioctl's work in a ring is noted there, and each sync publishes them again.
  *
  * Each ring has two positions, armed <= fetch.  Entries in [armed, fetch) are
  * harvested and not known to be reset.  Once an entry is reset, the kernel may
@@ -81,6 +75,7 @@
  * removed; positions are 64-bit counters and assumed not to wrap.
  */
 #include "dirty-ring-core.h"
+#include "dirty-ring-batch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -101,27 +96,6 @@
 /* How long KVM_RESET_DIRTY_RINGS may go without progress, and between tries. */
 #define RESET_PATIENCE_NS (1000ull * 1000 * 1000)
 #define RESET_STEP_NS (50ull * 1000)
-
-/* How far apart pages may be that the kernel protects together. */
-#define SUSPECT_SPAN 64
-
-/* Bits of the filter that spares most look-ups among the suspects. */
-#define FILTER_BITS (1u << 16)
-
-/* Up to which position of which ring a batch has harvested. */
-typedef struct DirtyMark {
-    DirtyRing *ring;
-    uint64_t upto;
-} DirtyMark;
-
-/* Pages on their way from harvest to publish; belongs to one thread. */
-typedef struct DirtyBatch {
-    struct DirtyBatch *next;    /* protected by flight_lock */
-    uint64_t ticket;            /* protected by flight_lock */
-    GArray *pages;              /* of uint64_t */
-    GArray *marks;              /* of DirtyMark, not yet armed */
-    uint64_t harvested;         /* entries, known or not */
-} DirtyBatch;
 
 static inline void count(uint64_t *counter, uint64_t n)
 {
@@ -156,132 +130,29 @@ static void ring_overflowed(DirtyRing *ring)
     set_broken(ring->set, DIRTY_RING_FAULT_OVERFLOW);
 }
 
-static void batch_free(DirtyBatch *batch);
+/* Hands suspects to a batch, a chunk at a time; see DirtySuspectsTake. */
+typedef struct Republish {
+    DirtyRingSet *set;
+    DirtyBatch *batch;
+} Republish;
 
-/* Suspects: see the top; with the reset lock held */
-
-static guint seen_hash(gconstpointer key)
+static void republish_chunk(void *opaque, const uint32_t *slots,
+                            uint64_t *pages, size_t n)
 {
-    const DirtySeen *seen = key;
-    uint64_t mixed = (seen->offset + ((uint64_t)seen->slot << 40)) *
-                     0x9e3779b97f4a7c15ull;
+    Republish *to = opaque;
 
-    return mixed >> 32;
+    n = to->set->ops->translate(to->set->opaque, slots, pages, n);
+    g_array_append_vals(to->batch->pages, pages, n);
+    count(&to->set->stats.republished, n);
 }
 
-static gboolean seen_equal(gconstpointer a, gconstpointer b)
-{
-    const DirtySeen *one = a, *other = b;
-
-    return one->slot == other->slot && one->offset == other->offset;
-}
-
-static uint64_t *filter_word(DirtyRingSet *set, guint hash)
-{
-    return &set->suspect_filter[hash % FILTER_BITS / 64];
-}
-
-static void suspect_add_locked(DirtyRingSet *set, const DirtySeen *seen)
-{
-    guint hash = seen_hash(seen);
-    DirtySeen *key = g_new(DirtySeen, 1);
-
-    *key = *seen;
-    g_hash_table_add(set->suspects, key);
-    *filter_word(set, hash) |= 1ull << hash % 64;
-}
-
-static void suspect_remove_locked(DirtyRingSet *set, const DirtySeen *seen)
-{
-    guint hash = seen_hash(seen);
-
-    if (*filter_word(set, hash) >> hash % 64 & 1) {
-        g_hash_table_remove(set->suspects, seen);
-    }
-}
-
-/* Where the run begins that the kernel may have gathered last before @to. */
-static uint64_t ring_last_run_locked(DirtyRing *ring, uint64_t from,
-                                     uint64_t to)
-{
-    uint64_t mask = ring->set->size - 1, start = to - 1;
-    const DirtySeen *last = &ring->seen[start & mask];
-    uint64_t low = last->offset, high = last->offset;
-
-    while (start > from) {
-        const DirtySeen *seen = &ring->seen[(start - 1) & mask];
-
-        low = MIN(low, seen->offset);
-        high = MAX(high, seen->offset);
-        if (seen->slot != last->slot || high - low >= SUSPECT_SPAN) {
-            break;
-        }
-        start--;
-    }
-    return start;
-}
-
-/*
- * An ioctl has reset the entries of @ring from @from to @to; both locks are held.
- * Those at the end are put aside in set->ends.
- */
-static void ring_note_protected_locked(DirtyRing *ring, uint64_t from,
-                                       uint64_t to)
-{
-    DirtyRingSet *set = ring->set;
-    uint64_t mask = set->size - 1;
-    uint64_t run = ring_last_run_locked(ring, from, to);
-
-    for (; from < run; from++) {
-        suspect_remove_locked(set, &ring->seen[from & mask]);
-    }
-    for (; from < to; from++) {
-        g_array_append_val(set->ends, ring->seen[from & mask]);
-    }
-}
-
-/*
- * Only after all rings: a page that the ioctl has protected in one ring may have
- * been written again meanwhile, and stand at the end of another one.
- */
-static void suspects_add_ends_locked(DirtyRingSet *set)
-{
-    for (guint i = 0; i < set->ends->len; i++) {
-        suspect_add_locked(set, &g_array_index(set->ends, DirtySeen, i));
-    }
-    g_array_set_size(set->ends, 0);
-    __atomic_store_n(&set->stats.suspects, g_hash_table_size(set->suspects),
-                     __ATOMIC_RELAXED);
-}
-
-/* Appends all suspects to @batch, and has the filter begin anew. */
+/* Appends all suspects to @batch. */
 static void suspects_republish(DirtyRingSet *set, DirtyBatch *batch)
 {
-    uint32_t slots[HARVEST_CHUNK];
-    uint64_t pages[HARVEST_CHUNK];
-    GHashTableIter iter;
-    gpointer key;
-    size_t n = 0;
+    Republish to = { set, batch };
 
     pthread_mutex_lock(&set->reset_lock);
-    memset(set->suspect_filter, 0, FILTER_BITS / 8);
-    g_hash_table_iter_init(&iter, set->suspects);
-    while (true) {
-        bool more = g_hash_table_iter_next(&iter, &key, NULL);
-
-        if (n == HARVEST_CHUNK || (!more && n)) {
-            n = set->ops->translate(set->opaque, slots, pages, n);
-            g_array_append_vals(batch->pages, pages, n);
-            count(&set->stats.republished, n);
-            n = 0;
-        }
-        if (!more) {
-            break;
-        }
-        *filter_word(set, seen_hash(key)) |= 1ull << seen_hash(key) % 64;
-        slots[n] = ((DirtySeen *)key)->slot;
-        pages[n++] = ((DirtySeen *)key)->offset;
-    }
+    dirty_suspects_take(&set->suspects, republish_chunk, &to);
     pthread_mutex_unlock(&set->reset_lock);
 }
 
@@ -301,9 +172,7 @@ void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
     pthread_mutex_init(&set->reset_lock, NULL);
     pthread_mutex_init(&set->flight_lock, NULL);
     pthread_cond_init(&set->flight_landed, NULL);
-    set->suspects = g_hash_table_new_full(seen_hash, seen_equal, g_free, NULL);
-    set->suspect_filter = g_new0(uint64_t, FILTER_BITS / 64);
-    set->ends = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
+    dirty_suspects_init(&set->suspects);
 }
 
 void dirty_ring_set_destroy(DirtyRingSet *set)
@@ -325,11 +194,9 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
         DirtyBatch *batch = set->spares;
 
         set->spares = batch->next;
-        batch_free(batch);
+        dirty_batch_free(batch);
     }
-    g_hash_table_unref(set->suspects);
-    g_free(set->suspect_filter);
-    g_array_unref(set->ends);
+    dirty_suspects_destroy(&set->suspects);
     pthread_cond_destroy(&set->flight_landed);
     pthread_mutex_destroy(&set->flight_lock);
     pthread_mutex_destroy(&set->reset_lock);
@@ -388,104 +255,6 @@ void dirty_ring_bind(DirtyRing *ring, void *owner, uint64_t *page_counter)
 void *dirty_ring_owner(const DirtyRing *ring)
 {
     return __atomic_load_n(&ring->owner, __ATOMIC_ACQUIRE);
-}
-
-/* Batches in flight */
-
-static DirtyBatch *batch_new(void)
-{
-    DirtyBatch *batch = g_new0(DirtyBatch, 1);
-
-    batch->pages = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    batch->marks = g_array_new(FALSE, FALSE, sizeof(DirtyMark));
-    return batch;
-}
-
-static void batch_free(DirtyBatch *batch)
-{
-    g_array_unref(batch->pages);
-    g_array_unref(batch->marks);
-    g_free(batch);
-}
-
-/* Takes a landed batch, whose arrays have grown to what is needed. */
-static DirtyBatch *batch_recycle_locked(DirtyRingSet *set)
-{
-    DirtyBatch *batch = set->spares;
-
-    if (batch) {
-        set->spares = batch->next;
-        batch->next = NULL;
-        batch->harvested = 0;
-    }
-    return batch;
-}
-
-static void flights_append_locked(DirtyRingSet *set, DirtyBatch *batch)
-{
-    batch->ticket = set->next_ticket++;
-    if (set->flights_tail) {
-        set->flights_tail->next = batch;
-    } else {
-        set->flights = batch;
-    }
-    set->flights_tail = batch;
-}
-
-static DirtyBatch *batch_start(DirtyRingSet *set)
-{
-    DirtyBatch *batch;
-
-    pthread_mutex_lock(&set->flight_lock);
-    batch = batch_recycle_locked(set);
-    if (!batch) {
-        batch = batch_new();
-    }
-    flights_append_locked(set, batch);
-    pthread_mutex_unlock(&set->flight_lock);
-    return batch;
-}
-
-static void batch_unlink_locked(DirtyRingSet *set, DirtyBatch *batch)
-{
-    DirtyBatch *prev = NULL, *cur = set->flights;
-
-    while (cur != batch) {
-        prev = cur;
-        cur = cur->next;
-    }
-    if (prev) {
-        prev->next = batch->next;
-    } else {
-        set->flights = batch->next;
-    }
-    if (set->flights_tail == batch) {
-        set->flights_tail = prev;
-    }
-}
-
-static void batch_land(DirtyRingSet *set, DirtyBatch *batch)
-{
-    pthread_mutex_lock(&set->flight_lock);
-    batch_unlink_locked(set, batch);
-    g_array_set_size(batch->pages, 0);
-    g_array_set_size(batch->marks, 0);
-    batch->next = set->spares;
-    set->spares = batch;
-    pthread_cond_broadcast(&set->flight_landed);
-    pthread_mutex_unlock(&set->flight_lock);
-}
-
-void dirty_ring_settle(DirtyRingSet *set)
-{
-    uint64_t ticket;
-
-    pthread_mutex_lock(&set->flight_lock);
-    ticket = set->next_ticket;
-    while (set->flights && set->flights->ticket < ticket) {
-        pthread_cond_wait(&set->flight_landed, &set->flight_lock);
-    }
-    pthread_mutex_unlock(&set->flight_lock);
 }
 
 /* Harvest */
@@ -593,10 +362,10 @@ static void ring_note_resets_locked(DirtyRing *ring)
         ring->armed++;
     }
     if (ring->armed > from) {
-        ring_note_protected_locked(ring, from, ring->armed);
+        dirty_suspects_note(&ring->set->suspects, ring->seen,
+                            ring->set->size, from, ring->armed);
     }
-    g_array_append_vals(ring->set->ends, ring->passed->data, ring->passed->len);
-    g_array_set_size(ring->passed, 0);
+    dirty_suspects_note_passed(&ring->set->suspects, ring->passed);
 }
 
 /*
@@ -712,7 +481,8 @@ static int reset_unsignalled(DirtyRingSet *set)
         ring_note_resets_locked(ring);
         pthread_mutex_unlock(&ring->lock);
     }
-    suspects_add_ends_locked(set);
+    __atomic_store_n(&set->stats.suspects,
+                     dirty_suspects_noted(&set->suspects), __ATOMIC_RELAXED);
     return ret;
 }
 
@@ -803,7 +573,7 @@ static uint64_t batch_finish(DirtyRingSet *set, DirtyBatch *batch)
 
     batch_arm(set, batch);
     batch_publish(set, batch);
-    batch_land(set, batch);
+    dirty_batch_land(set, batch);
     return harvested;
 }
 
@@ -811,7 +581,7 @@ static uint64_t batch_finish(DirtyRingSet *set, DirtyBatch *batch)
 
 uint64_t dirty_ring_reap(DirtyRing *ring)
 {
-    DirtyBatch *batch = batch_start(ring->set);
+    DirtyBatch *batch = dirty_batch_start(ring->set);
 
     harvest_ring(ring, batch);
     return batch_finish(ring->set, batch);
@@ -819,7 +589,7 @@ uint64_t dirty_ring_reap(DirtyRing *ring)
 
 uint64_t dirty_ring_reap_all(DirtyRingSet *set)
 {
-    DirtyBatch *batch = batch_start(set);
+    DirtyBatch *batch = dirty_batch_start(set);
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
@@ -854,7 +624,7 @@ static bool ring_left_alone(DirtyRing *ring)
 
 uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest)
 {
-    DirtyBatch *batch = batch_start(set);
+    DirtyBatch *batch = dirty_batch_start(set);
     DirtyRing *ring;
 
     *fastest = 0;
@@ -875,7 +645,7 @@ uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest)
 /* Arms what other threads have harvested from @ring and not yet reset. */
 static void ring_arm(DirtyRing *ring)
 {
-    DirtyBatch *batch = batch_start(ring->set);
+    DirtyBatch *batch = dirty_batch_start(ring->set);
     DirtyMark mark = { .ring = ring };
 
     pthread_mutex_lock(&ring->lock);

@@ -28,6 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dirty-ring-suspects.h"
+
 typedef struct DirtyRing DirtyRing;
 typedef struct DirtyRingSet DirtyRingSet;
 
@@ -100,7 +102,7 @@ typedef struct DirtyRingStats {
     uint64_t harvested;        /* entries taken from rings */
     uint64_t published;        /* pages handed to publish() */
     uint64_t republished;      /* ... of them because they were suspects */
-    uint64_t suspects;         /* at present, see dirty-ring-core.c */
+    uint64_t suspects;         /* at present, see dirty-ring-suspects.h */
     uint64_t unknown;          /* entries that translate() left out */
     uint64_t resets;           /* KVM_RESET_DIRTY_RINGS issued */
     uint64_t resets_spared;    /* batches another thread's ioctl had armed */
@@ -111,12 +113,6 @@ typedef struct DirtyRingStats {
     uint64_t full_empty;       /* ... with nothing left to harvest */
     uint64_t overflows;        /* times a ring was seen to have lost entries */
 } DirtyRingStats;
-
-/* What an entry said when it was harvested. */
-typedef struct DirtySeen {
-    uint64_t offset;
-    uint32_t slot;
-} DirtySeen;
 
 /*
  * One vCPU's ring.
@@ -157,9 +153,7 @@ struct DirtyRingSet {
     pthread_mutex_t add_lock;
     pthread_mutex_t reset_lock;     /* the reset ioctl and its retries */
 
-    GHashTable *suspects;           /* of DirtySeen: by reset_lock */
-    uint64_t *suspect_filter;       /* bits, by hash: protected by reset_lock */
-    GArray *ends;                   /* of DirtySeen: protected by reset_lock */
+    DirtySuspects suspects;         /* protected by reset_lock */
 
     pthread_mutex_t flight_lock;
     pthread_cond_t flight_landed;

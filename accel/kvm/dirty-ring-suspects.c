@@ -1,0 +1,179 @@
+/*
+ * KVM dirty ring: pages that an interrupted reset may have left writable
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * Linux 6.17 and newer forget what they have gathered when a signal is pending in
+ * KVM_RESET_DIRTY_RINGS.  SIGSTOP, a debugger and the freezer interrupt the ioctl
+ * although all signals are blocked, and a stop that is continued at once leaves no
+ * trace in the thread.  What may be lost then is what was gathered last: the
+ * entries at the end of what the ioctl has reset in a ring, of one slot and less
+ * than SPAN pages apart.  These are suspects: taken to be dirty, and published
+ * again by each sync, until an ioctl has reset a later entry of the same page that
+ * was not at the end.  That costs a few pages per ioctl, of which those that the
+ * guest writes again do not last.  The last sync publishes them while the machine
+ * is stopped, so no write can be missed.
+ *
+ * All rings are noted before what stood at their ends becomes suspect: the ioctl
+ * may have protected a page in one ring, the guest have written it again, and its
+ * new entry have been at the end of another ring.
+ *
+ * Entries are known by slot and offset, not by page: translating is left to the
+ * few that are published.  A filter spares most look-ups of pages that are no
+ * suspects; bits of suspects that are gone are cleared at each sync.
+ *
+ * Limits: suspects of a slot that is gone stay; they name no page, or one more
+ * page to be sent if the slot's number is used again.  Kernels before 6.17
+ * cannot be told apart surely, so they pay the few pages, too.
+ */
+#include "dirty-ring-suspects.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* How far apart pages may be that the kernel protects together. */
+#define SPAN 64
+
+#define FILTER_BITS (1u << 16)
+
+/* Entries handed over at a time: what fits comfortably on a stack. */
+#define TAKE_CHUNK 256
+
+static guint seen_hash(gconstpointer key)
+{
+    const DirtySeen *seen = key;
+    uint64_t mixed = (seen->offset + ((uint64_t)seen->slot << 40)) *
+                     0x9e3779b97f4a7c15ull;
+
+    return mixed >> 32;
+}
+
+static gboolean seen_equal(gconstpointer a, gconstpointer b)
+{
+    const DirtySeen *one = a, *other = b;
+
+    return one->slot == other->slot && one->offset == other->offset;
+}
+
+void dirty_suspects_init(DirtySuspects *suspects)
+{
+    suspects->pages = g_hash_table_new_full(seen_hash, seen_equal, g_free,
+                                            NULL);
+    suspects->filter = g_new0(uint64_t, FILTER_BITS / 64);
+    suspects->ends = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
+}
+
+void dirty_suspects_destroy(DirtySuspects *suspects)
+{
+    g_hash_table_unref(suspects->pages);
+    g_free(suspects->filter);
+    g_array_unref(suspects->ends);
+}
+
+static void filter_set(DirtySuspects *suspects, const DirtySeen *seen)
+{
+    guint hash = seen_hash(seen) % FILTER_BITS;
+
+    suspects->filter[hash / 64] |= 1ull << hash % 64;
+}
+
+static bool filter_has(const DirtySuspects *suspects, const DirtySeen *seen)
+{
+    guint hash = seen_hash(seen) % FILTER_BITS;
+
+    return suspects->filter[hash / 64] >> hash % 64 & 1;
+}
+
+static void suspect_add(DirtySuspects *suspects, const DirtySeen *seen)
+{
+    DirtySeen *key = g_new(DirtySeen, 1);
+
+    *key = *seen;
+    g_hash_table_add(suspects->pages, key);
+    filter_set(suspects, seen);
+}
+
+static void suspect_remove(DirtySuspects *suspects, const DirtySeen *seen)
+{
+    if (filter_has(suspects, seen)) {
+        g_hash_table_remove(suspects->pages, seen);
+    }
+}
+
+/* Where the entries begin that the kernel may have gathered last before @to. */
+static uint64_t last_gathered(const DirtySeen *seen, uint32_t size,
+                              uint64_t from, uint64_t to)
+{
+    uint64_t start = to - 1;
+    const DirtySeen *last = &seen[start & (size - 1)];
+    uint64_t low = last->offset, high = last->offset;
+
+    while (start > from) {
+        const DirtySeen *before = &seen[(start - 1) & (size - 1)];
+
+        low = MIN(low, before->offset);
+        high = MAX(high, before->offset);
+        if (before->slot != last->slot || high - low >= SPAN) {
+            break;
+        }
+        start--;
+    }
+    return start;
+}
+
+void dirty_suspects_note(DirtySuspects *suspects, const DirtySeen *seen,
+                         uint32_t size, uint64_t from, uint64_t to)
+{
+    uint64_t end = last_gathered(seen, size, from, to);
+
+    for (; from < end; from++) {
+        suspect_remove(suspects, &seen[from & (size - 1)]);
+    }
+    for (; from < to; from++) {
+        g_array_append_val(suspects->ends, seen[from & (size - 1)]);
+    }
+}
+
+void dirty_suspects_note_passed(DirtySuspects *suspects, GArray *passed)
+{
+    g_array_append_vals(suspects->ends, passed->data, passed->len);
+    g_array_set_size(passed, 0);
+}
+
+size_t dirty_suspects_noted(DirtySuspects *suspects)
+{
+    for (guint i = 0; i < suspects->ends->len; i++) {
+        suspect_add(suspects, &g_array_index(suspects->ends, DirtySeen, i));
+    }
+    g_array_set_size(suspects->ends, 0);
+    return g_hash_table_size(suspects->pages);
+}
+
+void dirty_suspects_take(DirtySuspects *suspects, DirtySuspectsTake take,
+                         void *opaque)
+{
+    uint32_t slots[TAKE_CHUNK];
+    uint64_t pages[TAKE_CHUNK];
+    GHashTableIter iter;
+    gpointer key;
+    size_t n = 0;
+
+    memset(suspects->filter, 0, FILTER_BITS / 8);
+    g_hash_table_iter_init(&iter, suspects->pages);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        const DirtySeen *seen = key;
+
+        filter_set(suspects, seen);
+        slots[n] = seen->slot;
+        pages[n++] = seen->offset;
+        if (n == TAKE_CHUNK) {
+            take(opaque, slots, pages, n);
+            n = 0;
+        }
+    }
+    if (n) {
+        take(opaque, slots, pages, n);
+    }
+}

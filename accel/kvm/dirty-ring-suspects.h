@@ -1,0 +1,57 @@
+/*
+ * KVM dirty ring: pages that an interrupted reset may have left writable
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Life cycle
+ *
+ *   dirty_suspects_init() -> after each KVM_RESET_DIRTY_RINGS, for each ring,
+ *   dirty_suspects_note() and ..._note_passed(), then ..._noted() once ->
+ *   dirty_suspects_take() at each sync -> dirty_suspects_destroy()
+ *
+ * Thread model: the caller keeps one lock over all of it, the reset lock.
+ */
+#ifndef ACCEL_KVM_DIRTY_RING_SUSPECTS_H
+#define ACCEL_KVM_DIRTY_RING_SUSPECTS_H
+
+#include <glib.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a ring entry said when it was harvested. */
+typedef struct DirtySeen {
+    uint64_t offset;
+    uint32_t slot;
+} DirtySeen;
+
+typedef struct DirtySuspects {
+    GHashTable *pages;      /* of DirtySeen */
+    uint64_t *filter;       /* bits, by hash: none is set for what is not in pages */
+    GArray *ends;           /* of DirtySeen: noted, not yet in pages */
+} DirtySuspects;
+
+/* Takes @n entries; may write to @pages, which goes away with the call. */
+typedef void (*DirtySuspectsTake)(void *opaque, const uint32_t *slots,
+                                  uint64_t *pages, size_t n);
+
+void dirty_suspects_init(DirtySuspects *suspects);
+void dirty_suspects_destroy(DirtySuspects *suspects);
+
+/*
+ * An ioctl has reset entries of a ring, @from up to @to (@from < @to), which are
+ * positions in @seen, of which the index is the position modulo @size.
+ */
+void dirty_suspects_note(DirtySuspects *suspects, const DirtySeen *seen,
+                         uint32_t size, uint64_t from, uint64_t to);
+
+/* Entries of which it is not known where they stood; empties @passed. */
+void dirty_suspects_note_passed(DirtySuspects *suspects, GArray *passed);
+
+/* All rings are noted.  Returns how many suspects there are. */
+size_t dirty_suspects_noted(DirtySuspects *suspects);
+
+/* Hands all suspects to @take, a few hundred at a time; they stay suspects. */
+void dirty_suspects_take(DirtySuspects *suspects, DirtySuspectsTake take,
+                         void *opaque);
+
+#endif
