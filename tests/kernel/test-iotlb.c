@@ -329,6 +329,26 @@ static void test_limit_holds_against_holes(void)
 	vhost_iotlb_reset(&t);
 }
 
+/* What is gone is gone, and the table is the one that it was: as large, and a cache. */
+static void test_reset(void)
+{
+	struct vhost_iotlb *t = vhost_iotlb_alloc(2, VHOST_IOTLB_FLAG_RETIRE);
+	unsigned int round, i;
+
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 3; i++)
+			g_assert_cmpint(vhost_iotlb_add_range(t, i, i, i, VHOST_MAP_RW), ==, 0);
+		g_assert_cmpuint(count(t), ==, 2);
+		g_assert_null(at(t, 0));
+		vhost_iotlb_reset(t);
+		g_assert_cmpuint(count(t), ==, 0);
+		g_assert_true(t->list.next == &t->list);
+		g_assert_cmpuint(t->limit, ==, 2);
+		g_assert_cmpuint(t->flags, ==, VHOST_IOTLB_FLAG_RETIRE);
+	}
+	vhost_iotlb_free(t);
+}
+
 int main(int argc, char **argv)
 {
 	static const u64 bottom, middle = (1ULL << 63) - SPACE / 2, top = U64_MAX - SPACE + 1;
@@ -340,6 +360,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/iotlb/limit-and-holes", test_limit_holds_against_holes);
 	g_test_add_func("/iotlb/no-memory", test_no_memory);
 	g_test_add_func("/iotlb/retire", test_retire);
+	g_test_add_func("/iotlb/reset", test_reset);
 	g_test_add_func("/iotlb/split", test_split);
 	g_test_add_func("/iotlb/split-without-room", test_split_without_room);
 	g_test_add_func("/iotlb/split-keeps-age", test_split_keeps_age);

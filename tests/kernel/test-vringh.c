@@ -18,6 +18,7 @@
 #define V1	BIT_ULL(VIRTIO_F_VERSION_1)
 #define EVENTS	(V1 | BIT_ULL(VIRTIO_RING_F_EVENT_IDX))
 #define NUM	16
+#define MOST_IN_TABLE	65536
 
 static const char text[] = "Arma virumque cano, Troiae qui primus ab oris";
 
@@ -392,6 +393,124 @@ static void test_iotlb_split_index(struct rig *rig)
 	free(page);
 }
 
+/* An index at the last byte of a page, and one at the last byte of a map: neither is read at once. */
+static void test_iotlb_index_at_end(struct rig *rig)
+{
+	unsigned char *pages = aligned_alloc(PAGE_SIZE, 2 * PAGE_SIZE);
+	u64 iova = 0x800000000000ULL;
+	u16 head;
+
+	memset(pages, 0, 2 * PAGE_SIZE);
+	vhost_iotlb_add_range(rig->iotlb, iova, iova + 2 * PAGE_SIZE - 1, (uintptr_t)pages,
+			      VHOST_MAP_RW);
+	rig->vrh.vring.avail = (void *)(uintptr_t)(iova + PAGE_SIZE - 3);
+	/* Addresses of a process need no page. */
+	g_assert_cmpint(get(rig, &head), ==, rig_is(rig, "iotlb-va") ? 0 : -EINVAL);
+	rig->vrh.vring.avail = (void *)(uintptr_t)(iova + PAGE_SIZE - 4);
+	g_assert_cmpint(get(rig, &head), ==, 0);
+
+	vhost_iotlb_del_range(rig->iotlb, iova, U64_MAX);
+	vhost_iotlb_add_range(rig->iotlb, iova, iova + 102, (uintptr_t)pages, VHOST_MAP_RW);
+	rig->vrh.vring.avail = (void *)(uintptr_t)(iova + 100);
+	g_assert_cmpint(get(rig, &head), ==, -EINVAL);
+	free(pages);
+}
+
+/* Pages are accessed under the lock that keeps them mapped: each kind of access once. */
+static void test_iotlb_lock(struct rig *rig)
+{
+	char got[8];
+	u16 head;
+
+	shim_pages_unlocked = 0;
+	rig_set(rig, 1, rig->base, 8, NEXT, 2);
+	rig_set(rig, 2, rig->base + 8, 8, WRITE, 0);
+	rig_offer(rig, 1);
+	g_assert_cmpint(get(rig, &head), ==, 1);
+	g_assert_cmpuint(shim_pages_unlocked, ==, 0);
+	g_assert_cmpint(rig->kind->pull(rig, got, 8), ==, 8);
+	g_assert_cmpint(rig->kind->push(rig, got, 8), ==, 8);
+	g_assert_cmpint(rig->kind->complete(&rig->vrh, head, 8), ==, 0);
+	g_assert_cmpint(rig->kind->need_notify(&rig->vrh), ==, 1);
+	rig->kind->notify_disable(&rig->vrh);
+	g_assert_true(rig->kind->notify_enable(&rig->vrh));
+	g_assert_cmpuint(shim_pages_unlocked, ==, 0);
+	g_assert_cmpuint(shim_locks_held, ==, 0);
+}
+
+/* The IOTLB says that it is there, the process's page tables say that it is not. */
+static void test_iotlb_va_fault(struct rig *rig)
+{
+	char got[8] = "";
+	u16 head;
+
+	rig_set(rig, 1, 0x900000000000ULL, 8, NEXT, 2);
+	rig_set(rig, 2, 0x900000000000ULL, 8, WRITE, 0);
+	rig_offer(rig, 1);
+	vhost_iotlb_add_range(rig->iotlb, 0x900000000000ULL, 0x900000000fffULL, 64, VHOST_MAP_RW);
+	g_assert_cmpint(get(rig, &head), ==, 1);
+	shim_user_start = PAGE_SIZE;
+	g_assert_cmpint(rig->kind->pull(rig, got, 8), ==, -EFAULT);
+	g_assert_cmpint(rig->kind->push(rig, got, 8), ==, -EFAULT);
+	shim_user_start = 0;
+}
+
+/* --- ranges of a caller that is no help ------------------------------------------------------ */
+
+static bool range_elsewhere(struct vringh *vrh, u64 addr, struct vringh_range *range)
+{
+	*range = (struct vringh_range) { .start = addr + 1, .end_incl = addr + 100 };
+	return true;
+}
+
+static bool range_both_ends(struct vringh *vrh, u64 addr, struct vringh_range *range)
+{
+	*range = addr >> 63 ? (struct vringh_range) { .start = U64_MAX - 99, .end_incl = U64_MAX } :
+				  (struct vringh_range) { .start = 0, .end_incl = 99 };
+	return true;
+}
+
+static int get_by(struct rig *rig, bool (*getrange)(struct vringh *vrh, u64 addr,
+					     struct vringh_range *range), u64 addr, u32 len)
+{
+	u16 head;
+
+	rig_set(rig, 1, addr, len, 0, 0);
+	rig_offer(rig, 1);
+	return vringh_getdesc_user(&rig->vrh, (struct vringh_iov *)&rig->riov, NULL, getrange, &head);
+}
+
+static void test_user_ranges(struct rig *rig)
+{
+	/* A range that does not have the address. */
+	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8), ==, -EINVAL);
+	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8), ==, -EINVAL);
+	/* A buffer that ends at the last address; one that goes on at 0, where there is memory, too. */
+	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 8), ==, 1);
+	g_assert_cmpuint(vringh_kiov_length(&rig->riov), ==, 8);
+	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 9), ==, -EINVAL);
+	g_assert_cmpint(get_by(rig, range_both_ends, 0, 8), ==, 1);
+}
+
+/* The longest table, one that is too long by an entry, and one of one entry and a half. */
+static void test_table_limits(struct rig *rig)
+{
+	struct vring_desc *table = calloc(MOST_IN_TABLE + 1, sizeof(*table));
+	u16 head;
+
+	table[0] = rig_desc(rig->base, 8, 0, 0);
+	rig_set(rig, 1, (uintptr_t)table, MOST_IN_TABLE * sizeof(*table), TABLE, 0);
+	rig_offer(rig, 1);
+	g_assert_cmpint(get(rig, &head), ==, 1);
+	rig_set(rig, 1, (uintptr_t)table, (MOST_IN_TABLE + 1) * sizeof(*table), TABLE, 0);
+	rig_offer(rig, 1);
+	g_assert_cmpint(get(rig, &head), ==, -EINVAL);
+	rig_set(rig, 1, (uintptr_t)table, 24, TABLE, 0);
+	rig_offer(rig, 1);
+	g_assert_cmpint(get(rig, &head), ==, -EINVAL);
+	free(table);
+}
+
 /* --- lists of pieces ------------------------------------------------------------------------- */
 
 static void offer_long_chain(struct rig *rig)
@@ -583,6 +702,11 @@ static const struct test tests[] = {
 	{ "permission", test_iotlb_permission, .only = "iotlb" },
 	{ "no-ring", test_iotlb_no_ring, .only = "iotlb" },
 	{ "split-index", test_iotlb_split_index, .only = "iotlb" },
+	{ "index-at-end", test_iotlb_index_at_end, .only = "iotlb" },
+	{ "lock", test_iotlb_lock, .only = "iotlb" },
+	{ "fault", test_iotlb_va_fault, .only = "iotlb-va" },
+	{ "ranges", test_user_ranges, .only = "user" },
+	{ "table-limits", test_table_limits, .only = "kern" },
 	{ "growth", test_growth },
 	{ "growth-fails", test_growth_fails },
 	{ "advance", test_advance },

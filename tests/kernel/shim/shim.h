@@ -156,6 +156,9 @@ static inline void kfree(const void *p)
 
 struct page;
 
+/* Pages belong to somebody else: code under test may touch one only while it holds a lock. */
+extern unsigned int shim_locks_held, shim_pages_unlocked;
+
 static inline struct page *pfn_to_page(u64 pfn)
 {
 	return (struct page *)(pfn << PAGE_SHIFT);
@@ -163,6 +166,7 @@ static inline struct page *pfn_to_page(u64 pfn)
 
 static inline void *kmap_local_page(struct page *page)
 {
+	shim_pages_unlocked += !shim_locks_held;
 	return page;
 }
 
@@ -172,11 +176,13 @@ static inline void kunmap_local(const void *p)
 
 static inline void memcpy_from_page(void *to, struct page *page, size_t offset, size_t len)
 {
+	shim_pages_unlocked += !shim_locks_held;
 	memcpy(to, (char *)page + offset, len);
 }
 
 static inline void memcpy_to_page(struct page *page, size_t offset, const void *from, size_t len)
 {
+	shim_pages_unlocked += !shim_locks_held;
 	memcpy((char *)page + offset, from, len);
 }
 
@@ -228,11 +234,14 @@ static inline void spin_lock(spinlock_t *lock)
 {
 	if (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
 		abort();
+	shim_locks_held++;
 }
 
 static inline void spin_unlock(spinlock_t *lock)
 {
-	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+	shim_locks_held--;
+	if (!__atomic_exchange_n(&lock->held, 0, __ATOMIC_RELEASE))
+		abort();
 }
 
 static inline void virtio_mb(bool weak)
