@@ -49,7 +49,8 @@ static int vdpa_check_queue_limits(struct vdpa_device *vdev)
 
 	if (least <= most)
 		return 0;
-	dev_err(&vdev->dev, "queue sizes from %u to %u: there is none to choose\n", least, most);
+	dev_err_ratelimited(&vdev->dev, "queue sizes from %u to %u: there is none to choose\n", least,
+			    most);
 	return -EINVAL;
 }
 

@@ -312,6 +312,8 @@ static struct genl_family vdpa_nl_family __ro_after_init = {
 	.policy		= vdpa_nl_policy,
 	.ops		= vdpa_nl_ops,
 	.n_ops		= ARRAY_SIZE(vdpa_nl_ops),
+	/* Reserved fields and unknown flags of these commands are ignored, as ever. */
+	.resv_start_op	= VDPA_CMD_DEV_VSTATS_GET + 1,
 };
 
 /**

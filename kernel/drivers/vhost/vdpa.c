@@ -24,7 +24,10 @@
  * After that the session has no device.  Removal therefore does not wait for a user to close: the
  * file stays open, and everything done to it fails with ENODEV.
  *
- * Limits: removal waits for a call that is under way, and so for the memory that one faults in.  A
+ * Removal never waits for memory that an IOTLB message faults in, which a user-space file system may
+ * delay for ever: vhost.mutex is not held meanwhile (vdpa_as.c).
+ *
+ * Limits: removal waits for an ioctl that is under way, and so for the argument that one reads.  A
  * device whose reset returns while an interrupt callback of it still runs would call into a session
  * that may be freed; synchronize_rcu() covers callbacks from hard interrupts, not from work of the
  * driver's own that it does not wait for.
@@ -111,6 +114,8 @@ static struct vv_session *session_alloc(struct vv_node *node)
 	s->mem = vdpa->use_va ? &vv_mem_files : &vv_mem_pinned;
 	spin_lock_init(&s->config.lock);
 	mutex_init(&s->notify_lock);
+	mutex_init(&s->mem_lock);
+	INIT_LIST_HEAD(&s->reserved);
 	vv_as_init_all(s);
 	vv_queues_init(s);
 	return s;
@@ -153,7 +158,7 @@ static void session_detach(struct vv_session *s)
 	s->backend_features &= ~BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
 	err = vv_reset(s);
 	if (err)
-		dev_warn(&s->node->dev, "the device could not be reset: %d\n", err);
+		dev_warn_ratelimited(&s->node->dev, "the device could not be reset: %d\n", err);
 	vv_as_disconnect_all(s);
 	if (s->dma->detach)
 		s->dma->detach(s);

@@ -17,6 +17,18 @@
  * to have taken one without the entry, which inside a batch is at its end; and should it refuse, the
  * retired entries wait for the next tree that it takes, or for the end of the session.
  *
+ * Memory is held first and added afterwards, since holding it may wait for a user-space file system for
+ * as long as that likes, and removal of the device must not wait with it:
+ *
+ *	mem_lock    |------------- one message -------------------------------|
+ *	vhost.mutex |-- check --|                          |-- check, add ---|
+ *	memory                   |-- fault in, pin, hold --|
+ *
+ * No other message comes in between.  The device may have gone, which the second check finds (ENODEV).
+ *
+ * There may be as many entries as there are pages.  Every loop over them reschedules.  Entries that were
+ * unmapped wait in a table of their own until the IOMMU has completed all of them at once (dma->sync).
+ *
  * Errors go back to the writer as they are.  vhost.ko would make EFAULT of all of them, which is why
  * the message is parsed here.  After an error of UPDATE nothing of its range is mapped.  After one
  * of BATCH_END the live tree is what user space made it and the device has some older one: an empty
@@ -58,59 +70,99 @@ static void tree_release(struct vv_as *as, struct vhost_iotlb *tree)
 {
 	struct vhost_iotlb_map *map;
 
-	while ((map = vhost_iotlb_itree_first(tree, 0, U64_MAX)))
+	while ((map = vhost_iotlb_itree_first(tree, 0, U64_MAX))) {
 		entry_release(as, tree, map);
+		cond_resched();
+	}
 }
 
-/* The device no longer hears of @map, and still holds it. */
-static int entry_retire(struct vv_as *as, struct vhost_iotlb_map *map)
+/* From the live tree into another; on error it stays. */
+static int entry_move(struct vv_as *as, struct vhost_iotlb *to, struct vhost_iotlb_map *map)
 {
-	int err = vhost_iotlb_add_range_ctx(&as->retired, map->start, map->last, map->addr,
-					    map->perm, map->opaque);
+	int err = vhost_iotlb_add_range_ctx(to, map->start, map->last, map->addr, map->perm,
+					    map->opaque);
 
 	if (!err)
 		vhost_iotlb_map_free(&as->live, map);
 	return err;
 }
 
-/* The device is told now; the memory of an entry that it would not give up stays held. */
-static int entry_unmap(struct vv_as *as, struct vhost_iotlb_map *map)
+/* The device no longer hears of @map, and still holds it. */
+static int entry_retire(struct vv_as *as, struct vhost_iotlb_map *map)
 {
-	int err = as->session->dma->unmap(as, map->start, map->size);
-
-	if (!err)
-		entry_release(as, &as->live, map);
-	else
-		entry_retire(as, map);	/* or it stays live */
-	return err;
+	return entry_move(as, &as->retired, map);
 }
 
-/**
- * vv_as_add - one more entry: contiguous memory that is held already
- * @as:		address space
- * @iova:	first address for the device
- * @size:	bytes; the range overlaps no other entry
- * @addr:	physical address, or virtual for a device that takes those
- * @perm:	VHOST_ACCESS_RO, _WO, _RW
- * @opaque:	handed to the device with the entry; the caller's again on error
- *
- * Context: vhost.mutex held.
- * Return: 0, and from now on the entry is what holds the memory; or a negative errno.
- */
-int vv_as_add(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque)
+/* Entries that are unmapped and not yet out of the IOTLB. */
+struct unmapped {
+	struct vhost_iotlb tree;
+	struct iommu_iotlb_gather gather;
+};
+
+static void unmapped_init(struct unmapped *u)
+{
+	vhost_iotlb_init(&u->tree, UINT_MAX, 0);
+	iommu_iotlb_gather_init(&u->gather);
+}
+
+static void unmapped_release(struct vv_as *as, struct unmapped *u)
+{
+	if (as->session->dma->sync)
+		as->session->dma->sync(as, &u->gather);
+	tree_release(as, &u->tree);
+}
+
+/* The device is told now; the memory of an entry that it would not give up stays held. */
+static int entry_unmap(struct vv_as *as, struct vhost_iotlb_map *map, struct unmapped *u)
 {
 	const struct vv_dma_ops *dma = as->session->dma;
-	u64 last = iova + size - 1;
+	int err = dma->unmap(as, map->start, map->size, &u->gather);
+
+	if (err) {
+		entry_retire(as, map);	/* or it stays live */
+		return err;
+	}
+	if (!dma->sync) {
+		entry_release(as, &as->live, map);
+	} else if (entry_move(as, &u->tree, map)) {
+		dma->sync(as, &u->gather);
+		entry_release(as, &as->live, map);
+	}
+	return 0;
+}
+
+/* One more entry like @map, which then is what holds the memory; on error @map still does. */
+static int as_add(struct vv_as *as, const struct vhost_iotlb_map *map)
+{
+	const struct vv_dma_ops *dma = as->session->dma;
 	int err;
 
-	err = vhost_iotlb_add_range_ctx(&as->live, iova, last, addr, perm, opaque);
+	err = vhost_iotlb_add_range_ctx(&as->live, map->start, map->last, map->addr, map->perm,
+					map->opaque);
 	if (err || !dma->map)
 		return err;
 	as->told = true;
-	err = dma->map(as, iova, size, addr, perm, opaque);
+	err = dma->map(as, map->start, map->size, map->addr, map->perm, map->opaque);
 	if (err)
-		vhost_iotlb_map_free(&as->live, vhost_iotlb_itree_first(&as->live, iova, last));
+		vhost_iotlb_map_free(&as->live,
+				     vhost_iotlb_itree_first(&as->live, map->start, map->last));
 	return err;
+}
+
+/* All of @held, by age; on error what was not added stays there. */
+static int as_add_all(struct vv_as *as, struct vhost_iotlb *held)
+{
+	struct vhost_iotlb_map *map;
+	int err;
+
+	while ((map = list_first_entry_or_null(&held->list, struct vhost_iotlb_map, link))) {
+		err = as_add(as, map);
+		if (err)
+			return err;
+		vhost_iotlb_map_free(held, map);
+		cond_resched();
+	}
+	return 0;
 }
 
 /* The device takes the live tree; what it has thereby lost is released. */
@@ -136,15 +188,19 @@ static int as_remove(struct vv_as *as, u64 first, u64 last)
 {
 	bool now = as->session->dma->unmap;
 	struct vhost_iotlb_map *map;
+	struct unmapped unmapped;
 	int err, result = 0;
 
+	unmapped_init(&unmapped);
 	while ((map = vhost_iotlb_itree_first(&as->live, first, last))) {
-		err = now ? entry_unmap(as, map) : entry_retire(as, map);
+		err = now ? entry_unmap(as, map, &unmapped) : entry_retire(as, map);
 		if (err && !result)
 			result = err;
 		if (err && vhost_iotlb_itree_first(&as->live, first, last) == map)
 			break;
+		cond_resched();
 	}
+	unmapped_release(as, &unmapped);
 	return result;
 }
 
@@ -157,8 +213,10 @@ static void as_forget(struct vv_as *as, u64 first, u64 last)
 		as_remove(as, first, last);
 		return;
 	}
-	while ((map = vhost_iotlb_itree_first(&as->live, first, last)))
+	while ((map = vhost_iotlb_itree_first(&as->live, first, last))) {
 		entry_release(as, &as->live, map);
+		cond_resched();
+	}
 }
 
 /* Is it a range at all? */
@@ -186,14 +244,32 @@ static int update_check(struct vv_as *as, const struct vhost_iotlb_msg *msg, str
 		return err;
 	if (range->iova < allowed->first || range->iova + (range->size - 1) > allowed->last)
 		return -EINVAL;
+	if (vv_dma_is_reserved(as->session, range->iova, range->iova + (range->size - 1)))
+		return -EINVAL;
 	if (vhost_iotlb_itree_first(&as->live, range->iova, range->iova + (range->size - 1)))
 		return -EEXIST;
 	return 0;
 }
 
+/*
+ * Fault the memory in and hold it, without vhost.mutex.  The device may be gone afterwards; nothing else
+ * that was checked before has changed, for mem_lock is held.
+ */
+static int memory_hold(struct vv_session *s, const struct vv_range *range, struct vhost_iotlb *held)
+{
+	int err;
+
+	lockdep_assert_held(&s->mem_lock);
+	mutex_unlock(&s->vhost.mutex);
+	err = s->mem->populate(s, range, held);
+	mutex_lock(&s->vhost.mutex);
+	return s->vdpa ? err : -ENODEV;
+}
+
 static int message_update(struct vv_as *as, const struct vhost_iotlb_msg *msg)
 {
 	struct vv_session *s = as->session;
+	struct vhost_iotlb held;
 	struct vv_range range;
 	u64 last;
 	int err;
@@ -202,11 +278,16 @@ static int message_update(struct vv_as *as, const struct vhost_iotlb_msg *msg)
 	if (err)
 		return err;
 	last = range.iova + (range.size - 1);
-	err = s->mem->populate(as, &range);
-	if (err) {
-		as_forget(as, range.iova, last);
-		return err;
+	vhost_iotlb_init(&held, as->live.limit, 0);
+	err = memory_hold(s, &range, &held);
+	if (!err) {
+		err = as_add_all(as, &held);
+		if (err)
+			as_forget(as, range.iova, last);
 	}
+	tree_release(as, &held);
+	if (err)
+		return err;
 	if (s->batch)
 		return 0;
 	err = as_commit(as);
@@ -269,27 +350,29 @@ static int message_dispatch(struct vv_session *s, u32 asid, const struct vhost_i
 	return messages[msg->type](as, msg);
 }
 
-static int message_take(struct vv_session *s, struct iov_iter *from, size_t size)
+static int message_take(struct vv_session *s, const struct vhost_msg_v2 *msg, size_t size,
+			bool copied)
 {
-	struct vhost_msg_v2 msg = {};
 	u32 asid = 0;
 	long err;
 
+	if (!s->vdpa)
+		return -ENODEV;
 	if (size < MESSAGE_MIN)
 		return -EINVAL;
-	if (!copy_from_iter_full(&msg, size, from))
+	if (!copied)
 		return -EFAULT;
-	if (msg.type == VHOST_IOTLB_MSG_V2) {
+	if (msg->type == VHOST_IOTLB_MSG_V2) {
 		if (s->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID))
-			asid = msg.asid;
-	} else if (msg.type != VHOST_IOTLB_MSG) {
+			asid = msg->asid;
+	} else if (msg->type != VHOST_IOTLB_MSG) {
 		return -EINVAL;
 	}
 	/* The memory mapped is that of the caller, and has to be the owner's. */
 	err = vhost_dev_check_owner(&s->vhost);
 	if (err)
 		return err;
-	return message_dispatch(s, asid, &msg.iotlb);
+	return message_dispatch(s, asid, &msg->iotlb);
 }
 
 /* One message a call; more bytes than that are left to the next call. */
@@ -297,12 +380,17 @@ ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct vv_session *s = iocb->ki_filp->private_data;
 	size_t size = min(iov_iter_count(from), sizeof(struct vhost_msg_v2));
-	int err;
+	struct vhost_msg_v2 msg = {};
+	bool copied = copy_from_iter_full(&msg, size, from);
+	int err = -EINTR;
 
-	if (mutex_lock_killable(&s->vhost.mutex))
+	if (mutex_lock_killable(&s->mem_lock))
 		return -EINTR;
-	err = s->vdpa ? message_take(s, from, size) : -ENODEV;
-	mutex_unlock(&s->vhost.mutex);
+	if (!mutex_lock_killable(&s->vhost.mutex)) {
+		err = message_take(s, &msg, size, copied);
+		mutex_unlock(&s->vhost.mutex);
+	}
+	mutex_unlock(&s->mem_lock);
 	return err ?: size;
 }
 
@@ -322,11 +410,18 @@ void vv_as_init_all(struct vv_session *s)
 
 static void unmap_tree(struct vv_as *as, struct vhost_iotlb *tree)
 {
+	const struct vv_dma_ops *dma = as->session->dma;
+	struct iommu_iotlb_gather gather;
 	struct vhost_iotlb_map *map;
 
+	iommu_iotlb_gather_init(&gather);
 	for (map = vhost_iotlb_itree_first(tree, 0, U64_MAX); map;
-	     map = vhost_iotlb_itree_next(map, 0, U64_MAX))
-		as->session->dma->unmap(as, map->start, map->size);
+	     map = vhost_iotlb_itree_next(map, 0, U64_MAX)) {
+		dma->unmap(as, map->start, map->size, &gather);
+		cond_resched();
+	}
+	if (dma->sync)
+		dma->sync(as, &gather);
 }
 
 /* The device has forgotten all of one address space, as far as it can be made to. */
@@ -353,8 +448,8 @@ static void as_disconnect(struct vv_as *as)
 		up_write(&vdpa->cf_lock);
 	}
 	if (err)
-		dev_warn(&as->session->node->dev, "address space %u could not be cleared: %d\n",
-			 as->id, err);
+		dev_warn_ratelimited(&as->session->node->dev,
+				     "address space %u could not be cleared: %d\n", as->id, err);
 	as->told = false;
 }
 

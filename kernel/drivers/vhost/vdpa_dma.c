@@ -14,12 +14,28 @@
  * addresses that user space chose; it cannot be opened (EOPNOTSUPP).  The IOMMU has to keep the
  * device's accesses coherent with the CPU caches, for nobody here flushes them.
  *
- * Limits: ranges that the platform reserves (MSI windows) are not kept out of the range offered.
+ * A device that writes a message signalled interrupt writes to memory.  Without interrupt remapping the
+ * process that drives the device chooses vector and CPU of such a write, so the platform has to remap
+ * interrupts; allow_unsafe_interrupts=1 gives that up (EPERM without it), as the parameter of VFIO does.
+ *
+ * Addresses that the platform reserves, as the window for those interrupts, never reach the domain's
+ * page tables: a mapping there would have no effect.  It is refused.
+ *
+ * unmap only changes the page tables; sync invalidates the IOTLB, once for all that was gathered.
+ *
+ * Limits: the range offered is not cut at what is reserved; a driver sees EINVAL there.
  */
 
 #include <linux/device.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
 
 #include "vdpa_priv.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Open devices behind an IOMMU that does not remap interrupts");
 
 static int incremental_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque)
 {
@@ -28,7 +44,8 @@ static int incremental_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 p
 	return vdpa->config->dma_map(vdpa, as->id, iova, size, addr, perm, opaque);
 }
 
-static int incremental_unmap(struct vv_as *as, u64 iova, u64 size)
+static int incremental_unmap(struct vv_as *as, u64 iova, u64 size,
+			     struct iommu_iotlb_gather *gather)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;
 
@@ -51,6 +68,27 @@ static const struct vv_dma_ops whole_tree = {
 	.commit	= tree_commit,
 };
 
+static void reserved_free(struct vv_session *s)
+{
+	struct iommu_resv_region *region, *next;
+
+	list_for_each_entry_safe(region, next, &s->reserved, list)
+		kfree(region);
+	INIT_LIST_HEAD(&s->reserved);
+}
+
+static int reserved_read(struct vv_session *s, struct device *dma_dev)
+{
+	struct iommu_group *group = iommu_group_get(dma_dev);
+	int err;
+
+	if (!group)
+		return -ENODEV;
+	err = iommu_get_group_resv_regions(group, &s->reserved);
+	iommu_group_put(group);
+	return err;
+}
+
 static int platform_attach(struct vv_session *s)
 {
 	struct device *dma_dev = vdpa_get_dma_dev(s->vdpa);
@@ -62,14 +100,27 @@ static int platform_attach(struct vv_session *s)
 				     "no coherent IOMMU before the device; see intel_iommu=, amd_iommu=\n");
 		return -EOPNOTSUPP;
 	}
+	if (!device_iommu_capable(dma_dev, IOMMU_CAP_INTR_REMAP)) {
+		dev_warn_ratelimited(&s->node->dev,
+				     "interrupts are not remapped%s\n", allow_unsafe_interrupts ? "" :
+				     "; vhost_vdpa.allow_unsafe_interrupts=1 opens the device anyway");
+		if (!allow_unsafe_interrupts)
+			return -EPERM;
+	}
+	err = reserved_read(s, dma_dev);
+	if (err)
+		goto free;
+	err = -ENOMEM;
 	s->domain = iommu_domain_alloc(dma_dev->bus);
 	if (!s->domain)
-		return -ENOMEM;
+		goto free;
 	err = iommu_attach_device(s->domain, dma_dev);
-	if (err) {
-		iommu_domain_free(s->domain);
-		s->domain = NULL;
-	}
+	if (!err)
+		return 0;
+	iommu_domain_free(s->domain);
+	s->domain = NULL;
+free:
+	reserved_free(s);
 	return err;
 }
 
@@ -78,6 +129,7 @@ static void platform_detach(struct vv_session *s)
 	iommu_detach_device(s->domain, vdpa_get_dma_dev(s->vdpa));
 	iommu_domain_free(s->domain);
 	s->domain = NULL;
+	reserved_free(s);
 }
 
 static int platform_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque)
@@ -91,9 +143,14 @@ static int platform_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm
 	return iommu_map(as->session->domain, iova, addr, size, prot);
 }
 
-static int platform_unmap(struct vv_as *as, u64 iova, u64 size)
+static int platform_unmap(struct vv_as *as, u64 iova, u64 size, struct iommu_iotlb_gather *gather)
 {
-	return iommu_unmap(as->session->domain, iova, size) == size ? 0 : -EIO;
+	return iommu_unmap_fast(as->session->domain, iova, size, gather) == size ? 0 : -EIO;
+}
+
+static void platform_sync(struct vv_as *as, struct iommu_iotlb_gather *gather)
+{
+	iommu_iotlb_sync(as->session->domain, gather);
 }
 
 static const struct vv_dma_ops platform = {
@@ -101,6 +158,7 @@ static const struct vv_dma_ops platform = {
 	.detach	= platform_detach,
 	.map	= platform_map,
 	.unmap	= platform_unmap,
+	.sync	= platform_sync,
 };
 
 /* Never NULL: what has no IOMMU of its own depends on the platform's. */
@@ -126,4 +184,16 @@ void vv_dma_set_range(struct vv_session *s)
 			.first = s->domain->geometry.aperture_start,
 			.last = s->domain->geometry.aperture_end,
 		};
+}
+
+/* Can a mapping of [@first, @last] have no effect?  Regions that a driver gives up may be mapped. */
+bool vv_dma_is_reserved(struct vv_session *s, u64 first, u64 last)
+{
+	struct iommu_resv_region *region;
+
+	list_for_each_entry(region, &s->reserved, list)
+		if (region->type != IOMMU_RESV_DIRECT_RELAXABLE &&
+		    region->start <= last && region->start + (region->length - 1) >= first)
+			return true;
+	return false;
 }

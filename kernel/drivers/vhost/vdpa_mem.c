@@ -13,11 +13,14 @@
  * Neighbouring pages that happen to be contiguous become one entry.
  *
  *	pages   |a|a+1|a+2|c|d|d+1|		(pin_user_pages_fast)
- *	entries [a, 3 pages][c][d, 2 pages]	(vv_as_add)
+ *	entries [a, 3 pages][c][d, 2 pages]	(a table of held memory; vdpa_as.c adds them)
  *
  * *Files*, for devices that take virtual addresses: an entry holds a reference to the file that is
  * mapped shared at that address, and the device maps it for itself.  Parts of a range that are no
  * shared file are passed over, as nothing can be made available of them.
+ *
+ * Faulting memory in can take as long as a user-space file system likes.  Memory is therefore held
+ * without vhost.mutex, and knows nothing of the device; see vdpa_as.c.
  *
  * Errors: ENOMEM the limit (or no memory at all), EFAULT nothing there or not writable, EINVAL the
  * range cannot be cut at pages.
@@ -84,7 +87,7 @@ static int pinned_check(struct vv_range *range)
 }
 
 /* The run becomes an entry, which owns the pins from then on; otherwise they are undone. */
-static int run_flush(struct vv_as *as, struct run *run, u32 perm, unsigned long *mapped)
+static int run_flush(struct vhost_iotlb *held, struct run *run, u32 perm, unsigned long *mapped)
 {
 	unsigned long count = run->count;
 	int err;
@@ -92,7 +95,8 @@ static int run_flush(struct vv_as *as, struct run *run, u32 perm, unsigned long 
 	if (!count)
 		return 0;
 	run->count = 0;
-	err = vv_as_add(as, run->iova, (u64)count << PAGE_SHIFT, PFN_PHYS(run->pfn), perm, NULL);
+	err = vhost_iotlb_add_range(held, run->iova, run->iova + ((u64)count << PAGE_SHIFT) - 1,
+				    PFN_PHYS(run->pfn), perm);
 	if (err)
 		unpin(run->pfn, count, false);
 	else
@@ -101,8 +105,8 @@ static int run_flush(struct vv_as *as, struct run *run, u32 perm, unsigned long 
 }
 
 /* Pages just pinned for @iova onwards; the ones that cannot be used are unpinned. */
-static int run_extend(struct vv_as *as, struct run *run, u64 iova, u32 perm, struct page **pages,
-		      int count, unsigned long *mapped)
+static int run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 perm,
+		      struct page **pages, int count, unsigned long *mapped)
 {
 	int i, err;
 
@@ -110,7 +114,7 @@ static int run_extend(struct vv_as *as, struct run *run, u64 iova, u32 perm, str
 		unsigned long pfn = page_to_pfn(pages[i]);
 
 		if (!run->count || run->pfn + run->count != pfn) {
-			err = run_flush(as, run, perm, mapped);
+			err = run_flush(held, run, perm, mapped);
 			if (err) {
 				unpin_user_pages(&pages[i], count - i);
 				return err;
@@ -122,10 +126,28 @@ static int run_extend(struct vv_as *as, struct run *run, u64 iova, u32 perm, str
 	return 0;
 }
 
-static int pin_range(struct vv_as *as, const struct vv_range *range, struct page **pages,
+/*
+ * Pin the pages at @uaddr.  Pages that the device only reads are pinned as if it wrote them: a read
+ * would pin the zero page, or one that the process shares with a child, and the process's next write
+ * would go to a copy that the device does not see.  FOLL_FORCE lifts the process's own write
+ * protection of private memory only.  Shared memory that it may not write is refused (EFAULT), is
+ * never copied, and is therefore pinned by reading.
+ */
+static int pin_pages(u64 uaddr, int count, u32 perm, struct page **pages)
+{
+	int got;
+
+	if (perm & VHOST_ACCESS_WO)
+		return pin_user_pages_fast(uaddr, count, FOLL_LONGTERM | FOLL_WRITE, pages);
+	got = pin_user_pages_fast(uaddr, count, FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE, pages);
+	if (got == -EFAULT)
+		got = pin_user_pages_fast(uaddr, count, FOLL_LONGTERM, pages);
+	return got;
+}
+
+static int pin_range(struct vhost_iotlb *held, const struct vv_range *range, struct page **pages,
 		     unsigned long *mapped)
 {
-	unsigned int flags = FOLL_LONGTERM | (range->perm & VHOST_ACCESS_WO ? FOLL_WRITE : 0);
 	u64 done = 0, left;
 	struct run run = {};
 	int count, err = 0;
@@ -136,25 +158,26 @@ static int pin_range(struct vv_as *as, const struct vv_range *range, struct page
 			break;
 		}
 		left = (range->size - done) >> PAGE_SHIFT;
-		count = pin_user_pages_fast(range->uaddr + done, min_t(u64, left, PAGES_AT_ONCE),
-					    flags, pages);
+		count = pin_pages(range->uaddr + done, min_t(u64, left, PAGES_AT_ONCE), range->perm,
+				  pages);
 		if (count <= 0) {
 			err = count ?: -EFAULT;
 			break;
 		}
-		err = run_extend(as, &run, range->iova + done, range->perm, pages, count, mapped);
+		err = run_extend(held, &run, range->iova + done, range->perm, pages, count, mapped);
 		done += (u64)count << PAGE_SHIFT;
 		cond_resched();
 	}
 	if (!err)
-		return run_flush(as, &run, range->perm, mapped);
+		return run_flush(held, &run, range->perm, mapped);
 	unpin(run.pfn, run.count, false);
 	return err;
 }
 
-static int pinned_populate(struct vv_as *as, const struct vv_range *range)
+static int pinned_populate(struct vv_session *s, const struct vv_range *range,
+			   struct vhost_iotlb *held)
 {
-	struct mm_struct *mm = as->session->vhost.mm;
+	struct mm_struct *mm = s->vhost.mm;
 	unsigned long count = range->size >> PAGE_SHIFT;
 	unsigned long mapped = 0;
 	struct page **pages;
@@ -165,7 +188,7 @@ static int pinned_populate(struct vv_as *as, const struct vv_range *range)
 		return -ENOMEM;
 	err = charge(mm, count);
 	if (!err) {
-		err = pin_range(as, range, pages, &mapped);
+		err = pin_range(held, range, pages, &mapped);
 		uncharge(mm, count - mapped);
 	}
 	free_page((unsigned long)pages);
@@ -199,30 +222,31 @@ static bool is_shared_file(const struct vm_area_struct *vma)
 }
 
 /* One piece of a range, within one mapping of the process. */
-static int file_add(struct vv_as *as, u64 iova, u64 size, u64 uaddr, u32 perm,
+static int file_add(struct vhost_iotlb *held, u64 iova, u64 size, u64 uaddr, u32 perm,
 		    struct vm_area_struct *vma)
 {
-	struct vdpa_map_file *held;
+	struct vdpa_map_file *map;
 	int err;
 
 	if ((perm & VHOST_ACCESS_WO) && !(vma->vm_flags & VM_MAYWRITE))
 		return -EFAULT;
-	held = kmalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
-	if (!held)
+	map = kmalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+	if (!map)
 		return -ENOMEM;
-	held->file = get_file(vma->vm_file);
-	held->offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + (uaddr - vma->vm_start);
-	err = vv_as_add(as, iova, size, uaddr, perm, held);
+	map->file = get_file(vma->vm_file);
+	map->offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + (uaddr - vma->vm_start);
+	err = vhost_iotlb_add_range_ctx(held, iova, iova + (size - 1), uaddr, perm, map);
 	if (err) {
-		fput(held->file);
-		kfree(held);
+		fput(map->file);
+		kfree(map);
 	}
 	return err;
 }
 
-static int files_populate(struct vv_as *as, const struct vv_range *range)
+static int files_populate(struct vv_session *s, const struct vv_range *range,
+			  struct vhost_iotlb *held)
 {
-	struct mm_struct *mm = as->session->vhost.mm;
+	struct mm_struct *mm = s->vhost.mm;
 	u64 done = 0;
 	int err = 0;
 
@@ -238,7 +262,7 @@ static int files_populate(struct vv_as *as, const struct vv_range *range)
 		}
 		size = min_t(u64, range->size - done, vma->vm_end - uaddr);
 		if (is_shared_file(vma))
-			err = file_add(as, range->iova + done, size, uaddr, range->perm, vma);
+			err = file_add(held, range->iova + done, size, uaddr, range->perm, vma);
 		done += size;
 	}
 	mmap_read_unlock(mm);

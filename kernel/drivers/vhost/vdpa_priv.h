@@ -20,7 +20,10 @@
  * Locks, outermost first:
  *
  *	node->lock	which device and which session the node has
- *	vhost.mutex	everything in a session, but for what names another lock
+ *	mem_lock	one IOTLB message at a time; held while memory is faulted in, which may take
+ *			for ever: removal of the device never takes it
+ *	vhost.mutex	everything in a session, but for what names another lock; never held while
+ *			memory of a message is copied or faulted in
  *	cf_lock		of the vDPA device: its configuration
  *	notify_lock	whether doorbells may be mapped; a leaf, taken below mmap_lock
  *	signal.lock	the eventfd that an interrupt goes to; a leaf, taken in interrupt context
@@ -117,27 +120,31 @@ struct vv_range {
  * @attach:	once, when a session begins; NULL for nothing to do
  * @detach:	its opposite; nothing is mapped any more
  * @map:	one entry now; NULL for a device that takes whole trees
- * @unmap:	the opposite; afterwards the device does not reach the memory
+ * @unmap:	the opposite; afterwards, or after @sync if there is one, the device does not reach
+ *		the memory
+ * @sync:	complete all that @unmap gathered; NULL for a device that has nothing to gather
  * @commit:	the device takes all of @live; NULL for one that was told entry by entry
  */
 struct vv_dma_ops {
 	int (*attach)(struct vv_session *s);
 	void (*detach)(struct vv_session *s);
 	int (*map)(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque);
-	int (*unmap)(struct vv_as *as, u64 iova, u64 size);
+	int (*unmap)(struct vv_as *as, u64 iova, u64 size, struct iommu_iotlb_gather *gather);
+	void (*sync)(struct vv_as *as, struct iommu_iotlb_gather *gather);
 	int (*commit)(struct vv_as *as, struct vhost_iotlb *tree);
 };
 
 /**
  * struct vv_mem_ops - what stands behind mappings
  * @check:	can @range be mapped at all?  May widen it.
- * @populate:	hold the memory of @range and vv_as_add() every piece of it.  On error pieces may
- *		have been added; the caller takes them out again.
+ * @populate:	hold the memory of @range: one entry of @held per piece.  On error @held may have
+ *		entries; the caller releases them.  mem_lock held, vhost.mutex not.
  * @release:	let go of the memory of one entry
  */
 struct vv_mem_ops {
 	int (*check)(struct vv_range *range);
-	int (*populate)(struct vv_as *as, const struct vv_range *range);
+	int (*populate)(struct vv_session *s, const struct vv_range *range,
+			struct vhost_iotlb *held);
 	void (*release)(struct vv_session *s, const struct vhost_iotlb_map *map);
 };
 
@@ -146,13 +153,16 @@ struct vv_mem_ops {
  * @vhost:	vhost.ko's part; its mutex is the session's
  * @vdpa:	NULL once detached.  Protected by vhost.mutex; doorbell faults read it under
  *		@notify_lock, and kicks without a lock: they are stopped before it changes.
+ * @mem_lock:	held by a writer of an IOTLB message
  * @batch:	address space of an open batch, NULL for none
  * @suspended:	the device was suspended and neither resumed nor reset since
  * @revoked:	no doorbell may be mapped any more; protected by @notify_lock
+ * @reserved:	struct iommu_resv_region: addresses that the platform IOMMU cannot map
  * @mapping:	where the doorbells mapped so far are found
  */
 struct vv_session {
 	struct vhost_dev vhost;
+	struct mutex mem_lock;
 	struct vv_node *node;
 	struct vdpa_device *vdpa;
 	struct vv_queue *queue;
@@ -167,6 +177,7 @@ struct vv_session {
 	const struct vv_dma_ops *dma;
 	const struct vv_mem_ops *mem;
 	struct iommu_domain *domain;
+	struct list_head reserved;
 	struct vv_signal config;
 	struct mutex notify_lock;
 	bool revoked;
@@ -212,7 +223,6 @@ int vv_vring_get_size(struct vv_session *s, u16 idx, union vv_arg *arg);
 
 /* vdpa_as.c */
 ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from);
-int vv_as_add(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque);
 void vv_as_init_all(struct vv_session *s);
 void vv_as_disconnect_all(struct vv_session *s);
 void vv_as_release_all(struct vv_session *s);
@@ -220,6 +230,7 @@ void vv_as_release_all(struct vv_session *s);
 /* vdpa_dma.c */
 const struct vv_dma_ops *vv_dma_ops_of(const struct vdpa_device *vdpa);
 void vv_dma_set_range(struct vv_session *s);
+bool vv_dma_is_reserved(struct vv_session *s, u64 first, u64 last);
 
 /* vdpa_mem.c */
 extern const struct vv_mem_ops vv_mem_pinned;

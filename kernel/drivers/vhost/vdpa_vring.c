@@ -83,7 +83,8 @@ static void bypass_start(struct vv_session *s, u16 idx)
 	q->producer = (struct irq_bypass_producer) { .token = q->call.ctx, .irq = irq };
 	err = irq_bypass_register_producer(&q->producer);
 	if (err)
-		dev_info(&s->node->dev, "queue %u: interrupts are not bypassed: %d\n", idx, err);
+		dev_info_ratelimited(&s->node->dev, "queue %u: interrupts are not bypassed: %d\n",
+				     idx, err);
 	q->bypassed = !err;
 }
 

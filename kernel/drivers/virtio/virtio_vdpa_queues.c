@@ -189,7 +189,7 @@ void virtio_vdpa_del_queues(struct virtio_device *vdev)
 	virtio_vdpa_set_config_event(vv, false);
 	list_for_each_entry(vq, &vdev->vqs, list)
 		if (!virtio_vdpa_stop_queue(vv, vq->index))
-			dev_err(&vdev->dev, "queue %u did not stop\n", vq->index);
+			dev_err_ratelimited(&vdev->dev, "queue %u did not stop\n", vq->index);
 	synchronize_rcu();
 
 	list_for_each_entry_safe(vq, next, &vdev->vqs, list)

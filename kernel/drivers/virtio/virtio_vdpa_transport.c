@@ -66,7 +66,7 @@ static void virtio_vdpa_restart(struct virtio_device *vdev)
 	virtio_vdpa_unsteer(to_virtio_vdpa(vdev));
 	err = vdpa_reset(vdpa_below(vdev));
 	if (err)
-		dev_err(&vdpa_below(vdev)->dev, "reset failed: %d\n", err);
+		dev_err_ratelimited(&vdpa_below(vdev)->dev, "reset failed: %d\n", err);
 }
 
 static u64 virtio_vdpa_offered(struct virtio_device *vdev)

@@ -12,6 +12,8 @@ only the IOMMU knows.
     leave     the VF is unbound, or gone, while it is open and running
     vectors   a VF that cannot have a vector fails, and says so
     bypass    a queue's interrupt is offered for bypassing while the device runs, and only then
+    reserved  addresses that the IOMMU reserves cannot be mapped; their neighbours can
+    many      65,536 mappings are taken down; others run on that CPU meanwhile
     guest     a nested machine boots with the VF; numbered frames go round by way of the other one;
               stopped and continued, its driver reloaded
 
@@ -20,6 +22,8 @@ only the IOMMU knows.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import mmap
 import os
@@ -50,7 +54,8 @@ SCENARIO = Scenario(
     l1_monitor=True,
     l1_devices=DEVICES,
     variants={
-        **{name: {"part": name} for name in ("traffic", "leave", "vectors", "bypass")},
+        **{name: {"part": name} for name in ("traffic", "leave", "vectors", "bypass",
+                                               "reserved", "many")},
         "guest-stock": {"part": "guest", "which": "stock"},
         "guest-ours": {"part": "guest", "which": "qemu"},
     },
@@ -359,8 +364,99 @@ def part_bypass(lab: Lab) -> None:
     vf.delete()
 
 
+MSI_FIRST, MSI_LAST = 0xfee00000, 0xfeefffff
+MANY = 65536
+
+
+def map_page(device: vhostvdpa.Device, iova: int, pages: int = 1) -> int:
+    """Map the first pages of the device's memory for reading; 0 or errno."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(device.memory))
+    message = struct.pack("<IIQQQBB", vhostvdpa.IOTLB_MSG_V2, 0, iova, pages * mmap.PAGESIZE,
+                          address, 1, vhostvdpa.IOTLB_UPDATE)
+    try:
+        os.write(device.fd, message.ljust(72, b"\0"))
+        return 0
+    except OSError as err:
+        return err.errno or -1
+
+
+def part_reserved(lab: Lab) -> None:
+    """The window of message signalled interrupts: EINVAL, and the range offered has it all the same."""
+    vf = Vf(1)
+    vf.add()
+    device = open_vhost(vf)
+    device.negotiate(FEATURES)
+    first, last = struct.unpack("<QQ", device.ioctl(vhostvdpa.GET_IOVA_RANGE, bytes(16)))
+    lab.check(first < MSI_FIRST and last > MSI_LAST, f"range {first:#x} to {last:#x}")
+    page = mmap.PAGESIZE
+    for iova, pages, wanted in (
+            (MSI_FIRST, 1, errno.EINVAL), (MSI_LAST + 1 - page, 1, errno.EINVAL),
+            (MSI_FIRST + 0x80000, 1, errno.EINVAL), (MSI_FIRST - page, 2, errno.EINVAL),
+            (MSI_LAST + 1 - page, 2, errno.EINVAL),
+            (MSI_FIRST - page, 1, 0), (MSI_LAST + 1, 1, 0)):
+        got = map_page(device, iova, pages)
+        lab.check(got == wanted, f"{pages} pages at {iova:#x}: {got}, not {wanted}")
+    lab.check(pinned() == 2 * page >> 10, f"pinned {pinned()} KiB")
+    device.close()
+    vf.delete()
+
+
+@contextmanager
+def gaps(device: vhostvdpa.Device) -> Iterator[Callable[[], float]]:
+    """A process on this CPU that wants to run all the time; the longest that it had to wait, in s."""
+    shared = mmap.mmap(-1, mmap.PAGESIZE)
+    child = os.fork()
+    if child == 0:
+        os.close(device.fd)  # or the last close is this process's
+        before, longest = time.monotonic(), 0.0
+        while True:
+            time.sleep(0.005)
+            now = time.monotonic()
+            longest = max(longest, now - before)
+            before = now
+            struct.pack_into("<d", shared, 0, longest)
+    try:
+        yield lambda: float(struct.unpack_from("<d", shared)[0])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def part_many(lab: Lab) -> None:
+    """As many entries as there are pages: taking them down neither locks up nor hogs the CPU."""
+    Path("/proc/sys/kernel/watchdog_thresh").write_text("2", "ascii")
+    vf = Vf(1)
+    vf.add()
+    os.sched_setaffinity(0, {0})
+    for unmap in (False, True):
+        device = open_vhost(vf)
+        device.negotiate(FEATURES)
+        for number in range(MANY):
+            lab.check(map_page(device, (number + 1) << 13) == 0, f"mapping {number}")
+        lab.check(pinned() == MANY * mmap.PAGESIZE >> 10, f"pinned {pinned()} KiB")
+        with gaps(device) as longest:
+            time.sleep(0.2)
+            start = time.monotonic()
+            if unmap:
+                message = struct.pack("<IIQQQBB", vhostvdpa.IOTLB_MSG_V2, 0, 0, 1 << 40, 0, 0,
+                                      vhostvdpa.IOTLB_INVALIDATE)
+                os.write(device.fd, message.ljust(72, b"\0"))
+            else:
+                device.close()
+            took = time.monotonic() - start
+            time.sleep(0.1)
+            waited = longest()
+        what = "unmap" if unmap else "close"
+        lab.figures[what] = {"took_s": round(took, 2), "waited_s": round(waited, 2)}
+        lab.check(pinned() == 0, f"{what}: still pinned: {pinned()} KiB")
+        lab.check(waited < max(took / 2, 0.1), f"{what}: of {took:.2f} s, another process waited {waited:.2f}")
+        if unmap:
+            device.close()
+    vf.delete()
+
+
 PARTS = {"traffic": part_traffic, "leave": part_leave, "vectors": part_vectors,
-         "bypass": part_bypass, "guest": part_guest}
+         "bypass": part_bypass, "reserved": part_reserved, "many": part_many, "guest": part_guest}
 
 
 def run(lab: Lab, part: str, **more: str) -> None:

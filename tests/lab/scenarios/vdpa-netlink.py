@@ -157,7 +157,9 @@ CASES = [
     Case("new, bytes at the end that are no attribute", NEW, new(), EINVAL, raw=b"\1\2"),
     Case("new, name twice: the last counts", NEW, [(NAME, text("a/b")), *new()], 0),
     Case("new, as a dump", NEW, new(), EOPNOTSUPP, flags=genl.NLM_F_DUMP),
-    Case("new, reserved bits", NEW, new(), EINVAL, reserved=1),
+    Case("new, reserved bits", NEW, new(), 0, reserved=1),
+    Case("new, to be created", NEW, new(), 0, flags=genl.NLM_F_CREATE | genl.NLM_F_EXCL),
+    Case("device, to be created", GET, [(NAME, text("net"))], 0, flags=genl.NLM_F_CREATE),
 
     Case("delete, nothing", DEL, [], EINVAL),
     Case("delete, unknown", DEL, [(NAME, text("nope"))], ENODEV),

@@ -26,6 +26,7 @@
  */
 #include <linux/err.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "sim.h"
@@ -108,15 +109,21 @@ static bool serve_batch(struct sim_unit *unit)
 	return more;
 }
 
+/*
+ * Reclaim may wait for a request of this unit: nothing here allocates in a way that starts I/O, and the
+ * workqueue has a rescuer for when no worker can be made.
+ */
 static void unit_work(struct work_struct *work)
 {
 	struct sim_unit *unit = container_of(work, struct sim_unit, work);
+	unsigned int noio = memalloc_noio_save();
 	bool more = false;
 
 	mutex_lock(&unit->lock);
 	if (is_running(unit->sim))
 		more = serve_batch(unit);
 	mutex_unlock(&unit->lock);
+	memalloc_noio_restore(noio);
 	if (more)
 		sim_unit_schedule(unit);
 }
@@ -399,7 +406,7 @@ static int __init sim_init(void)
 	ret = sim_iommu_init();
 	if (ret)
 		return ret;
-	workers = alloc_workqueue("vdpa_sim", WQ_UNBOUND, 0);
+	workers = alloc_workqueue("vdpa_sim", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!workers) {
 		sim_iommu_exit();
 		return -ENOMEM;

@@ -25,6 +25,9 @@
  * A new tree is built beside the old one and takes its place only when complete, so a set_map that
  * fails leaves the device with the mappings it had.
  *
+ * A table has as many entries as a process likes.  Loops over them reschedule, and entries are freed when
+ * the semaphore has been dropped.
+ *
  * Limits: memory above the direct mapping (CONFIG_HIGHMEM) is not reached.  User virtual addresses
  * are not supported: memory is pinned.
  */
@@ -88,12 +91,39 @@ static void now_holds(struct sim_device *sim, struct sim_space *space, u64 bytes
 	space->bytes = bytes;
 }
 
+/* Both trees change places; nobody translates by either. */
+static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
+{
+	LIST_HEAD(list);
+
+	list_splice_init(&a->list, &list);
+	list_splice_init(&b->list, &a->list);
+	list_splice_init(&list, &b->list);
+	swap(a->root, b->root);
+	swap(a->nmaps, b->nmaps);
+}
+
+/* As vhost_iotlb_reset(), which never reschedules. */
+static void free_maps(struct vhost_iotlb *tlb)
+{
+	struct vhost_iotlb_map *map;
+
+	while ((map = list_first_entry_or_null(&tlb->list, struct vhost_iotlb_map, link))) {
+		vhost_iotlb_map_free(tlb, map);
+		cond_resched();
+	}
+}
+
 static void clear_space(struct sim_device *sim, struct sim_space *space)
 {
+	struct vhost_iotlb old;
+
+	vhost_iotlb_init(&old, 0, 0);
 	down_write(&space->sem);
-	vhost_iotlb_reset(&space->tlb);
+	exchange(&space->tlb, &old);
 	now_holds(sim, space, 0);
 	up_write(&space->sem);
+	free_maps(&old);
 }
 
 void sim_spaces_clear(struct sim_device *sim)
@@ -131,18 +161,6 @@ static struct sim_space *space_by_asid(struct sim_device *sim, unsigned int asid
 	return asid < sim->kind->nspaces ? &sim->spaces[asid] : NULL;
 }
 
-/* Both trees change places; nobody translates by either. */
-static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
-{
-	LIST_HEAD(list);
-
-	list_splice_init(&a->list, &list);
-	list_splice_init(&b->list, &a->list);
-	list_splice_init(&list, &b->list);
-	swap(a->root, b->root);
-	swap(a->nmaps, b->nmaps);
-}
-
 static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
 {
 	struct vhost_iotlb_map *map;
@@ -155,6 +173,7 @@ static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *byt
 		if (ret)
 			return ret;
 		*bytes += map->last - map->start + 1;
+		cond_resched();
 	}
 	return 0;
 }
@@ -180,7 +199,7 @@ int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb 
 		now_holds(sim, space, bytes);
 		up_write(&space->sem);
 	}
-	vhost_iotlb_reset(&next);
+	free_maps(&next);
 	return ret;
 }
 
@@ -204,15 +223,19 @@ int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size,
 	return ret;
 }
 
-/* How many bytes of [@first, @last] are mapped. */
-static u64 held(struct vhost_iotlb *tlb, u64 first, u64 last)
+/* Unmap [@first, @last], one map at a time; how many bytes that were. */
+static u64 remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
 {
 	struct vhost_iotlb_map *map;
 	u64 bytes = 0;
 
-	for (map = vhost_iotlb_itree_first(tlb, first, last); map;
-	     map = vhost_iotlb_itree_next(map, first, last))
-		bytes += min(map->last, last) - max(map->start, first) + 1;
+	while ((map = vhost_iotlb_itree_first(tlb, first, last))) {
+		u64 from = max(map->start, first), to = min(map->last, last);
+
+		bytes += to - from + 1;
+		vhost_iotlb_del_range(tlb, from, to);
+		cond_resched();
+	}
 	return bytes;
 }
 
@@ -228,8 +251,7 @@ int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 siz
 	if (ret)
 		return ret;
 	down_write(&space->sem);
-	now_holds(sim, space, space->bytes - held(&space->tlb, iova, iova + size - 1));
-	vhost_iotlb_del_range(&space->tlb, iova, iova + size - 1);
+	now_holds(sim, space, space->bytes - remove_range(&space->tlb, iova, iova + size - 1));
 	up_write(&space->sem);
 	return 0;
 }

@@ -12,6 +12,9 @@
  * Nothing is read or written before the whole request has been checked against the size of the disk
  * and the room in its buffers.  A request that has no room for its status is given back untouched.
  *
+ * A disk may be what memory is written back to.  Its worker therefore allocates without starting I/O
+ * (sim_core.c).
+ *
  * Limits: size and number of queues are the same for all disks.
  */
 #include <linux/module.h>
@@ -23,7 +26,7 @@
 #define MAX_QUEUES	16
 #define MAX_MIB		(1U << 20)
 
-static unsigned int capacity_mib = 64;
+static unsigned int capacity_mib = 128;
 module_param(capacity_mib, uint, 0444);
 MODULE_PARM_DESC(capacity_mib, "size of a disk, 1 to 1048576 MiB; memory is taken as it is written");
 
@@ -168,6 +171,7 @@ static bool blk_serve(struct sim_unit *unit)
 		if (sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
 			return !sim_queue_listen(vq);
 		serve_one(blk_of(unit->sim), vq);
+		cond_resched();
 	}
 	return true;
 }

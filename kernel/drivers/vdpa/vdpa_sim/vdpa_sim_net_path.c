@@ -219,6 +219,7 @@ bool net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue 
 			break;
 		}
 		pass(net, rx, tx);
+		cond_resched();
 	}
 	up_read(&net->sem);
 	return more;
