@@ -256,6 +256,7 @@ static void test_calls_on(void)
     g_assert_cmpint(bench_complete(b), ==, VDPA_SHADOW_CALL);
     g_assert_null(trap.act);
     g_assert_cmpuint(vdpa_shadow_ring_stats(b->ring)->completed, ==, 1);
+    g_assert_cmpuint(b->device.avail->ring[NUM], ==, 1);    /* used_event */
     bench_free(b);
 }
 
