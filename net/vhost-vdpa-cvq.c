@@ -3,14 +3,29 @@
  *
  * The control queue with QEMU in between. See vhost-vdpa-cvq.h, also for the
  * limits.
+ *
+ * Theory of operation
+ * -------------------
+ * The guest's ring is read and written as a shadow queue's is
+ * (hw/virtio/vdpa-ring-guest.h), and so are its commands and their answers: in
+ * RAM, checked at each access (hw/virtio/vdpa-guest-mem.h). virtio.c's queue
+ * functions are not used: they write an answer, and a used entry, to wherever the
+ * guest's address leads. If that is device_status, the device is reset, and its
+ * control queue freed, inside of them.
+ *
+ * Lifetime: serve_some() holds a reference, as QEMU's model of the device
+ * (virtio_net_handle_ctrl_iov()) is called in the middle of it, and looks after
+ * each command whether the queue still runs. Failing, which ends the queue, and
+ * what the guest is told of its faults are left to bottom halves.
  */
 #include "qemu/osdep.h"
+#include "hw/virtio/vdpa-guest-mem.h"
 #include "hw/virtio/vdpa-ring-device.h"
+#include "hw/virtio/vdpa-ring-guest.h"
 #include "hw/virtio/virtio-net.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
-#include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_net.h"
@@ -19,6 +34,7 @@
 #include "trace.h"
 
 #define COMMAND_BYTES   (64 * KiB)
+#define FILTER_BYTES    (16 * MiB)      /* of a filter table, for the model */
 #define TIMEOUT_US      (5 * G_USEC_PER_SEC)
 #define TURN            16      /* commands */
 #define POLL_US         20
@@ -31,6 +47,10 @@ typedef struct VdpaCvq {
     VdpaMapOwn area[AREAS];
     VdpaMapOwned owned;     /* these */
     VdpaRingDevice *ring;
+    VdpaRingGuest *guest;
+    AddressSpace *as;       /* what the guest's addresses are of */
+    unsigned refs;
+    bool reported;          /* that the guest's ring is broken */
     EventNotifier device_kick, device_call, guest_kick;
     QEMUBH *bh;             /* for what is there already, and for failing */
     bool running;
@@ -112,15 +132,13 @@ static int tell_filter(VdpaCvq *c, Error **errp);
  * receive modes. As long as that lasts, the model takes the guest's commands
  * about the filter, and the device is told what comes of them.
  */
-static uint8_t serve_filter(VdpaCvq *c, VirtQueueElement *e, Error **errp)
+static uint8_t serve_filter(VdpaCvq *c, uint8_t *command, size_t bytes,
+                            Error **errp)
 {
-    uint8_t status = VIRTIO_NET_ERR;
-    struct iovec in = { &status, sizeof(status) };
+    uint8_t status = apply(c->q->device->vdev, command, bytes);
     Error *err = NULL;
     int ret;
 
-    virtio_net_handle_ctrl_iov(c->q->device->vdev, &in, 1, e->out_sg,
-                               e->out_num);
     if (status != VIRTIO_NET_OK) {
         return status;
     }
@@ -133,28 +151,78 @@ static uint8_t serve_filter(VdpaCvq *c, VirtQueueElement *e, Error **errp)
     return ret ? VIRTIO_NET_ERR : VIRTIO_NET_OK;
 }
 
-/* What the guest is answered. */
-static uint8_t serve(VdpaCvq *c, VirtQueueElement *e, Error **errp)
+static int guest_read(void *opaque, uint64_t addr, void *to, size_t len)
+{
+    VdpaCvq *c = opaque;
+
+    return vdpa_guest_read(c->as, addr, to, len);
+}
+
+static int guest_write(void *opaque, uint64_t addr, const void *from,
+                       size_t len)
+{
+    VdpaCvq *c = opaque;
+
+    return vdpa_guest_write(c->as, addr, from, len);
+}
+
+/* Commands are few: nothing is gained by a pointer into guest memory. */
+static void *guest_ram(void *opaque, uint64_t addr, uint64_t len, bool write,
+                       uint64_t *log)
+{
+    return NULL;
+}
+
+static const VdpaGuestOps guest_ops = {
+    .ram = guest_ram,
+    .read = guest_read,
+    .write = guest_write,
+};
+
+static int unreachable(VdpaCvq *c, uint64_t addr)
+{
+    vdpa_ring_guest_break(c->guest, "buffer at 0x%" PRIx64
+                          " is not in guest memory", addr);
+    return -EPROTO;
+}
+
+/* The bytes that the device reads. */
+static int load_command(VdpaCvq *c, const VdpaGuestChain *chain, uint8_t *to)
+{
+    for (unsigned i = 0; i < chain->nread; i++) {
+        const VdpaGuestSeg *seg = &chain->segs[i];
+
+        if (vdpa_guest_read(c->as, seg->addr, to, seg->len)) {
+            return unreachable(c, seg->addr);
+        }
+        to += seg->len;
+    }
+    return 0;
+}
+
+/* What the guest is answered: VIRTIO_NET_*, or negative if its ring is broken. */
+static int serve(VdpaCvq *c, const VdpaGuestChain *chain, Error **errp)
 {
     VirtIODevice *vdev = c->q->device->vdev;
-    size_t bytes = iov_size(e->out_sg, e->out_num);
     g_autofree uint8_t *command = NULL;
-    struct virtio_net_ctrl_hdr head;
+    size_t bytes = chain->read_len;
     int status = VIRTIO_NET_OK;
 
-    if (iov_to_buf(e->out_sg, e->out_num, 0, &head, sizeof(head)) <
-        sizeof(head)) {
+    if (chain->read_len < sizeof(struct virtio_net_ctrl_hdr) ||
+        chain->read_len > FILTER_BYTES) {
         return VIRTIO_NET_ERR;
     }
+    command = g_malloc(bytes);
+    if (load_command(c, chain, command)) {
+        return -EPROTO;
+    }
     if ((c->overflowed || bytes > COMMAND_BYTES) &&
-        vdpa_ctrl_is_filter((uint8_t *)&head, sizeof(head))) {
-        return serve_filter(c, e, errp);
+        vdpa_ctrl_is_filter(command, bytes)) {
+        return serve_filter(c, command, bytes, errp);
     }
     if (bytes > COMMAND_BYTES) {
         return VIRTIO_NET_ERR;
     }
-    command = g_malloc(bytes);
-    iov_to_buf(e->out_sg, e->out_num, 0, command, bytes);
     if (!vdpa_ctrl_is_local(command, bytes)) {
         status = submit(c, command, bytes, errp);
     }
@@ -162,40 +230,84 @@ static uint8_t serve(VdpaCvq *c, VirtQueueElement *e, Error **errp)
                                    : VIRTIO_NET_ERR;
 }
 
-static void interrupt(VdpaCvq *c, VirtQueue *vq)
+static void interrupt(const VdpaCvq *c)
 {
-    VdpaQueue *q = c->q;
     EventNotifier call;
 
-    if (q->guest.call == event_notifier_get_wfd(
-                             virtio_queue_get_guest_notifier(vq))) {
-        virtio_notify_irqfd(q->device->vdev, vq);
-    } else if (q->guest.call >= 0) {
-        event_notifier_init_fd(&call, q->guest.call);
+    if (c->q->guest.call >= 0) {
+        event_notifier_init_fd(&call, c->q->guest.call);
         event_notifier_set(&call);
     }
 }
 
+/* A command is not given to the device if its answer had no place to go. */
+static int serve_one(VdpaCvq *c)
+{
+    const VdpaGuestSeg *answer;
+    VdpaGuestChain chain;
+    int status, err;
+    int got = vdpa_ring_guest_pop(c->guest, &chain);
+
+    if (got <= 0) {
+        return got;
+    }
+    answer = chain.nwrite ? &chain.segs[chain.nread] : NULL;
+    if (answer && vdpa_guest_writable(c->as, answer->addr, 1)) {
+        return unreachable(c, answer->addr);
+    }
+    status = serve(c, &chain, &c->failed);
+    if (status < 0) {
+        return status;
+    }
+    if (answer && vdpa_guest_write(c->as, answer->addr, &(uint8_t) { status },
+                                   1)) {
+        return unreachable(c, answer->addr);
+    }
+    err = vdpa_ring_guest_push(c->guest, chain.head, answer != NULL);
+    err = err ?: vdpa_ring_guest_flush(c->guest);
+    if (err > 0) {
+        interrupt(c);
+    }
+    return err < 0 ? err : 1;
+}
+
+/* Commands until there is none, 0; all of @left, 1; or the ring broke. */
+static int serve_all(VdpaCvq *c, unsigned left)
+{
+    int got = 1;
+
+    vdpa_ring_guest_notify_off(c->guest);
+    do {
+        while (c->running && !c->failed && left && (got = serve_one(c)) > 0) {
+            left--;
+        }
+        if (got || !c->running || c->failed) {
+            break;
+        }
+        got = vdpa_ring_guest_notify_on(c->guest);
+    } while (got > 0);
+    return got;
+}
+
+static void cvq_unref(VdpaCvq *c);
+
 /* A guest that never stops asking is not to keep others waiting. */
 static void serve_some(VdpaCvq *c)
 {
-    VirtIODevice *vdev = c->q->device->vdev;
-    VirtQueue *vq = virtio_get_queue(vdev, c->q->index);
-    unsigned left = TURN;
-    VirtQueueElement *e;
+    VDPA_IO_GUARD(c->q->device->vdev);
+    int got;
 
-    while (!c->failed && left && (e = virtqueue_pop(vq, sizeof(*e)))) {
-        uint8_t status = serve(c, e, &c->failed);
-        size_t put = iov_from_buf(e->in_sg, e->in_num, 0, &status, 1);
-
-        virtqueue_push(vq, e, put);
-        interrupt(c, vq);
-        g_free(e);
-        left--;
+    c->refs++;
+    got = serve_all(c, TURN);
+    if (c->running && got < 0 && !c->reported) {
+        c->reported = true;
+        vdpa_device_fault(c->q->device, "queue %u: %s", c->q->index,
+                          vdpa_ring_guest_broken(c->guest) ?: "broken");
     }
-    if (c->failed || !left) {
+    if (c->running && (c->failed || got > 0)) {
         qemu_bh_schedule(c->bh);
     }
+    cvq_unref(c);
 }
 
 static void on_guest_kick(EventNotifier *n)
@@ -221,19 +333,28 @@ static void on_bh(void *opaque)
 
 /* --- the kind ----------------------------------------------------------- */
 
-static void cvq_free(VdpaCvq *c)
+/* What is the device's goes at once; what serve_some() looks at stays. */
+static void cvq_release(VdpaCvq *c)
 {
     VdpaDevice *d = c->q->device;
 
-    vdpa_ring_device_free(c->ring);
+    g_clear_pointer(&c->ring, vdpa_ring_device_free);
     vdpa_map_disown(d->map, &c->owned);
     for (int i = 0; i < AREAS; i++) {
         vdpa_map_own_free(c->area[i].at, c->area[i].size);
     }
     event_notifier_cleanup(&c->device_kick);
     event_notifier_cleanup(&c->device_call);
-    error_free(c->failed);
-    g_free(c);
+    cvq_unref(c);
+}
+
+static void cvq_unref(VdpaCvq *c)
+{
+    if (!--c->refs) {
+        vdpa_ring_guest_free(c->guest);
+        error_free(c->failed);
+        g_free(c);
+    }
 }
 
 static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
@@ -268,11 +389,36 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
     return err ?: vdpa_map_own_await(d->map, &c->owned, errp);
 }
 
-static int cvq_prepare(VdpaCvq *c, unsigned num, Error **errp)
+static int guest_ring_start(VdpaCvq *c, const VdpaQueueSetup *guest,
+                            Error **errp)
 {
-    VdpaRingMemory memory;
-    int err = areas_map(c, num, errp);
+    uint64_t features = c->q->device->features;
+    VdpaGuestLayout layout = {
+        .desc = guest->desc, .avail = guest->avail, .used = guest->used,
+        .num = guest->num,
+        .event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX),
+        .indirect = virtio_has_feature(features, VIRTIO_RING_F_INDIRECT_DESC),
+    };
+    int err = vdpa_ring_guest_start(c->guest, &layout, guest->base,
+                                    guest->base);
 
+    if (err == -EFAULT) {
+        error_setg(errp, "queue %u: not all of the ring at 0x%" PRIx64
+                   ", 0x%" PRIx64 ", 0x%" PRIx64 " is in guest memory",
+                   c->q->index, layout.desc, layout.avail, layout.used);
+    } else if (err) {
+        error_setg_errno(errp, -err, "queue %u: cannot be served", c->q->index);
+    }
+    return err;
+}
+
+static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
+{
+    unsigned num = guest->num;
+    VdpaRingMemory memory;
+    int err = guest_ring_start(c, guest, errp);
+
+    err = err ?: areas_map(c, num, errp);
     if (err) {
         return err;
     }
@@ -296,9 +442,12 @@ static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
     int err;
 
     c->q = q;
-    err = cvq_prepare(c, setup->num, errp);
+    c->refs = 1;
+    c->as = q->device->vdev->dma_as;
+    c->guest = vdpa_ring_guest_new(&guest_ops, c);
+    err = cvq_prepare(c, setup, errp);
     if (err) {
-        cvq_free(c);
+        cvq_release(c);
         return err;
     }
     q->own = c;
@@ -338,8 +487,13 @@ static void cvq_pause(VdpaQueue *q)
 
 static int64_t cvq_detach(VdpaQueue *q, int64_t base)
 {
-    cvq_free(q->own);
-    return virtio_queue_get_last_avail_idx(q->device->vdev, q->index);
+    VdpaCvq *c = q->own;
+    int64_t stopped_at;
+
+    vdpa_ring_guest_stop(c->guest);
+    stopped_at = vdpa_ring_guest_avail_idx(c->guest);
+    cvq_release(c);
+    return stopped_at;
 }
 
 const VdpaQueueKind vdpa_queue_control = {

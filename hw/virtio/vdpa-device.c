@@ -11,6 +11,8 @@
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
 #include "vdpa-device.h"
+#include "vdpa-fault.h"
+#include "vdpa-ring-layout.h"
 #include "vdpa-rings.h"
 #include "vdpa-switch.h"
 #include "vdpa-traits.h"
@@ -166,19 +168,47 @@ static int program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
     return err;
 }
 
-/* A ring that the device cannot reach would be a queue that stands still. */
+/* A packed ring's driver and device area are one event each. */
+uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr)
+{
+    const VdpaQueueSetup *g = &q->guest;
+    uint64_t features = q->device->features;
+    bool event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX);
+    bool packed = virtio_has_feature(features, VIRTIO_F_RING_PACKED);
+
+    switch (area) {
+    case VDPA_RING_DESC:
+        *addr = g->desc;
+        return ring_desc_size(g->num);
+    case VDPA_RING_DRIVER:
+        *addr = g->avail;
+        return packed ? RING_PACKED_EVENT : ring_avail_span(g->num, event_idx);
+    default:
+        *addr = g->used;
+        return packed ? RING_PACKED_EVENT : ring_used_span(g->num, event_idx);
+    }
+}
+
+/*
+ * A ring that the device cannot reach would be a queue that stands still: all
+ * of it has to be guest memory. A packed ring's descriptors are written, too.
+ */
 static int check_ring(const VdpaQueue *q, Error **errp)
 {
-    const VdpaMap *map = q->device->map;
+    bool packed = virtio_has_feature(q->device->features, VIRTIO_F_RING_PACKED);
     ERRP_GUARD();
-    int err = vdpa_map_check(map, q->guest.desc, false, errp);
 
-    err = err ?: vdpa_map_check(map, q->guest.avail, false, errp);
-    err = err ?: vdpa_map_check(map, q->guest.used, true, errp);
-    if (err) {
-        error_prepend(errp, "queue %u: ", q->index);
+    for (int i = 0; i < VDPA_RING_AREAS; i++) {
+        uint64_t addr, len = vdpa_queue_area(q, i, &addr);
+        bool writes = i == VDPA_RING_DEVICE || (packed && i == VDPA_RING_DESC);
+        int err = vdpa_map_check(q->device->map, addr, len, writes, errp);
+
+        if (err) {
+            error_prepend(errp, "queue %u: ", q->index);
+            return err;
+        }
     }
-    return err;
+    return 0;
 }
 
 static int attach(VdpaQueue *q, bool sized, Error **errp)
@@ -470,7 +500,19 @@ void vdpa_device_halt(VdpaDevice *d)
     }
 }
 
-/* A reset that forgets maps is followed by mapping anew, when needed. */
+static void remap_all(VdpaDevice *d, uint64_t first, uint64_t last)
+{
+    FOR_EACH_QUEUE(d, q) {
+        if (q->kind && q->kind->remap) {
+            q->kind->remap(q, first, last);
+        }
+    }
+}
+
+/*
+ * A reset that forgets maps is followed by mapping anew, when needed. Queues
+ * that are still to be detached do not rely on the maps that are gone.
+ */
 void vdpa_device_reset(VdpaDevice *d)
 {
     Error *err = NULL;
@@ -483,6 +525,7 @@ void vdpa_device_reset(VdpaDevice *d)
     }
     if (!vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST)) {
         vdpa_map_drop(d->map);
+        remap_all(d, 0, UINT64_MAX);
     }
 }
 
@@ -498,19 +541,6 @@ void vdpa_device_leave(VdpaDevice *d)
     d->vdev = NULL;
     if (d->user && d->user->left) {
         d->user->left(d->user_opaque);
-    }
-}
-
-void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err)
-{
-    g_free(d->trouble);
-    d->trouble = g_strdup(error_get_pretty(err));
-    error_free(err);
-    if (d->user) {
-        error_report("vhost-vdpa: %s", d->trouble);
-        d->user->failed(d->user_opaque);
-    } else if (vdev) {
-        virtio_error(vdev, "vhost-vdpa: %s", d->trouble);
     }
 }
 
@@ -666,17 +696,12 @@ static bool runs(const VdpaDevice *d)
            d->life.state == VDPA_STATE_SUSPENDED;
 }
 
-static void memory_changed(void *opaque)
+static void memory_changed(void *opaque, uint64_t first, uint64_t last)
 {
     VdpaDevice *d = opaque;
 
-    if (!d->launched || d->waiting || !runs(d)) {
-        return;
-    }
-    FOR_EACH_QUEUE(d, q) {
-        if (q->kind && q->kind->remap) {
-            q->kind->remap(q);
-        }
+    if (d->launched && !d->waiting && runs(d)) {
+        remap_all(d, first, last);
     }
 }
 
@@ -726,6 +751,7 @@ VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last, Error **errp)
     d->control = d->config_call = -1;
     d->why = "no migration";
     d->users = 1;
+    vdpa_fault_init(d);
     d->map = vdpa_map_new(&d->fd, first, last);
     vdpa_map_set_changed(d->map, memory_changed, d);
     QTAILQ_INSERT_TAIL(&devices, d, next);
@@ -748,6 +774,7 @@ void vdpa_device_unref(VdpaDevice *d)
     QTAILQ_REMOVE(&devices, d, next);
     vdpa_rings_drop(d);
     vdpa_map_destroy(d->map);
+    vdpa_fault_destroy(d);
     g_free(d->trouble);
     g_free(d->path);
     g_free(d);

@@ -35,6 +35,12 @@
  * its notifications are kept in their eventfds. The same goes for memory that
  * a postcopy migration still has to bring, which cannot be pinned.
  *
+ * What the guest did wrong with its queues is a fault (vdpa_device_fault()): the
+ * device is broken, as in virtio_error(), until the guest resets it. The guest is
+ * interrupted for it from a bottom half, with nothing of this on the stack: an
+ * interrupt message goes where the guest wants it to, device_status of this
+ * device included, which halts the device and frees its queues.
+ *
  * Life cycle: new -> (launch -> switch* -> halt)* -> unref
  *
  * Thread model: the BQL.
@@ -75,8 +81,11 @@ typedef struct VdpaQueueKind {
      * ring is to be continued, or negative if that is unknown.
      */
     int64_t (*detach)(VdpaQueue *q, int64_t base);
-    /* Guest memory has changed, while the queue runs. May be NULL. */
-    void (*remap)(VdpaQueue *q);
+    /*
+     * Guest memory from @first to @last has changed, while the queue runs: the
+     * memory map is in the middle of that change. May be NULL.
+     */
+    void (*remap)(VdpaQueue *q, uint64_t first, uint64_t last);
     /* The guest's interrupt goes to the device itself. */
     bool interrupts;
 } VdpaQueueKind;
@@ -161,10 +170,18 @@ struct VdpaDevice {
     VdpaDeviceStats stats;
     VdpaSwitch switching;
     char *trouble;              /* the last failure, for queries */
+    QEMUBH *fault_bh;           /* tells the guest of a fault */
+    VirtIODevice *faulty;       /* ... this one; a reference */
     char *path;                 /* for queries, may be NULL */
     unsigned users;
     QTAILQ_ENTRY(VdpaDevice) next;
 };
+
+/* The parts of a guest's ring, as the specification numbers them. */
+enum { VDPA_RING_DESC, VDPA_RING_DRIVER, VDPA_RING_DEVICE, VDPA_RING_AREAS };
+
+/* Where part @area of the guest's ring begins, and how long it is. */
+uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr);
 
 extern const VdpaQueueKind vdpa_queue_direct;
 extern const VdpaQueueKind vdpa_queue_shadow;
@@ -232,6 +249,14 @@ void vdpa_device_leave(VdpaDevice *d);
  */
 int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp);
+
+/*
+ * The guest's driver broke the rules: one line for the user, kept for queries,
+ * DEVICE_NEEDS_RESET for the guest. Anything may be on the stack: nothing is
+ * stopped, and nothing freed, before the main loop is reached.
+ */
+void vdpa_device_fault(VdpaDevice *d, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
 
 /*
  * A failure is reported, kept for queries, and shown to the guest: by the

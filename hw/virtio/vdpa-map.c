@@ -47,7 +47,9 @@ struct VdpaMap {
     bool batch;             /* a batch is open */
     GHashTable *condemned;  /* IOVA -> VdpaMapChange, until commit */
     GQueue wanted;          /* of VdpaMapChange, until commit */
-    VdpaMapReady ready, changed;
+    GHashTable *behind;     /* IOVA -> MemoryRegion, a reference: vIOMMU */
+    VdpaMapReady ready;
+    VdpaMapChanged changed;
     void *ready_opaque, *changed_opaque;
     VdpaMapStats stats;
 };
@@ -104,7 +106,7 @@ static const VdpaIovaMap *host_buf_in(const VdpaMap *map,
                                                                    : NULL;
 }
 
-static void piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
+static bool piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
 {
     int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], piece);
     const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, piece) : NULL;
@@ -120,13 +122,14 @@ static void piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
     if (err) {
         map->stats.skipped++;
         map->holes |= buf != NULL;
-        return;
+        return false;
     }
     trace_vdpa_map_guest(piece->iova, piece->size, piece->perm);
     map->stats.ranges++;
     map->stats.bytes += piece->size;
     batch_open(map);
     vdpa_worker_map(map->worker, VDPA_ASID_GUEST, piece, mr);
+    return true;
 }
 
 /* @iova and @size have left the table. */
@@ -137,6 +140,7 @@ static void piece_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
     map->stats.bytes -= size;
     batch_open(map);
     vdpa_worker_unmap(map->worker, VDPA_ASID_GUEST, iova, size, false);
+    g_hash_table_remove(map->behind, &iova);
 }
 
 static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
@@ -252,6 +256,28 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
     }
 }
 
+/* What is referred to is the memory behind it: it may go before the map does. */
+static void behind_map(VdpaMap *map, const VdpaIovaMap *piece)
+{
+    ram_addr_t within;
+    MemoryRegion *mr = memory_region_from_host((void *)(uintptr_t)piece->hva,
+                                               &within);
+
+    if (!mr || memory_region_is_ram_device(mr)) {
+        warn_report_once("vhost-vdpa: the vIOMMU leads to device memory, which"
+                         " is not mapped");
+    } else if (piece_map(map, piece, mr)) {
+        memory_region_ref(mr);
+        g_hash_table_replace(map->behind,
+                             g_memdup2(&piece->iova, sizeof(piece->iova)), mr);
+    }
+}
+
+static void behind_unref(void *mr)
+{
+    memory_region_unref(mr);
+}
+
 /*
  * What is referred to is the memory behind it: it may go before it is mapped.
  * All 2^64 addresses are one notification when an IOMMU unmaps everything; such
@@ -265,7 +291,6 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
     uint64_t iova = tlb->iova + iommu->offset;
     uint64_t last = iova + MIN(tlb->addr_mask, UINT64_MAX - iova);
     Error *err = NULL;
-    ram_addr_t within;
     bool readonly;
     void *at;
 
@@ -291,10 +316,13 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
                 .perm = readonly ? VDPA_IOVA_READ : VDPA_IOVA_RW,
             };
 
-            piece_map(map, &piece, memory_region_from_host(at, &within));
+            behind_map(map, &piece);
         }
     }
     settle(map);
+    if (map->changed) {
+        map->changed(map->changed_opaque, iova, last);
+    }
 }
 
 static void iommu_add(VdpaMap *map, MemoryRegionSection *section)
@@ -422,7 +450,7 @@ static void listener_commit(MemoryListener *listener)
     carry_out(map);
     settle(map);
     if (map->changed) {
-        map->changed(map->changed_opaque);
+        map->changed(map->changed_opaque, 0, UINT64_MAX);
     }
 }
 
@@ -452,6 +480,8 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
     }
     map->condemned = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            change_free);
+    map->behind = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                        behind_unref);
     map->worker = vdpa_worker_new(fd, !map->shared_only, worker_idle, map);
     return map;
 }
@@ -498,6 +528,7 @@ void vdpa_map_destroy(VdpaMap *map)
     vdpa_map_drop(map);
     vdpa_worker_free(map->worker);
     g_hash_table_destroy(map->condemned);
+    g_hash_table_destroy(map->behind);
     for (int i = 0; i < VDPA_ASIDS; i++) {
         vdpa_iova_free(map->table[i]);
     }
@@ -532,7 +563,7 @@ void vdpa_map_forget_ready(VdpaMap *map)
     map->ready = NULL;
 }
 
-void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque)
+void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque)
 {
     map->changed = changed;
     map->changed_opaque = opaque;
@@ -666,12 +697,16 @@ int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
     return err ? err : span->gpa == VDPA_IOVA_NONE ? -EACCES : 0;
 }
 
-int vdpa_map_check(const VdpaMap *map, uint64_t iova, bool device_writes,
-                   Error **errp)
+int vdpa_map_check(const VdpaMap *map, uint64_t iova, uint64_t len,
+                   bool device_writes, Error **errp)
 {
     VdpaIovaSpan span;
 
-    if (!vdpa_map_guest(map, iova, 1, device_writes, &span)) {
+    while (len && !vdpa_map_guest(map, iova, len, device_writes, &span)) {
+        iova += span.len;
+        len -= span.len;
+    }
+    if (!len) {
         return 0;
     }
     error_setg(errp, "the device cannot reach guest memory at 0x%" PRIx64 "%s",

@@ -42,6 +42,13 @@
  * Thread model: the BQL, for all of this; the worker takes the queue's own
  * lock only, never the BQL.
  *
+ * Lifetime. Addresses in this process that lookups give are used by QEMU, too.
+ * The memory listener hears of memory that goes, before it goes. Behind a vIOMMU
+ * it does not: an IOMMU's table may still name memory that was unplugged. So
+ * a map from there holds a reference to its memory region. What has an address
+ * in this process and is no memory (a BAR, a doorbell) is not mapped, wherever a
+ * vIOMMU leads.
+ *
  * A device that is a process (vduse) is given shared memory only: of the rest
  * the kernel maps nothing, and says nothing. Firmware and the like usually is
  * private, and no driver uses it; for the memory that one does use,
@@ -98,8 +105,14 @@ int vdpa_map_when_ready(VdpaMap *map, VdpaMapReady ready, void *opaque,
                         Error **errp);
 void vdpa_map_forget_ready(VdpaMap *map);
 
-/* Called after guest memory changed, at the end of the change. */
-void vdpa_map_set_changed(VdpaMap *map, VdpaMapReady changed, void *opaque);
+/*
+ * Called after guest memory from @first to @last (IOVAs) changed, at the end of
+ * the change, from within a memory listener or an IOMMU's notifier: what is
+ * called may note that, and no more.
+ */
+typedef void (*VdpaMapChanged)(void *opaque, uint64_t first, uint64_t last);
+
+void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque);
 
 /* A piece of memory of ours; at and size are multiples of the host's page. */
 typedef struct VdpaMapOwn {
@@ -143,11 +156,11 @@ int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
                    bool device_writes, VdpaIovaSpan *span);
 
 /*
- * Whether the device can reach @iova: 0, or -EFAULT with @errp, which says what
- * to do if that is known.
+ * Whether the device can reach the @len bytes at @iova, all of them: 0, or
+ * -EFAULT with @errp, which says what to do if that is known.
  */
-int vdpa_map_check(const VdpaMap *map, uint64_t iova, bool device_writes,
-                   Error **errp);
+int vdpa_map_check(const VdpaMap *map, uint64_t iova, uint64_t len,
+                   bool device_writes, Error **errp);
 
 VdpaMapStats vdpa_map_stats(const VdpaMap *map);
 

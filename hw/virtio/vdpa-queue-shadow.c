@@ -17,6 +17,12 @@
  * what is written to the guest's ring, is marked dirty by its place in this
  * process.
  *
+ * Lifetime. The guest can have its queue detached and freed by writing to the
+ * device's registers. Handlers do nothing that lets it do so from within: they
+ * access RAM only (vdpa-guest-mem.h), signal through eventfds, and leave what is
+ * wrong with the guest's ring to vdpa_device_fault(), as does remap(), which is
+ * called while the memory map changes.
+ *
  * A round does so many chains; what is left is done in a bottom half, so that
  * a busy queue does not lock out the monitor.
  *
@@ -32,6 +38,7 @@
 #include "qemu/rcu.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
 #include "vdpa-device.h"
+#include "vdpa-guest-mem.h"
 #include "vdpa-rings.h"
 #include "trace.h"
 
@@ -66,20 +73,16 @@ static void *guest_ram(void *opaque, uint64_t addr, uint64_t len, bool write,
 static int guest_read(void *opaque, uint64_t addr, void *to, size_t len)
 {
     VdpaShadow *s = opaque;
-    MemTxResult result = address_space_read(s->q->device->vdev->dma_as, addr,
-                                            MEMTXATTRS_UNSPECIFIED, to, len);
 
-    return result == MEMTX_OK ? 0 : -EFAULT;
+    return vdpa_guest_read(s->q->device->vdev->dma_as, addr, to, len);
 }
 
 static int guest_write(void *opaque, uint64_t addr, const void *from,
                        size_t len)
 {
     VdpaShadow *s = opaque;
-    MemTxResult result = address_space_write(s->q->device->vdev->dma_as, addr,
-                                             MEMTXATTRS_UNSPECIFIED, from, len);
 
-    return result == MEMTX_OK ? 0 : -EFAULT;
+    return vdpa_guest_write(s->q->device->vdev->dma_as, addr, from, len);
 }
 
 static void guest_dirty(void *opaque, uint64_t log, uint64_t len)
@@ -127,8 +130,8 @@ static void tell_broken(VdpaShadow *s)
 
     if (!s->reported) {
         s->reported = true;
-        virtio_error(q->device->vdev, "vhost-vdpa: queue %u: %s", q->index,
-                     vdpa_shadow_ring_broken(s->ring) ?: "broken");
+        vdpa_device_fault(q->device, "queue %u: %s", q->index,
+                          vdpa_shadow_ring_broken(s->ring) ?: "broken");
     }
 }
 
@@ -157,6 +160,7 @@ static void heed(VdpaShadow *s, int wishes)
 static void on_guest_kick(EventNotifier *n)
 {
     VdpaShadow *s = container_of(n, VdpaShadow, guest_kick);
+    VDPA_IO_GUARD(s->q->device->vdev);
 
     if (event_notifier_test_and_clear(n)) {
         heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
@@ -166,6 +170,7 @@ static void on_guest_kick(EventNotifier *n)
 static void on_device_call(EventNotifier *n)
 {
     VdpaShadow *s = container_of(n, VdpaShadow, device_call);
+    VDPA_IO_GUARD(s->q->device->vdev);
 
     if (event_notifier_test_and_clear(n)) {
         heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
@@ -176,6 +181,7 @@ static void on_device_call(EventNotifier *n)
 static void on_more(void *opaque)
 {
     VdpaShadow *s = opaque;
+    VDPA_IO_GUARD(s->q->device->vdev);
 
     heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
     heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
@@ -321,7 +327,10 @@ static void shadow_pause(VdpaQueue *q)
     g_clear_pointer(&s->bh, qemu_bh_delete);
 }
 
-/* The guest's ring is left as one that a device served in order. */
+/*
+ * The guest's ring is left as one that a device served in order. Of a broken one
+ * it is known how far it was given back.
+ */
 static int64_t shadow_detach(VdpaQueue *q, int64_t base)
 {
     VdpaShadow *s = q->own;
@@ -335,15 +344,28 @@ static int64_t shadow_detach(VdpaQueue *q, int64_t base)
                            state.ninflight, err);
     shadow_free(s);
     vdpa_shadow_state_clear(&state);
-    return err ? -1 : state.avail_idx;
+    return err ? state.used_idx : state.avail_idx;
 }
 
-static void shadow_remap(VdpaQueue *q)
+/* Whether any of the ring is from @first to @last. */
+static bool ring_within(const VdpaQueue *q, uint64_t first, uint64_t last)
+{
+    for (int i = 0; i < VDPA_RING_AREAS; i++) {
+        uint64_t addr, len = vdpa_queue_area(q, i, &addr);
+
+        if (addr <= last && addr + len > first) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void shadow_remap(VdpaQueue *q, uint64_t first, uint64_t last)
 {
     VdpaShadow *s = q->own;
 
-    if (vdpa_shadow_ring_remap(s->ring)) {
-        tell_broken(s);
+    if (ring_within(q, first, last)) {
+        vdpa_shadow_ring_remap(s->ring);
     }
 }
 

@@ -11,6 +11,17 @@
  * user's read() and write().  Indirect tables go the same two ways, each time
  * anew.
  *
+ * Where the areas are is not remembered over a change of guest memory:
+ * vdpa_ring_guest_remap() forgets the pointers, and the next access asks ram()
+ * again.  An area that is no RAM any more, in whatever page, breaks the ring at
+ * that access, and not earlier: a guest may take its ring away that it does not
+ * use any more.
+ *
+ * Lifetime.  The ring calls ops in the middle of its work and goes on with its
+ * own memory afterwards.  So no op may end or free the ring.  An op that lets a
+ * device's registers be written cannot promise that (device_status is one):
+ * read() and write() access RAM only, and fail for all else.
+ *
  * Trust.  The guest can write any of it at any moment.  So whatever is looked
  * at is read once, into a local, and only the local is checked and used:
  *
@@ -61,6 +72,7 @@
 
 #define CHAIN_MIN_LIMIT 1024
 #define CHAIN_BYTES_MAX (1ull << 32)
+#define PAGE_MIN 4096u         /* of guests */
 
 /* A piece of guest memory: the ring's areas, or an indirect table. */
 typedef struct Area {
@@ -76,6 +88,7 @@ struct VdpaRingGuest {
     VdpaGuestLayout layout;
     Area desc, avail, used;
     bool started;
+    bool stale;                 /* where the areas are is to be asked again */
     char *broken;
 
     uint16_t next_avail;        /* next to take */
@@ -166,10 +179,29 @@ static int unreachable(VdpaRingGuest *ring, uint64_t addr)
                  addr);
 }
 
+static int find_areas(VdpaRingGuest *ring);
+
+/* Before an access to @area: whether it is in this process. -errno: broken. */
+static int at_hand(VdpaRingGuest *ring, const Area *area)
+{
+    if (G_UNLIKELY(ring->stale) && !area->host) {
+        ring->stale = false;
+        if (find_areas(ring)) {
+            return broke(ring, "not all of the ring is in guest memory");
+        }
+    }
+    return area->host != NULL;
+}
+
 static int load16(VdpaRingGuest *ring, const Area *area, uint64_t offset,
                   uint16_t *value)
 {
-    if (G_LIKELY(area->host)) {
+    int here = at_hand(ring, area);
+
+    if (here < 0) {
+        return here;
+    }
+    if (G_LIKELY(here)) {
         *value = __atomic_load_n((uint16_t *)(area->host + offset),
                                  __ATOMIC_SEQ_CST);
     } else if (ring->ops->read(ring->opaque, area->addr + offset, value, 2)) {
@@ -190,8 +222,13 @@ static void mark(VdpaRingGuest *ring, const Area *area, uint64_t offset,
 static int store16(VdpaRingGuest *ring, const Area *area, uint64_t offset,
                    uint16_t value)
 {
+    int here = at_hand(ring, area);
+
+    if (here < 0) {
+        return here;
+    }
     value = GUINT16_TO_LE(value);
-    if (G_LIKELY(area->host)) {
+    if (G_LIKELY(here)) {
         __atomic_store_n((uint16_t *)(area->host + offset), value,
                          __ATOMIC_SEQ_CST);
         mark(ring, area, offset, 2);
@@ -208,8 +245,12 @@ static int load_desc(VdpaRingGuest *ring, const Area *table, uint32_t index,
 {
     uint64_t offset = (uint64_t)RING_DESC_SIZE * index;
     uint64_t words[2];
+    int here = at_hand(ring, table);
 
-    if (G_LIKELY(table->host)) {
+    if (here < 0) {
+        return here;
+    }
+    if (G_LIKELY(here)) {
         const uint64_t *from = (const uint64_t *)(table->host + offset);
 
         words[0] = __atomic_load_n(&from[0], __ATOMIC_RELAXED);
@@ -227,8 +268,12 @@ static int store_used(VdpaRingGuest *ring, uint16_t slot, uint32_t id,
 {
     uint64_t offset = ring_used_slot(slot);
     uint32_t elem[2] = { GUINT32_TO_LE(id), GUINT32_TO_LE(len) };
+    int here = at_hand(ring, &ring->used);
 
-    if (G_LIKELY(ring->used.host)) {
+    if (here < 0) {
+        return here;
+    }
+    if (G_LIKELY(here)) {
         uint32_t *to = (uint32_t *)(ring->used.host + offset);
 
         __atomic_store_n(&to[0], elem[0], __ATOMIC_RELAXED);
@@ -255,17 +300,24 @@ static bool layout_fit(const VdpaGuestLayout *layout)
            layout->used <= UINT64_MAX - ring_used_size(num);
 }
 
-/* Whether an area answers at both of its ends. */
+/* Whether an area answers in each of its pages. */
 static bool area_there(VdpaRingGuest *ring, const Area *area)
 {
+    uint64_t last = area->len - 2;
     uint16_t ignored;
 
-    return area->host ||
-           (!ring->ops->read(ring->opaque, area->addr, &ignored, 2) &&
-            !ring->ops->read(ring->opaque, area->addr + area->len - 2,
-                             &ignored, 2));
+    if (area->host) {
+        return true;
+    }
+    for (uint64_t offset = 0; offset < last; offset += PAGE_MIN) {
+        if (ring->ops->read(ring->opaque, area->addr + offset, &ignored, 2)) {
+            return false;
+        }
+    }
+    return !ring->ops->read(ring->opaque, area->addr + last, &ignored, 2);
 }
 
+/* The events' fields at the rings' ends are there only if agreed on. */
 static int find_areas(VdpaRingGuest *ring)
 {
     const VdpaGuestLayout *layout = &ring->layout;
@@ -274,9 +326,11 @@ static int find_areas(VdpaRingGuest *ring)
     ring->desc = area_at(ring, layout->desc, ring_desc_size(num),
                          RING_DESC_ALIGN, false);
     /* Written by vdpa_ring_guest_rewind() only. */
-    ring->avail = area_at(ring, layout->avail, ring_avail_size(num),
+    ring->avail = area_at(ring, layout->avail,
+                          ring_avail_span(num, layout->event_idx),
                           RING_AVAIL_ALIGN, true);
-    ring->used = area_at(ring, layout->used, ring_used_size(num),
+    ring->used = area_at(ring, layout->used,
+                         ring_used_span(num, layout->event_idx),
                          RING_USED_ALIGN, true);
     return area_there(ring, &ring->desc) && area_there(ring, &ring->avail) &&
            area_there(ring, &ring->used) ? 0 : -EFAULT;
@@ -289,7 +343,7 @@ int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
         return -EINVAL;
     }
     g_clear_pointer(&ring->broken, g_free);
-    ring->started = false;
+    ring->started = ring->stale = false;
     ring->layout = *layout;
     if (find_areas(ring)) {
         return -EFAULT;
@@ -316,12 +370,10 @@ void vdpa_ring_guest_stop(VdpaRingGuest *ring)
     ring->desc.host = ring->avail.host = ring->used.host = NULL;
 }
 
-int vdpa_ring_guest_remap(VdpaRingGuest *ring)
+void vdpa_ring_guest_remap(VdpaRingGuest *ring)
 {
-    if (!usable(ring)) {
-        return 0;
-    }
-    return find_areas(ring) ? unreachable(ring, ring->layout.desc) : 0;
+    ring->stale = ring->started;
+    ring->desc.host = ring->avail.host = ring->used.host = NULL;
 }
 
 /* --- reading chains ------------------------------------------------------- */

@@ -32,14 +32,15 @@ typedef struct VdpaGuestOps {
      * Where [@addr, @addr + @len) is in this process, if it is RAM in one
      * piece that stays there until vdpa_ring_guest_stop() or _remap(); else
      * NULL, and read() and write() are used.  *@log: what dirty() gets for
-     * @addr.
+     * @addr.  No op may end or free the ring: see "Lifetime" in
+     * vdpa-ring-guest.c.
      */
     void *(*ram)(void *opaque, uint64_t addr, uint64_t len, bool write,
                  uint64_t *log);
 
     /*
-     * Copies from, to guest memory where ram() has no answer.  0 or -errno.
-     * write() marks what it wrote dirty itself.  Accesses of 2, 4 and 8 bytes
+     * Copies from, to guest memory where ram() has no answer.  0, or -errno
+     * if it is not RAM, all of it, at this moment.  write() marks what it wrote dirty itself.  Accesses of 2, 4 and 8 bytes
      * are whole; each call is a full memory barrier.
      */
     int (*read)(void *opaque, uint64_t addr, void *to, size_t len);
@@ -95,8 +96,8 @@ int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
  */
 void vdpa_ring_guest_stop(VdpaRingGuest *ring);
 
-/* Asks ops->ram() again: guest memory was remapped.  0 or -EFAULT. */
-int vdpa_ring_guest_remap(VdpaRingGuest *ring);
+/* Guest memory was remapped: the next access asks ops->ram() again. */
+void vdpa_ring_guest_remap(VdpaRingGuest *ring);
 
 /* Takes the next chain: 1, or 0 (there is none), or -errno (broken). */
 int vdpa_ring_guest_pop(VdpaRingGuest *ring, VdpaGuestChain *chain);

@@ -31,6 +31,9 @@
 #define RING_USED_ELEM_SIZE 8
 #define RING_USED_F_NO_NOTIFY 1u
 
+/* A packed ring's event structure: u16 off_wrap, u16 flags (section 2.8.14). */
+#define RING_PACKED_EVENT 4
+
 /* Both. */
 #define RING_FLAGS 0
 #define RING_IDX 2
@@ -70,6 +73,17 @@ static inline uint64_t ring_avail_size(uint16_t num)
 static inline uint64_t ring_used_size(uint16_t num)
 {
     return ring_avail_event(num) + 2;
+}
+
+/* The same without the event's field, unless that was agreed on. */
+static inline uint64_t ring_avail_span(uint16_t num, bool event_idx)
+{
+    return ring_avail_size(num) - (event_idx ? 0 : 2);
+}
+
+static inline uint64_t ring_used_span(uint16_t num, bool event_idx)
+{
+    return ring_used_size(num) - (event_idx ? 0 : 2);
 }
 
 /* A descriptor in two words, each read or written in one piece. */

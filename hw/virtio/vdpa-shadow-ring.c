@@ -48,6 +48,10 @@
  * device is then given the same buffers again: harmless to a NIC, whose packet
  * may go out twice or whose buffer is filled anew.
  *
+ * Lifetime.  Nothing that is called from here may stop or free the ring: see
+ * "Lifetime" in vdpa-ring-guest.c.  What the guest is to be told is returned to
+ * the caller, who does it when no function of the ring is running.
+ *
  * Failures: either side's nonsense, an address that does not translate, a
  * chain too long.  Each breaks this ring for good, with a reason; the caller
  * tells the guest that the device needs a reset.
@@ -310,9 +314,9 @@ void vdpa_shadow_ring_stop(VdpaShadowRing *ring, VdpaShadowState *state)
     forget(ring);
 }
 
-int vdpa_shadow_ring_remap(VdpaShadowRing *ring)
+void vdpa_shadow_ring_remap(VdpaShadowRing *ring)
 {
-    return ring->started ? vdpa_ring_guest_remap(ring->guest) : 0;
+    vdpa_ring_guest_remap(ring->guest);
 }
 
 unsigned vdpa_shadow_ring_inflight(const VdpaShadowRing *ring)

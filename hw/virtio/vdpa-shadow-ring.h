@@ -151,8 +151,8 @@ int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget);
  */
 int vdpa_shadow_ring_drain(VdpaShadowRing *ring);
 
-/* Guest memory was remapped: ask ops->guest.ram() again. */
-int vdpa_shadow_ring_remap(VdpaShadowRing *ring);
+/* Guest memory was remapped: the next access asks ops->guest.ram() again. */
+void vdpa_shadow_ring_remap(VdpaShadowRing *ring);
 
 bool vdpa_shadow_ring_started(const VdpaShadowRing *ring);
 unsigned vdpa_shadow_ring_inflight(const VdpaShadowRing *ring);

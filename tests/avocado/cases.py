@@ -87,8 +87,14 @@ VDPA_LINK: list[Case] = [
 #: hostile.py.
 VDPA_HOSTILE: list[Case] = [
     {"name": what, "what": what} for what in (
-        "packed-position", "packed-control", "queue-reset", "late-queue", "query",
-        "commands", "failed-launch", "features", "generic", "faults", "noise", "unplug")
+        "packed-position", "packed-control", "queue-reset", "late-queue", "query", "commands",
+        "answer-register", "ring-register", "stop-register", "failed-launch", "features", "generic", "faults",
+        "noise", "unplug")
+]
+
+#: hostile.py, LongNoise: with --long only.
+VDPA_HOSTILE_LONG: list[Case] = [
+    {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},
 ]
 
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.

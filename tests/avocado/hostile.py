@@ -14,11 +14,17 @@ and once all is as it should be again, the guest's driver has to get its device 
     late-queue        the driver sets a queue up after DRIVER_OK
     query             x-query-virtio-queue-status of a device that runs changes nothing
     commands          more of them at once than are served in one go; a long one
+    answer-register   the answer to a control command goes to the device's own device_status
+    ring-register     a part of a ring turns from RAM into the device's own device_status
+    stop-register     a ring on device_status, while the machine is stopped and goes on
     failed-launch     a launch that fails leaves the queues where they were
     generic           the monitor asks about a device that is not QEMU's model of one
     faults            each ioctl fails for a while, through a whole life with a migration
     features          what the driver accepted blocks migration, not what the device offers
-    noise             registers, rings, monitor commands and failures, drawn by lot
+    noise             registers, rings, monitor commands and failures, drawn by lot; addresses fall on
+                      RAM, ROM, SMRAM, BARs (the device's own registers among them) and holes;
+                      `seconds` says how long (`tests/avocado/run --long`, for a QEMU that was built
+                      with --enable-asan, takes ten minutes)
     unplug            halves of the device that come and go, drawn by lot
 
 *Limits*: no traffic; nothing of KVM; what is drawn by lot is little (tests/fuzz is for rings).
@@ -38,10 +44,13 @@ from avocado import Test
 from guest import PATIENCE, has_query, preload, qemu_binary, wait_until
 from qemu.machine.qtest import QEMUQtestMachine
 from qemu.qmp import ExecuteError
-from qtest_nic import RING_PACKED, RINGS, VERSION_1, Nic
+from qtest_nic import (BAR, COMMAND, NEEDS_RESET, NOTIFY, REGISTERS, RING_PACKED, RINGS, VERSION_1,
+                       Nic)
 
 RING_RESET = 40
 EIO = 5
+RAM_END = 64 << 20
+STATUS_REGISTER = BAR + REGISTERS["status"][0]
 #: What the device offers: rings, a link, and with CONTROL a control queue.
 PLAIN = sum(1 << bit for bit in (3, 5, 16, 28, 29, VERSION_1, 33))
 CONTROL = PLAIN | sum(1 << bit for bit in (17, 18, 19, 20, 23))
@@ -172,6 +181,8 @@ class Hostile(Test):
             "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
             "commands": self.commands, "failed-launch": self.failed_launch,
             "features": self.features, "generic": self.generic, "faults": self.faults, "noise": self.noise,
+            "answer-register": self.answer_register, "ring-register": self.ring_register,
+            "stop-register": self.stop_register,
             "unplug": self.unplug}
         cases[name]()
 
@@ -268,6 +279,81 @@ class Hostile(Test):
         self.assertEqual(self.told_last(1), [f"{promisc}1"])
         self.assertEqual(self.nic.command(bytes([4, 9]) + bytes(1 << 17)), 1)
 
+    def broken(self, *said: str) -> None:
+        """The guest sees it, it is one line of ours, and a reset mends it."""
+        wait_until("the device is broken", lambda: bool(self.nic.get("status") & NEEDS_RESET))
+        self.nic.find()
+        self.recovers()
+        lines = [line for line in self.end().splitlines() if "vhost-vdpa" in line]
+        self.assertEqual(len(lines), 1, lines)
+        for words in said:
+            self.assertIn(words, lines[0])
+
+    def answer_register(self) -> None:
+        """Both ways: the answer itself, and an answer of which a part is in RAM."""
+        for command, answer in ((COMMAND, STATUS_REGISTER), (STATUS_REGISTER, COMMAND)):
+            self.start()
+            self.drive()
+            (queue_index,) = self.nic.queues()[-1:]
+            at = self.nic.rings(queue_index)
+            self.nic.store(COMMAND, PROMISC)
+            self.nic.store(at, struct.pack("<QIHHQIHH", command, len(PROMISC), 1, 1, answer, 1, 2, 0))
+            self.nic.write(at + 0x1002, 2, 1)
+            self.nic.kick(queue_index)
+            self.broken("queue 2: buffer at 0xe0000014 is not in guest memory")
+
+    def pam(self, ram: bool) -> None:
+        """What 0xC0000 to 0xC3FFF is: RAM or PCI (i440FX, PAM1)."""
+        register = self.nic.pci(0, 0x58) & ~(0xFF << 16)
+        self.nic.pci(0, 0x58, register | (0x33 if ram else 0) << 16)
+
+    def ring_register(self) -> None:
+        """Each part of a ring in turn: the BAR is moved below it."""
+        for part in ("queue_desc", "queue_driver", "queue_device"):
+            self.start(",x-svq=on", features=CONTROL & ~(1 << 29))
+            self.pam(ram=True)
+            self.nic.reset()
+            self.nic.accept(self.nic.offered())
+            for number in self.nic.queues():
+                for offset in range(0, 0x3000, 0x1000):
+                    self.nic.store(self.nic.rings(number) + offset, bytes(0x1000))
+                self.nic.set_queue(number, enable=False)
+                if number == 2:     # answers come at once: entries are given back
+                    self.nic.store(0xC0000, bytes(0x1000))
+                    self.nic.put(part, 0xC0000)
+                self.nic.put("queue_enable", 1)
+            self.nic.ready()
+            wait_until("the device runs", self.runs)
+            slot = self.nic.slot
+            self.nic.pci(slot, 0x20, 0xC0000)
+            self.pam(ram=False)
+            if part != "queue_driver":  # a command waits
+                self.nic.write(self.nic.rings(2) + 0x1002, 2, 1)
+            self.nic.write(0xC0000 + NOTIFY + 4 * 2, 2, 2)
+            time.sleep(0.2)
+            self.nic.find()
+            self.broken("queue 2: ", "in guest memory")
+
+    def stop_register(self) -> None:
+        """What vhost maps of it, it unmaps."""
+        self.start()
+        for part in ("queue_desc", "queue_driver", "queue_device"):
+            self.nic.reset()
+            self.nic.accept(self.nic.offered())
+            for index in self.nic.queues():
+                self.nic.set_queue(index, size=4, enable=False)
+                if index == 0:
+                    self.nic.put(part, BAR)
+                self.nic.put("queue_enable", 1)
+            self.vm.cmd("stop")
+            self.nic.ready()
+            self.vm.cmd("cont")
+            self.vm.cmd("stop")
+            self.try_cmd("set_link", name="n0", up=False)
+            self.vm.cmd("cont")
+            self.recovers()
+        self.end()
+
     def failed_launch(self) -> None:
         """Queues that the device never got are where it had left them."""
         self.start(features=PLAIN, base=5)
@@ -362,11 +448,13 @@ class Hostile(Test):
 
     def noise(self) -> None:
         """A seed of its own for each machine, in the log; with 4 the base's vhost.c fails."""
-        for number in range(4):
+        until = time.monotonic() + float(self.params.get("seconds", default=0))
+        number = 0
+        while number < 4 or time.monotonic() < until:
             seed = int(self.params.get("seed", default=4)) * 100 + number
             self.log.info("seed %d", seed)
             lot = random.Random(seed)
-            self.start(lot.choice(("", ",x-svq=on")), ",mq=on", generic=number == 3,
+            self.start(lot.choice(("", ",x-svq=on")), ",mq=on", generic=number % 4 == 3,
                        features=CONTROL | lot.choice((0, 1 << 22)), pairs=2,
                        backend=lot.choice((BACKEND, NO_SUSPEND, 0x3E, 0x1E)))
             for _ in range(120):
@@ -376,6 +464,7 @@ class Hostile(Test):
             self.nic.find()
             self.recovers()
             self.end()
+            number += 1
 
     def calm(self) -> None:
         """No failures, no migration; the guest runs."""
@@ -404,10 +493,43 @@ class Hostile(Test):
             self.end()
 
 
+class LongNoise(Hostile):
+    """:avocado: tags=vdpa,arch:x86_64,long"""
+
+    timeout = 1200
+
+
 def any_address(lot: random.Random) -> int:
-    """Of RAM, of a device, of nothing, at the ends."""
-    return lot.choice((0, RINGS, 0x1800000, 0x3FF0000, 0x3FFF000, 0x1000001, 0xA0000, 0xE0000000,
-                       1 << 40, 1 << 63, (1 << 64) - 0x1000, lot.getrandbits(64)))
+    """Of RAM, ROM, SMRAM, a PAM region, a BAR (the device's own registers), a hole, at the ends."""
+    page = lot.choice((0, RINGS, 0x1800000, 0x3FF0000, RAM_END - 0x1000, 0x1000000, 0xA0000, 0xB8000,
+                       0xC0000, 0xDF000, 0xF0000, 0xFFFFF000, 0xFFFC0000, 0xFEE00000, 0xFEC00000,
+                       BAR, BAR + 0x1000, BAR + 0x2000, BAR + 0x3000, BAR + 0x4000, RAM_END,
+                       0x80000000, 1 << 40, 1 << 63, (1 << 64) - 0x1000, lot.getrandbits(64)))
+    return (page + lot.choice((0, 0, 1, 0x10, 0x14, 0xFF0, 0xFFC))) % (1 << 64)
+
+
+def chain(test: Hostile, lot: random.Random) -> None:
+    """A chain of buffers and indirect tables that lie anywhere."""
+    queue_index = lot.randrange(6)
+    at = test.nic.rings(queue_index)
+    test.nic.store(COMMAND, PROMISC)
+    for number in range(3):
+        test.nic.store(at + 16 * number, struct.pack(
+            "<QIHH", lot.choice((COMMAND, any_address(lot))), lot.choice((1, 3, 16, 64, 0x2000)),
+            lot.choice((1, 3, 2, 0, 4)), number + 1))
+    test.nic.write(at + 0x1002, 2, test.nic.read(at + 0x1002, 2) + 1 & 0xFFFF)
+    test.nic.kick(queue_index)
+
+
+def move(test: Hostile, lot: random.Random) -> None:
+    """The BAR to elsewhere and back, over RAM, too; PAM regions are RAM or PCI."""
+    slot = test.nic.slot
+    test.pam(lot.random() < 0.5)
+    test.nic.pci(slot, 0x20, lot.choice((0xC0000, RINGS, 0xF0000000)))
+    if lot.random() < 0.5:
+        test.nic.kick(lot.randrange(6))
+        time.sleep(0.005)
+    test.nic.pci(slot, 0x20, BAR)
 
 
 def queue(test: Hostile, lot: random.Random) -> None:
@@ -470,7 +592,7 @@ def command(test: Hostile, lot: random.Random) -> None:
 
 
 NOISE: tuple[Callable[[Hostile, random.Random], None], ...] = (
-    queue, ring, fault, ask, stop, migrate, command,
+    queue, ring, chain, chain, move, fault, ask, stop, migrate, command,
     lambda test, lot: test.nic.start(),
     lambda test, lot: test.nic.reset(),
     lambda test, lot: test.nic.ready(),

@@ -55,6 +55,7 @@ class Nic:
         self.wire = wire
         self.features = 0
         self.added = 0
+        self.slot = 0
         self.find()
 
     def ask(self, line: str) -> int:
@@ -74,6 +75,7 @@ class Nic:
         """The one virtio network device; its BAR 4 goes to BAR."""
         for slot in range(32):
             if self.pci(slot, 0) == 0x10411AF4:
+                self.slot = slot
                 self.pci(slot, 0x20, BAR)
                 self.pci(slot, 0x24, 0)
                 self.pci(slot, 0x04, 0x0006)

@@ -33,7 +33,8 @@
 
 static bool inside(const FakeVdpa *vdpa, uint64_t addr, uint64_t len)
 {
-    return !vdpa->gone && addr < vdpa->size && len <= vdpa->size - addr;
+    return !vdpa->gone && addr < vdpa->size && len <= vdpa->size - addr &&
+           (addr >= vdpa->hole + vdpa->hole_size || addr + len <= vdpa->hole);
 }
 
 static void *op_ram(void *opaque, uint64_t addr, uint64_t len, bool write,

@@ -30,6 +30,7 @@ typedef struct FakeVdpa {
     uint32_t *gpa_page;         /* by page from FAKE_IOVA on: 1 + guest page */
     uint8_t *perm;              /* by guest page */
     bool no_ram;                /* ram() has no answer: read() and write() */
+    uint64_t hole, hole_size;   /* no guest memory any more */
     bool quiet;                 /* dirty() keeps no book: threads */
     uint64_t translations;
 

@@ -1,0 +1,100 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What goes wrong with a vDPA device, and who is told.
+ *
+ * Theory of operation
+ * -------------------
+ * The user gets one line, which is also kept for queries. The guest sees that
+ * the device is broken as in virtio_error(): DEVICE_NEEDS_RESET, and no queue of
+ * it is served by QEMU's own model until the guest has reset it.
+ *
+ * The status changes at once; so it is part of what a migration sends. The
+ * interrupt waits for a bottom half: its message goes where the guest wants it to,
+ * and if that is device_status of this device, it halts the device and frees its
+ * queues. Faults are found in the middle of serving a queue, while the device is
+ * halted, and while the memory map changes.
+ *
+ * Lifetime: the bottom half goes with the VdpaDevice, which may outlive the
+ * virtio device; so it holds a reference to that.
+ *
+ * Thread model: the BQL.
+ *
+ * Limits: a fault that is found while the machine stops to be migrated is in the
+ * status at the destination, but does not interrupt the guest there.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "vdpa-fault.h"
+#include "vdpa-guest-mem.h"
+
+/* The device may have been reset meanwhile, or be on its way out. */
+static void tell_fault(void *opaque)
+{
+    VdpaDevice *d = opaque;
+    VirtIODevice *vdev = g_steal_pointer(&d->faulty);
+
+    if (!vdev) {
+        return;
+    }
+    if (vdev->status & VIRTIO_CONFIG_S_NEEDS_RESET && DEVICE(vdev)->realized) {
+        VDPA_IO_GUARD(vdev);
+
+        virtio_notify_config(vdev);
+    }
+    object_unref(OBJECT(vdev));
+}
+
+static void break_device(VdpaDevice *d, VirtIODevice *vdev, const char *reason)
+{
+    error_report("vhost-vdpa: %s", reason);
+    if (virtio_vdev_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+        vdev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    }
+    vdev->broken = true;
+    if (!d->faulty) {
+        d->faulty = VIRTIO_DEVICE(object_ref(OBJECT(vdev)));
+        qemu_bh_schedule(d->fault_bh);
+    }
+}
+
+void vdpa_device_fault(VdpaDevice *d, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_free(d->trouble);
+    d->trouble = g_strdup_vprintf(format, args);
+    va_end(args);
+    if (d->vdev) {
+        break_device(d, d->vdev, d->trouble);
+    }
+}
+
+void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err)
+{
+    g_free(d->trouble);
+    d->trouble = g_strdup(error_get_pretty(err));
+    error_free(err);
+    if (d->user) {
+        error_report("vhost-vdpa: %s", d->trouble);
+        d->user->failed(d->user_opaque);
+    } else if (vdev) {
+        break_device(d, vdev, d->trouble);
+    }
+}
+
+void vdpa_fault_init(VdpaDevice *d)
+{
+    d->fault_bh = qemu_bh_new(tell_fault, d);
+}
+
+void vdpa_fault_destroy(VdpaDevice *d)
+{
+    qemu_bh_delete(d->fault_bh);
+    if (d->faulty) {
+        object_unref(OBJECT(d->faulty));
+    }
+}
