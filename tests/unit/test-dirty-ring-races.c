@@ -190,6 +190,36 @@ static void test_judged_after_ioctl(void)
     bench_free(b);
 }
 
+/* A guest fills the ring while the ioctl that has reset it is still running. */
+static void overtake(Bench *b)
+{
+    for (int i = 0; i < SIZE - 2; i++) {
+        bench_push(b, 0, 0, 100 + 65 * (i % 13));
+    }
+    pthread_create(&b->thread, NULL, reap_first_thread, b);
+    while (dirty_ring_harvested(b->ring[0]) < 4 + SIZE - 2) {
+        nap_ms(1);
+    }
+}
+
+/*
+ * Two of the four entries are passed over before the ioctl's end is noted, and
+ * are suspects; so are the last of both ioctls.
+ */
+static void test_overtaken(void)
+{
+    static const Step script[] = { { ALL, overtake }, { ALL, NULL }, {} };
+    Bench *b = bench_new(script);
+
+    for (int i = 0; i < 4; i++) {
+        bench_push(b, 0, 0, 70 * i + 1);
+    }
+    g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 4);
+    pthread_join(b->thread, NULL);
+    g_assert_cmpuint(bench_stats(b).suspects, ==, 4);
+    bench_free(b);
+}
+
 /* Others reset, and the guest refills, for as long as the harvest goes on. */
 static void refill(Bench *b)
 {
@@ -331,6 +361,7 @@ int main(int argc, char **argv)
         { "sync-behind-another", test_sync_behind_another },
         { "settle", test_settle },
         { "settle/out-of-order", test_settle_out_of_order },
+        { "overtaken", test_overtaken },
         { "bounded", test_bounded },
         { "read-before-mark", test_read_before_mark },
         { "bind-while-reaping", test_bind_while_reaping },
