@@ -87,7 +87,7 @@ VDPA_LINK: list[Case] = [
 #: hostile.py.
 VDPA_HOSTILE: list[Case] = [
     {"name": what, "what": what} for what in (
-        "packed-position", "packed-control", "queue-reset", "late-queue", "query", "commands",
+        "packed-position", "packed-control", "queue-reset", "late-queue", "deleted-queue", "query", "commands",
         "answer-register", "ring-register", "stop-register", "failed-launch", "features", "generic", "faults",
         "noise", "unplug")
 ]

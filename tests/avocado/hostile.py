@@ -12,6 +12,7 @@ and once all is as it should be again, the guest's driver has to get its device 
     packed-control    a control queue with a packed ring is the device's own
     queue-reset       a queue cannot be reset alone, so that is not offered
     late-queue        the driver sets a queue up after DRIVER_OK
+    deleted-queue     the size of a queue that what was negotiated has deleted
     query             x-query-virtio-queue-status of a device that runs changes nothing
     commands          more of them at once than are served in one go; a long one
     answer-register   the answer to a control command goes to the device's own device_status
@@ -47,7 +48,7 @@ from qemu.qmp import ExecuteError
 from qtest_nic import (BAR, COMMAND, NEEDS_RESET, NOTIFY, REGISTERS, RING_PACKED, RINGS, VERSION_1,
                        Nic)
 
-RING_RESET = 40
+RING_RESET, MQ = 40, 22
 EIO = 5
 RAM_END = 64 << 20
 STATUS_REGISTER = BAR + REGISTERS["status"][0]
@@ -178,7 +179,8 @@ class Hostile(Test):
         name = self.params.get("what", default="late-queue")
         cases: dict[str, Callable[[], None]] = {
             "packed-position": self.packed_position, "packed-control": self.packed_control,
-            "queue-reset": self.queue_reset, "late-queue": self.late_queue, "query": self.query,
+            "queue-reset": self.queue_reset, "late-queue": self.late_queue,
+            "deleted-queue": self.deleted_queue, "query": self.query,
             "commands": self.commands, "failed-launch": self.failed_launch,
             "features": self.features, "generic": self.generic, "faults": self.faults, "noise": self.noise,
             "answer-register": self.answer_register, "ring-register": self.ring_register,
@@ -231,6 +233,20 @@ class Hostile(Test):
         asked = len(self.calls("get", BASE))
         self.nic.reset()
         self.assertEqual(len(self.calls("get", BASE)), asked + 2, "a queue was left alone")
+        self.recovers()
+        self.end()
+
+    def deleted_queue(self) -> None:
+        """Multiqueue, set up, and then refused without a reset; any virtio-net has it."""
+        self.start(device=",mq=on", features=CONTROL | 1 << MQ, pairs=2)
+        self.nic.accept(self.nic.offered())
+        for queue in range(5):
+            self.nic.set_queue(queue)
+        self.nic.accept(self.nic.offered() & ~(1 << MQ))
+        for queue in range(5):
+            self.nic.put("queue_select", queue)
+            self.nic.put("queue_size", 256)
+            self.nic.put("queue_size", 1024)
         self.recovers()
         self.end()
 
