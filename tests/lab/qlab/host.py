@@ -31,7 +31,7 @@ from . import hostkvm, initramfs, machine, modes, scenario
 
 LAB = Path(__file__).resolve().parent.parent
 TOP = LAB.parent.parent
-KERNELS = ("6.1", "6.12")
+KERNELS = ("6.1", "6.12", "7.3")
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
