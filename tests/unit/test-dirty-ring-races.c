@@ -269,7 +269,7 @@ static void test_read_before_mark(void)
 
     b->set.ops = &ops;
     pthread_create(&b->thread, NULL, eager_thread, b);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 3000; i++) {
         bench_push_run(b, 0, 0, SIZE / 2);
         dirty_ring_reap(b->ring[0]);
     }
@@ -339,7 +339,7 @@ static void test_slots_come(void)
     const uint32_t slot = 0;
 
     pthread_create(&b->thread, NULL, slots_thread, b);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 50000; i++) {
         uint64_t page = 5;
 
         g_assert_cmpuint(dirty_slots_translate(&b->slots, &slot, &page, 1), ==,

@@ -112,6 +112,7 @@ static void test_signals_blocked(void)
     sigset_t before, after;
 
     pthread_sigmask(SIG_BLOCK, NULL, &before);
+    g_assert_false(sigismember(&before, SIGUSR1));
     bench_push(b, 0, 0, 7);
     dirty_ring_reap(b->ring[0]);
     pthread_sigmask(SIG_BLOCK, NULL, &after);

@@ -72,6 +72,7 @@ static void test_end(void)
         { { 1064, 1000 }, 2, 1 },
         /* the span is of all of them, not of neighbours */
         { { 1000, 1040, 1080 }, 3, 2 },
+        { { 1080, 1000, 1040 }, 3, 2 },
         { { 1040, 1000, 1063, 1020 }, 4, 4 },
         { { 5, 1040, 1000, 1063 }, 4, 3 },
         { { 7, 7, 7, 7 }, 4, 1 },
@@ -89,6 +90,18 @@ static void test_end(void)
         g_assert_true(has(&suspects, 0, rows[i].pages[rows[i].n - 1]));
         dirty_suspects_destroy(&suspects);
     }
+}
+
+/* What an earlier ioctl has reset does not count. */
+static void test_earlier(void)
+{
+    const DirtySeen seen[4] = { { 10, 0 }, { 11, 0 }, { 12, 0 }, { 13, 0 } };
+    DirtySuspects suspects;
+
+    dirty_suspects_init(&suspects);
+    dirty_suspects_note(&suspects, seen, 4, 2, 4);
+    g_assert_cmpuint(dirty_suspects_noted(&suspects), ==, 2);
+    dirty_suspects_destroy(&suspects);
 }
 
 /* Pages of another slot are not protected together with these. */
@@ -114,6 +127,7 @@ static void test_cleared(void)
     dirty_suspects_init(&suspects);
     reset(&suspects, first, 2);
     dirty_suspects_noted(&suspects);
+    g_assert_true(has(&suspects, 0, 9000));
     reset(&suspects, again, 3);
     g_assert_cmpuint(dirty_suspects_noted(&suspects), ==, 1);
     g_assert_false(has(&suspects, 0, 9000));
@@ -181,6 +195,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/dirty-suspects/end", test_end);
+    g_test_add_func("/dirty-suspects/earlier", test_earlier);
     g_test_add_func("/dirty-suspects/slots", test_slots);
     g_test_add_func("/dirty-suspects/cleared", test_cleared);
     g_test_add_func("/dirty-suspects/two-rings", test_two_rings);
