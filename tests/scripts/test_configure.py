@@ -9,6 +9,7 @@ from pathlib import Path
 from program import SCRIPTS, TOP, load, run
 
 fetch = load("fetch-base")
+suite = load("debian_suite.py")
 
 
 class Configure(unittest.TestCase):
@@ -115,7 +116,7 @@ class FetchBase(unittest.TestCase):
         path = os.environ["PATH"]
         os.environ["PATH"] = f"{bin_folder}:{path}"
         try:
-            self.assertEqual(fetch.mirrors(), ["http://mirror.example/debian",
+            self.assertEqual(suite.mirrors(), ["http://mirror.example/debian",
                                                "https://third.example/debian"])
         finally:
             os.environ["PATH"] = path
