@@ -22,6 +22,8 @@ TOP = HERE.parent.parent
 OURS = Path(os.environ.get("QEMU_BINARY", TOP / "build/qemu/qemu-system-x86_64"))
 STOCK = TOP / "build/stock/qemu-system-x86_64"
 PATIENCE_S = 120
+#: A QEMU that is told to quit may do so before a slow reader has taken a long answer.
+TRIES = 3
 
 
 def require() -> None:
@@ -43,6 +45,17 @@ def run(binary: Path, *words: str, stdin: str = "", preload: Path | None = None,
 def qmp(binary: Path, commands: list[dict[str, Any]], *words: str,
         **how: Any) -> list[dict[str, Any]]:
     """The answers to QMP commands, each with "return" or "error"."""
+    for _ in range(TRIES - 1):
+        try:
+            return qmp_once(binary, commands, *words, **how)
+        except json.JSONDecodeError:
+            pass
+    return qmp_once(binary, commands, *words, **how)
+
+
+def qmp_once(binary: Path, commands: list[dict[str, Any]], *words: str,
+             **how: Any) -> list[dict[str, Any]]:
+    """The same; json.JSONDecodeError if the last answer was cut off."""
     lines = [{"execute": "qmp_capabilities"}, *commands, {"execute": "quit"}]
     done = run(binary, "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio",
                *(words or ("-machine", "none")), stdin="\n".join(map(json.dumps, lines)),
