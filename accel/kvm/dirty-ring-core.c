@@ -327,12 +327,11 @@ static size_t harvest_chunk_locked(DirtyRing *ring, uint32_t *slots,
     *taken = 0;
     while (*taken < max) {
         struct kvm_dirty_gfn *entry = entry_at(ring, ring->fetch);
+        DirtySeen *seen = &ring->seen[ring->fetch & (ring->set->size - 1)];
 
         if (entry_flags(entry) != KVM_DIRTY_GFN_F_DIRTY) {
             break;
         }
-        DirtySeen *seen = &ring->seen[ring->fetch & (ring->set->size - 1)];
-
         ring_make_room_locked(ring);
         *seen = (DirtySeen){ .slot = entry->slot, .offset = entry->offset };
         if (!fault_drops(ring->set)) {
