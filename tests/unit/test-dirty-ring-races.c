@@ -17,6 +17,7 @@
 #include <glib.h>
 
 #include "ring-bench.h"
+#include "named-tests.h"
 
 static void set_flag(Bench *b, int i)
 {
@@ -352,10 +353,7 @@ static void test_slots_come(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {
+    static const NamedTest tests[] = {
         { "reset/judged-after-ioctl", test_judged_after_ioctl },
         { "reset/spared", test_spared },
         { "sync-behind-another", test_sync_behind_another },
@@ -369,11 +367,6 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strconcat("/dirty-ring-races/", tests[i].name,
-                                            NULL);
-
-        g_test_add_func(path, tests[i].run);
-    }
+    named_tests_add("dirty-ring-races", tests, G_N_ELEMENTS(tests));
     return g_test_run();
 }

@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "ring-bench.h"
+#include "named-tests.h"
 
 static void test_order(void)
 {
@@ -460,10 +461,7 @@ static void test_slots_between(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {
+    static const NamedTest tests[] = {
         { "order", test_order },
         { "nothing-to-do", test_nothing_to_do },
         { "many-rounds", test_many_rounds },
@@ -492,11 +490,6 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strconcat("/dirty-ring/", tests[i].name,
-                                            NULL);
-
-        g_test_add_func(path, tests[i].run);
-    }
+    named_tests_add("dirty-ring", tests, G_N_ELEMENTS(tests));
     return g_test_run();
 }

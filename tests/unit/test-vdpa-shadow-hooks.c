@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #include "shadow-bench.h"
+#include "named-tests.h"
 
 /* --- a hook at our next store to the device's ring ------------------------ */
 
@@ -343,10 +344,7 @@ static void test_log(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {
+    static const NamedTest tests[] = {
         { "kicks-on", test_kicks_on },
         { "forward-looks-again", test_forward_looks_again },
         { "flush", test_flush },
@@ -361,11 +359,6 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strconcat("/vdpa-shadow-hooks/",
-                                            tests[i].name, NULL);
-
-        g_test_add_func(path, tests[i].run);
-    }
+    named_tests_add("vdpa-shadow-hooks", tests, G_N_ELEMENTS(tests));
     return g_test_run();
 }

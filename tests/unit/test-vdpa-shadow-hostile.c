@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "shadow-bench.h"
+#include "named-tests.h"
 
 /* --- hostile guests ------------------------------------------------------- */
 
@@ -446,10 +447,7 @@ static void test_no_event_field(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {
+    static const NamedTest tests[] = {
         { "device/scribbles", test_device_scribbles },
         { "memory/used-goes", test_used_goes },
         { "memory/used-returns", test_used_returns },
@@ -470,11 +468,6 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &device_cases[i], test_device_case);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strconcat("/vdpa-shadow-hostile/",
-                                            tests[i].name, NULL);
-
-        g_test_add_func(path, tests[i].run);
-    }
+    named_tests_add("vdpa-shadow-hostile", tests, G_N_ELEMENTS(tests));
     return g_test_run();
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "shadow-bench.h"
+#include "named-tests.h"
 
 /* --- states --------------------------------------------------------------- */
 
@@ -367,10 +368,7 @@ static void test_drain(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } tests[] = {
+    static const NamedTest tests[] = {
         { "odd-translation", test_odd_translation },
         { "states-refused", test_states_refused },
         { "rewind", test_rewind },
@@ -386,11 +384,6 @@ int main(int argc, char **argv)
     };
 
     g_test_init(&argc, &argv, NULL);
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strconcat("/vdpa-shadow-ring/",
-                                            tests[i].name, NULL);
-
-        g_test_add_func(path, tests[i].run);
-    }
+    named_tests_add("vdpa-shadow-ring", tests, G_N_ELEMENTS(tests));
     return g_test_run();
 }
