@@ -15,6 +15,13 @@ say so and stop the guest.  All the while the monitor must answer.
 
 SignalledReset: KVM_RESET_DIRTY_RINGS must be made with signals blocked (signalled.c).
 
+SlotRemoval: no vCPU may be inside KVM_RUN while a slot with dirty logging is removed (removal.c).  The slot
+is a display's memory, which always logs; the test moves it in and out of the guest's address space by the
+device's PCI command register, written from the monitor, so that nothing else changes with it.
+
+BackupBitmap: a sync while the VM does not run reads the backup bitmap (backup.c), whether it is the last sync
+or not.  The syncs are those of a dirty rate's measurement.
+
 *Limits*: it does not matter what the guest's memory holds, so this runs on any KVM with rings, even
 on one that the lab's probe rejects.  Such a KVM may overrun the ring of an idle guest, too, and does not
 run its vCPU either: that guest then has to be stopped as the other is.
@@ -24,6 +31,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +43,27 @@ from qemu.qmp import ExecuteError
 #: Seconds in which the monitor has to answer whatever the rings do: once a second's patience.
 ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
+#: Where the display is on the PCI bus and in memory, and how often its memory is unmapped.
+DISPLAY_SLOT, DISPLAY_BASE, REMOVALS = 4, 0xE0000000, 20
+
 
 class RingGuest(Test):
     """A guest with a ring on a fake kernel, and what is asked of it."""
 
     timeout = 240
 
-    def begin(self, kernel: str, *environment: str) -> None:
+    def log_of(self, variable: str) -> str:
+        """Have a fake kernel note what it sees; what the environment has to say."""
+        folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        self.log_file = folder / "log"
+        return f"{variable}={self.log_file}"
+
+    def noted(self) -> str:
+        """What it has noted so far."""
+        return self.log_file.read_text("ascii") if self.log_file.exists() else ""
+
+    def begin(self, kernel: str, *environment: str, devices: Sequence[str] = ()) -> None:
         """Say why this case does not run here, or start the guest."""
         binary = qemu_binary(self.params.get("qemu_binary"))
         for needed in (binary, payload_rom()):
@@ -54,7 +76,7 @@ class RingGuest(Test):
         self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.guest = Guest(binary, self.folder, "qemu", "kvm", ring=1024, cpu="kvm64",
-                           prefix=[*preload(self.folder, kernel), *environment])
+                           prefix=[*preload(self.folder, kernel), *environment], devices=devices)
         self.addCleanup(self.guest.kill)
         try:
             self.ask("query-kvm-dirty-ring")
@@ -145,16 +167,61 @@ class SignalledReset(RingGuest):
 
     def setUp(self) -> None:
         """A guest whose resets are looked at."""
-        log = Path(tempfile.mkdtemp(prefix="qemu-live-"))
-        self.addCleanup(shutil.rmtree, log, ignore_errors=True)
-        self.log_file = log / "resets"
-        self.begin("signalled", f"SIGNALLED_FILE={self.log_file}")
+        self.begin("signalled", self.log_of("SIGNALLED_FILE"))
 
     def test(self) -> None:
         """Let vCPU, reaper and syncs reset rings."""
         self.guest.payload.start(mode="random")
         self.measure()
         self.assertEqual(self.guest.end(), 0)
-        letters = self.log_file.read_text()
+        letters = self.noted()
         self.assertGreater(len(letters), 5)
         self.assertEqual(set(letters), {"b"})
+
+
+class SlotRemoval(RingGuest):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def setUp(self) -> None:
+        """A guest with a display whose memory is not mapped yet."""
+        self.begin("removal", self.log_of("REMOVAL_FILE"),
+                   devices=["-device", f"VGA,romfile=,addr={DISPLAY_SLOT}"])
+
+    def pci(self, offset: int, value: int) -> None:
+        """Write a register of the display's configuration space."""
+        address = 0x80000000 | DISPLAY_SLOT << 11 | offset
+        for port, what in ((0xCF8, address), (0xCFC, value)):
+            self.ask_human(f"o/w {port:#x} {what:#x}")
+
+    def ask_human(self, line: str) -> None:
+        """A command of the human monitor that has nothing to say."""
+        self.assertEqual(self.guest.vm.cmd("human-monitor-command", command_line=line), "")
+
+    def test(self) -> None:
+        """Map and unmap the display's memory again and again."""
+        self.pci(0x10, DISPLAY_BASE)
+        for _ in range(REMOVALS):
+            self.pci(0x04, 2)
+            self.pci(0x04, 0)
+        self.assertEqual(self.guest.end(), 0)
+        letters = self.noted()
+        self.assertGreaterEqual(len(letters), REMOVALS)
+        self.assertEqual(set(letters), {"q"})
+
+
+class BackupBitmap(RingGuest):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def setUp(self) -> None:
+        """A guest whose KVM has a backup bitmap."""
+        self.begin("backup", self.log_of("BACKUP_FILE"))
+
+    def test(self) -> None:
+        """Measure the dirty rate, which syncs, of a guest that runs and of one that is stopped."""
+        self.assertTrue(self.ask("query-kvm-dirty-ring")["backup-bitmap"])
+        self.measure()
+        self.assertEqual(self.noted(), "")
+        self.guest.cmd("stop")
+        self.measure()
+        self.assertNotEqual(self.noted(), "")
+        self.assertEqual(self.guest.end(), 0)

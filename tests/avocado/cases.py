@@ -109,3 +109,13 @@ BROKEN: list[Case] = [
 SIGNALLED: list[Case] = [
     {"name": "blocked", "needs": "kvm"},
 ]
+
+#: broken.py, SlotRemoval.
+SLOT_REMOVAL: list[Case] = [
+    {"name": "vcpus-outside", "needs": "kvm"},
+]
+
+#: broken.py, BackupBitmap.
+BACKUP_BITMAP: list[Case] = [
+    {"name": "stopped-sync", "needs": "kvm"},
+]

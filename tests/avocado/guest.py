@@ -22,7 +22,7 @@ A QEMU dies with the test that started it (setpriv --pdeathsig), so a test
 that avocado ends at its time limit leaves nothing behind.  A guest that dies
 stays in its QEMU, so that report() can tell how.
 
-*Limits*: the i440fx machine without devices; 24 MiB of memory, one vCPU.
+*Limits*: the i440fx machine without devices but those that a test adds; 24 MiB of memory, one vCPU.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Guest:
 
     def __init__(self, binary: Path, folder: Path, name: str, accel: str,
                  ring: int = 0, incoming: bool = False,
-                 prefix: Sequence[str] = (), cpu: str = "") -> None:
+                 prefix: Sequence[str] = (), cpu: str = "", devices: Sequence[str] = ()) -> None:
         self.name = name
         channel = folder / f"{name}.ctl"
         ring_size = f",dirty-ring-size={ring}" if ring else ""
@@ -150,7 +150,7 @@ class Guest:
                 "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config",
                 "-no-reboot", "-no-shutdown", "-bios", str(payload_rom()),
                 "-chardev", f"socket,id=ctl,path={channel},server=on,wait=off",
-                "-serial", "chardev:ctl"]
+                "-serial", "chardev:ctl", *devices]
         # What the payload says while nobody listens is lost: first listen.
         args += ["-incoming", "defer"] if incoming else ["-S"]
         self.vm = machine(binary, folder, name, args, prefix)

@@ -1,0 +1,58 @@
+/*
+ * A KVM with a backup bitmap beside its rings, as arm64's, for one process.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * On arm64, KVM logs pages that it writes outside of any vCPU in a bitmap per
+ * slot (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP), and QEMU has to read that bitmap
+ * whenever it needs the pages while the VM does not run.  x86 has no such
+ * bitmap.  Preloaded into QEMU (LD_PRELOAD), this says that there is one, notes
+ * in the file that $BACKUP_FILE names one letter per KVM_GET_DIRTY_LOG, and leaves
+ * the bitmap that the ioctl would have filled as it is.  Every other ioctl goes to
+ * the kernel.
+ *
+ * Limits: fake-ioctl.h's; no page is ever dirty in that bitmap.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include "fake-ioctl.h"
+
+#ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
+#define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225
+#endif
+
+static void note(char letter)
+{
+    int fd = open(getenv("BACKUP_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    if (fd < 0 || write(fd, &letter, 1) != 1) {
+        abort();
+    }
+    close(fd);
+}
+
+static int fake_ioctl(int fd, unsigned long request, void *argument)
+{
+    const struct kvm_enable_cap *enable = argument;
+
+    switch (request) {
+    case KVM_CHECK_EXTENSION:
+        if ((unsigned long)argument == KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP) {
+            return 1;
+        }
+        break;
+    case KVM_ENABLE_CAP:
+        if (enable->cap == KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP) {
+            return 0;
+        }
+        break;
+    case KVM_GET_DIRTY_LOG:
+        note('g');
+        return 0;
+    }
+    return kernel_ioctl(fd, request, argument);
+}
