@@ -157,7 +157,7 @@ class Host:
                 return f"excluded in mode {mode}: {excluded}"
         if not case.scenario.own_binaries and not self.inner().exists():
             return f"missing: {self.inner()}"
-        return (case.scenario.not_on.get(self.args.kernel, "")
+        return (case.not_on(self.args.kernel)
                 or case.scenario.not_in.get(mode, ""))
 
     def label(self, case: scenario.Case, mode: str) -> str:

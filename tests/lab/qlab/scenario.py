@@ -87,8 +87,8 @@ class Scenario:
     icount: bool = False
     #: L1 can talk to its own emulator; see outer.py.
     l1_monitor: bool = False
-    #: Kernel versions it cannot run on, with the reason.
-    not_on: Mapping[str, str] = field(default_factory=dict)
+    #: Kernel versions it cannot run on, with the reason; or the variants that cannot, each with its own.
+    not_on: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     #: Modes it cannot run in, with the reason.
     not_in: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +96,8 @@ class Scenario:
         assert set(self.needs) <= set(NEEDS), self.needs
         assert set(self.suites) <= set(SUITES), self.suites
         assert set(self.short) <= set(self.variants), self.short
+        for reasons in self.not_on.values():
+            assert isinstance(reasons, str) or set(reasons) <= set(self.variants), reasons
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class Case:
     def params(self) -> Mapping[str, Any]:
         """What run() is called with."""
         return self.scenario.variants[self.variant]
+
+    def not_on(self, kernel: str) -> str:
+        """Why this case cannot run on a kernel version; empty if it can."""
+        reason = self.scenario.not_on.get(kernel, "")
+        return reason if isinstance(reason, str) else reason.get(self.variant, "")
 
     def in_suite(self, suite: str) -> bool:
         """Whether `--suite SUITE` runs this case."""

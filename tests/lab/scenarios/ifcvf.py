@@ -262,6 +262,9 @@ def in_time(lab: Lab, what: str, action: Callable[[], Any], seconds: float = 20.
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(seconds)
+    if thread.is_alive():
+        for request in ("w", "l"):  # the kernel's log shows who is blocked, and what runs on each CPU
+            Path("/proc/sysrq-trigger").write_text(request, "ascii")
     lab.check(not thread.is_alive(), f"{what}: hangs")
 
 
