@@ -234,6 +234,9 @@ void vdpa_device_hold(VdpaDevice *d, bool hold);
 /* Stands still; every queue's stopped_at is set. */
 void vdpa_device_halt(VdpaDevice *d);
 
+/* A step of the device's life; -errno with @errp. */
+int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp);
+
 /* Back to the beginning: status 0. */
 void vdpa_device_reset(VdpaDevice *d);
 

@@ -1,12 +1,18 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What changing a device's mode costs. See vdpa-switch.h, also for the limits.
+ * Changing a device's mode. See vdpa-switch.h, also for the limits.
  */
 #include "qemu/osdep.h"
+#include "hw/virtio/vdpa-uapi.h"
+#include "qapi/error.h"
 #include "qemu/timer.h"
+#include "vdpa-queue.h"
 #include "vdpa-switch.h"
+#include "vdpa-traits.h"
 #include "trace.h"
+
+/* --- what it costs ------------------------------------------------------ */
 
 static uint64_t messages(const VdpaDevice *d)
 {
@@ -53,4 +59,126 @@ void vdpa_switch_fails(VdpaDevice *d)
 void vdpa_switch_forgotten(VdpaDevice *d)
 {
     d->switching.pending = false;
+}
+
+/* --- switch ------------------------------------------------------------- */
+
+static bool can_resume(const VdpaDevice *d)
+{
+    return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
+           vdpa_fd_has(&d->fd, VHOST_BACKEND_F_RESUME) &&
+           d->moves != VDPA_MOVES_NOT;
+}
+
+static int exchange(VdpaQueue *q, Error **errp)
+{
+    int err = vdpa_queue_enable(q, false, errp);
+
+    if (err) {
+        return err;
+    }
+    vdpa_queue_detach(q, true);
+    if (q->stopped_at < 0) {
+        error_setg(errp, "queue %u: the device does not say where it is",
+                   q->index);
+        return -EIO;
+    }
+    err = vdpa_queue_attach(q, true, errp);
+    return err ?: vdpa_queue_enable(q, true, errp);
+}
+
+/* All data queues, while the device is suspended. */
+static int switch_suspended(VdpaDevice *d, Error **errp)
+{
+    FOR_EACH_QUEUE(d, q) {
+        int err = vdpa_queue_is_control(q) ? 0 : exchange(q, errp);
+
+        if (err) {
+            return err;
+        }
+    }
+    return vdpa_device_advance(d, VDPA_EVENT_RESUME, errp);
+}
+
+/* What cannot suspend and resume is launched anew, from where it stopped. */
+static int switch_anew(VdpaDevice *d, Error **errp)
+{
+    VirtIODevice *vdev = d->vdev;
+
+    vdpa_device_halt(d);
+    FOR_EACH_QUEUE(d, q) {
+        if (q->stopped_at < 0) {
+            virtio_queue_restore_last_avail_idx(vdev, q->index);
+            q->guest.base = virtio_queue_get_last_avail_idx(vdev, q->index);
+        }
+    }
+    vdpa_device_reset(d);
+    return vdpa_device_launch(d, vdev, errp);
+}
+
+static int switch_now(VdpaDevice *d, Error **errp)
+{
+    bool moves;
+    int err;
+
+    if (!can_resume(d)) {
+        return switch_anew(d, errp);
+    }
+    vdpa_queues_pause(d, false);
+    err = vdpa_device_advance(d, VDPA_EVENT_SUSPEND, errp);
+    if (err) {
+        vdpa_queues_run(d, false);      /* as it was: nothing has changed yet */
+        return err;
+    }
+    err = vdpa_traits_moves(d, &moves, errp);
+    if (!err && !moves) {
+        return switch_anew(d, errp);
+    }
+    err = err ?: switch_suspended(d, errp);
+    if (!err) {
+        vdpa_queues_run(d, false);
+    }
+    return err;
+}
+
+/* From wherever a switch has got to: launched again as it was before. */
+static void switch_undo(VdpaDevice *d)
+{
+    Error *err = NULL;
+
+    if (switch_anew(d, &err)) {
+        vdpa_device_fail(d, err);
+    }
+}
+
+int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
+                       Error **errp)
+{
+    VdpaMode old = d->mode;
+    const char *old_why = d->why;
+    int err;
+
+    if (d->always_shadow || mode == d->mode) {
+        return 0;
+    }
+    d->mode = mode;
+    d->why = why;
+    if (!d->launched || d->waiting || d->together) {
+        return 0;
+    }
+    vdpa_switch_begins(d);
+    err = switch_now(d, errp);
+    if (!err) {
+        if (!d->waiting) {
+            vdpa_switch_ends(d);
+        }
+        return 0;
+    }
+    vdpa_switch_fails(d);
+    d->mode = old;
+    d->why = mode == VDPA_MODE_DIRECT ? "the switch back failed" : old_why;
+    if (d->life.state != VDPA_STATE_RUNNING) {
+        switch_undo(d);
+    }
+    return err;
 }

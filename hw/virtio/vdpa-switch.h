@@ -1,8 +1,8 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What changing a device's mode costs: time, resets, and messages about guest
- * memory, in the device's statistics.
+ * Changing a device's mode (vdpa_device_switch()), and what it costs: time,
+ * resets, and messages about guest memory, in the device's statistics.
  *
  * Theory of operation: a switch begins, and ends when the device runs again.
  * That may be later, when memory had to be mapped anew for it; until then the

@@ -1,0 +1,251 @@
+/*
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The queues of a vDPA device. See vdpa-queue.h, also for the limits.
+ */
+#include "qemu/osdep.h"
+#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/virtio.h"
+#include "qemu/event_notifier.h"
+#include "vdpa-queue.h"
+#include "vdpa-ring-layout.h"
+#include "vdpa-rings.h"
+#include "trace.h"
+
+/* The queues that the guest's driver has set up. */
+VdpaQueue *vdpa_queue_next(VdpaDevice *d, VdpaQueue *q)
+{
+    unsigned i = q ? q->index + 1 : 0;
+
+    while (i < d->nqueues && !d->queue[i].ready) {
+        i++;
+    }
+    return i < d->nqueues ? &d->queue[i] : NULL;
+}
+
+bool vdpa_queue_is_control(const VdpaQueue *q)
+{
+    return (int)q->index == q->device->control;
+}
+
+static const VdpaQueueKind *kind_for(const VdpaQueue *q)
+{
+    const VdpaDevice *d = q->device;
+
+    if (vdpa_queue_is_control(q)) {
+        return vdpa_device_control(d) ?: &vdpa_queue_direct;
+    }
+    return vdpa_device_shadows(d) ? &vdpa_queue_shadow : &vdpa_queue_direct;
+}
+
+static int tell(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
+{
+    if (err) {
+        error_setg_errno(errp, -err, "queue %u: cannot %s", q->index,
+                         vdpa_fd_name(command));
+    }
+    return err;
+}
+
+static int set_number(VdpaQueue *q, VdpaCommand command, unsigned n,
+                      Error **errp)
+{
+    return tell(q, command,
+                vdpa_fd_queue(&q->device->fd, command, q->index, n), errp);
+}
+
+static int set_eventfd(VdpaQueue *q, VdpaCommand command, int fd, Error **errp)
+{
+    return tell(q, command,
+                vdpa_fd_queue_fd(&q->device->fd, command, q->index, fd), errp);
+}
+
+static int set_addresses(VdpaQueue *q, const VdpaQueueSetup *s, Error **errp)
+{
+    struct vhost_vring_addr addr = {
+        .index = q->index,
+        .desc_user_addr = s->desc,
+        .avail_user_addr = s->avail,
+        .used_user_addr = s->used,
+    };
+
+    return tell(q, VDPA_SET_QUEUE_ADDR,
+                vdpa_fd_command(&q->device->fd, VDPA_SET_QUEUE_ADDR, &addr),
+                errp);
+}
+
+int vdpa_queue_enable(VdpaQueue *q, bool on, Error **errp)
+{
+    return set_number(q, VDPA_SET_QUEUE_ENABLE, on, errp);
+}
+
+/* The kernel's word for a queue that is larger than the device allows: EINVAL. */
+static int set_size(VdpaQueue *q, unsigned num, Error **errp)
+{
+    VdpaFd *fd = &q->device->fd;
+    uint16_t most = 0;
+    int err = vdpa_fd_queue(fd, VDPA_SET_QUEUE_NUM, q->index, num);
+
+    if (err == -EINVAL && !vdpa_fd_command(fd, VDPA_GET_QUEUE_MAX, &most) &&
+        most < num) {
+        error_setg(errp, "queue %u has %u entries, the device allows %u; "
+                   "-device ...,rx_queue_size=,tx_queue_size=", q->index, num,
+                   most);
+        return err;
+    }
+    return tell(q, VDPA_SET_QUEUE_NUM, err, errp);
+}
+
+/* The size of a queue stays what it is as long as the device is not reset. */
+static int program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
+                   Error **errp)
+{
+    int err = sized ? 0 : set_size(q, s->num, errp);
+
+    err = err ?: set_number(q, VDPA_SET_QUEUE_BASE, s->base, errp);
+    err = err ?: set_addresses(q, s, errp);
+    err = err ?: set_eventfd(q, VDPA_SET_QUEUE_KICK, s->kick, errp);
+    err = err ?: set_eventfd(q, VDPA_SET_QUEUE_CALL, s->call, errp);
+    trace_vdpa_queue(q->device, q->index, q->kind->name, s->num, s->base,
+                     s->desc, err);
+    return err;
+}
+
+/* A packed ring's driver and device area are one event each. */
+uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr)
+{
+    const VdpaQueueSetup *g = &q->guest;
+    uint64_t features = q->device->features;
+    bool event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX);
+    bool packed = virtio_has_feature(features, VIRTIO_F_RING_PACKED);
+
+    switch (area) {
+    case VDPA_RING_DESC:
+        *addr = g->desc;
+        return ring_desc_size(g->num);
+    case VDPA_RING_DRIVER:
+        *addr = g->avail;
+        return packed ? RING_PACKED_EVENT : ring_avail_span(g->num, event_idx);
+    default:
+        *addr = g->used;
+        return packed ? RING_PACKED_EVENT : ring_used_span(g->num, event_idx);
+    }
+}
+
+/*
+ * A ring that the device cannot reach would be a queue that stands still: all
+ * of it has to be guest memory. A packed ring's descriptors are written, too.
+ */
+static int check_ring(const VdpaQueue *q, Error **errp)
+{
+    bool packed = virtio_has_feature(q->device->features, VIRTIO_F_RING_PACKED);
+    ERRP_GUARD();
+
+    for (int i = 0; i < VDPA_RING_AREAS; i++) {
+        uint64_t addr, len = vdpa_queue_area(q, i, &addr);
+        bool writes = i == VDPA_RING_DEVICE || (packed && i == VDPA_RING_DESC);
+        int err = vdpa_map_check(q->device->map, addr, len, writes, errp);
+
+        if (err) {
+            error_prepend(errp, "queue %u: ", q->index);
+            return err;
+        }
+    }
+    return 0;
+}
+
+int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp)
+{
+    VdpaQueueSetup setup = q->guest;
+    const VdpaQueueKind *kind = kind_for(q);
+    int err = vdpa_queue_is_control(q) && vdpa_device_control(q->device) ? 0
+                                                       : check_ring(q, errp);
+
+    err = err ?: kind->attach(q, &setup, errp);
+    if (err) {
+        return err;
+    }
+    q->kind = kind;
+    err = program(q, &setup, sized, errp);
+    q->programmed = !err;
+    return err;
+}
+
+/* A device that was not told where to begin does not know where it is. */
+void vdpa_queue_detach(VdpaQueue *q, bool readable)
+{
+    unsigned position;
+    int64_t base = q->programmed ? -1 : (int64_t)q->guest.base;
+
+    if (!q->kind) {
+        return;
+    }
+    if (readable && q->programmed &&
+        !vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE, q->index,
+                           &position)) {
+        base = position;
+    }
+    q->stopped_at = q->kind->detach(q, base);
+    trace_vdpa_queue_stopped(q->device, q->index, q->kind->name, base,
+                             q->stopped_at);
+    q->kind = NULL;
+    q->own = NULL;
+    if (!vdpa_rings_kept(q->device)) {
+        g_clear_pointer(&q->rings, vdpa_rings_free);
+    }
+    if (q->stopped_at >= 0) {
+        q->guest.base = q->stopped_at;
+    }
+}
+
+void vdpa_queues_detach(VdpaDevice *d, bool readable)
+{
+    FOR_EACH_QUEUE(d, q) {
+        vdpa_queue_detach(q, readable);
+    }
+}
+
+/* Whoever served the ring before may owe the guest an interrupt. */
+static void interrupt(const VdpaQueue *q)
+{
+    EventNotifier call;
+
+    if (q->guest.call >= 0) {
+        event_notifier_init_fd(&call, q->guest.call);
+        event_notifier_set(&call);
+    }
+}
+
+void vdpa_queues_run(VdpaDevice *d, bool control_too)
+{
+    FOR_EACH_QUEUE(d, q) {
+        if (control_too || !vdpa_queue_is_control(q)) {
+            q->kind->run(q);
+        }
+        if (!vdpa_queue_is_control(q)) {
+            interrupt(q);
+        }
+    }
+}
+
+void vdpa_queues_pause(VdpaDevice *d, bool control_too)
+{
+    FOR_EACH_QUEUE(d, q) {
+        if (q->kind && (control_too || !vdpa_queue_is_control(q))) {
+            q->kind->pause(q);
+        }
+    }
+}
+
+int vdpa_queues_enable(VdpaDevice *d, bool control, Error **errp)
+{
+    FOR_EACH_QUEUE(d, q) {
+        int err = vdpa_queue_is_control(q) == control
+                  ? vdpa_queue_enable(q, true, errp) : 0;
+
+        if (err) {
+            return err;
+        }
+    }
+    return 0;
+}
