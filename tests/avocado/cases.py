@@ -97,6 +97,11 @@ VDPA_HOSTILE_LONG: list[Case] = [
     {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},
 ]
 
+#: virtio_rules.py.
+VIRTIO_RULES: list[Case] = [
+    {"name": what, "what": what} for what in ("to-split", "to-packed", "event-index", "started")
+]
+
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.
 BROKEN: list[Case] = [
     {"name": "guest-runs-on", "needs": "kvm", "errno": 5, "writes": 0},
