@@ -18,7 +18,8 @@
  *             not know what the device was told, migration is blocked
  *
  * Life cycle: all clients of a netdev are made together and go together; the
- * last to go closes the file.
+ * last to go closes the file. Clients start in order, the control client last;
+ * a client that starts asks nothing of those after it.
  *
  * Thread model: the BQL. Migration notifiers come in the main thread.
  *
@@ -378,10 +379,16 @@ static void client_cleanup(NetClientState *nc)
     net_unref(c->net);
 }
 
-/* Whether the device is told the guest's address at launch. */
-static bool tells_mac(const VdpaDevice *d, VirtIODevice *vdev)
+/*
+ * Does the launch tell the device the guest's address? The first client asks this
+ * while it starts. The control client starts last, so its state (the device's
+ * control, its queue) says nothing yet: what the probe found and what the driver
+ * accepted decide.
+ */
+static bool tells_mac(const VdpaNet *net, VirtIODevice *vdev)
 {
-    return d->control >= 0 && vdpa_device_control(d) &&
+    return net->probe.control && vdpa_device_control(net->shared.device) &&
+           virtio_vdev_has_feature(vdev, VIRTIO_NET_F_CTRL_VQ) &&
            virtio_vdev_has_feature(vdev, VIRTIO_NET_F_CTRL_MAC_ADDR);
 }
 
@@ -410,7 +417,7 @@ static void check_mac(VdpaClient *c)
                     "; set both alike (vdpa dev add ... mac, -device ...,mac=)",
                     MAC_ARG(config.mac), MAC_ARG(n->nic_conf.macaddr.a));
     } else if (memcmp(config.mac, n->mac, ETH_ALEN) &&
-               !tells_mac(c->net->shared.device, VIRTIO_DEVICE(n))) {
+               !tells_mac(c->net, VIRTIO_DEVICE(n))) {
         warn_report("vhost-vdpa: the device has MAC address " MAC_FMT
                     ", the guest uses " MAC_FMT ", and the device cannot be"
                     " told; make a device with the guest's (vdpa dev add ... mac)",

@@ -102,6 +102,11 @@ VIRTIO_RULES: list[Case] = [
     {"name": what, "what": what} for what in ("to-split", "to-packed", "event-index", "started")
 ]
 
+#: control.py.
+VDPA_CONTROL: list[Case] = [
+    {"name": what, "what": what} for what in ("mac-told", "mac-untold")
+]
+
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.
 BROKEN: list[Case] = [
     {"name": "guest-runs-on", "needs": "kvm", "errno": 5, "writes": 0},

@@ -37,7 +37,7 @@ import shutil
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Hostile(Test):
         new.rename(self.what)
 
     def start(self, netdev: str = "", device: str = "", generic: bool = False,
-              **told: int) -> None:
+              args: Sequence[str] = (), **told: int) -> None:
         """A QEMU with such a device; GENERIC: with vhost-vdpa-device-pci."""
         self.told = {"features": CONTROL, "backend": BACKEND, **told}
         self.tell()
@@ -106,7 +106,7 @@ class Hostile(Test):
                     if generic else
                     ("-netdev", f"vhost-vdpa,id=n0,vhostdev=/dev/null{netdev}",
                      "-device", "virtio-net-pci,id=nic,netdev=n0,disable-legacy=on,romfile=,"
-                                f"mac=52:54:00:00:00:aa{device}"))])
+                                f"mac=52:54:00:00:00:aa{device}")), *args])
         self.addCleanup(self.vm.kill)
         self.vm.launch()
         assert self.vm._qtest is not None   # it has no public name

@@ -20,6 +20,7 @@
  *   message E                                        messages fail with E
  *   answer N                                         status of control commands
  *   mute 1                                           none are answered
+ *   mac N                                            last byte of its MAC address
  *
  * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
@@ -53,7 +54,7 @@
 
 static struct {
     unsigned long features, backend, pairs, most, base, never, message, answer;
-    unsigned long mute, nth, nth_error;
+    unsigned long mute, nth, nth_error, mac;
     struct {
         unsigned long request, error, from;
     } fail[FAILURES];
@@ -92,7 +93,7 @@ static void listen_to(const char *line)
         { "pairs", &told.pairs }, { "most", &told.most },
         { "base", &told.base }, { "never", &told.never },
         { "message", &told.message }, { "answer", &told.answer },
-        { "mute", &told.mute },
+        { "mute", &told.mute }, { "mac", &told.mac },
     };
 
     if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
@@ -123,6 +124,7 @@ static void look_up(void)
     memset(&told, 0, sizeof(told));
     told.pairs = 1;
     told.most = 1024;
+    told.mac = 0xaa;
     while (f && fgets(line, sizeof(line), f)) {
         listen_to(line);
     }
@@ -292,7 +294,7 @@ static bool is_control(unsigned index)
 static int get_config(struct vhost_vdpa_config *window)
 {
     struct virtio_net_config space = {
-        .mac = { 0x52, 0x54, 0x00, 0x00, 0x00, 0xaa },
+        .mac = { 0x52, 0x54, 0x00, 0x00, 0x00, told.mac },
         .status = VIRTIO_NET_S_LINK_UP,
         .max_virtqueue_pairs = told.pairs,
     };
