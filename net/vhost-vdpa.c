@@ -31,6 +31,7 @@
 #include "clients.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-vdpa.h"
+#include "hw/virtio/vdpa-report.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
 #include "hw/virtio/virtio-net.h"
 #include "migration/blocker.h"
@@ -289,7 +290,7 @@ static void link_down(void *opaque)
 
     qmp_set_link(net->name, false, &err);
     if (err) {
-        error_reportf_err(err, "vhost-vdpa: ");
+        vdpa_error_reportf_err(err, "vhost-vdpa: ");
     }
 }
 

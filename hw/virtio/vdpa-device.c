@@ -13,6 +13,7 @@
 #include "vdpa-device.h"
 #include "vdpa-fault.h"
 #include "vdpa-queue.h"
+#include "vdpa-report.h"
 #include "vdpa-rings.h"
 #include "vdpa-switch.h"
 #include "vdpa-traits.h"
@@ -231,7 +232,7 @@ static void stand_still(VdpaDevice *d)
     if (vdpa_life_may(&d->life, VDPA_EVENT_SUSPEND) &&
         vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
         vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err)) {
-        warn_reportf_err(err, "vhost-vdpa: ");
+        vdpa_warn_reportf_err(err, "vhost-vdpa: ");
     }
     if (d->life.state != VDPA_STATE_SUSPENDED) {
         vdpa_device_reset(d);
@@ -281,7 +282,7 @@ void vdpa_device_reset(VdpaDevice *d)
         return;
     }
     if (vdpa_device_advance(d, VDPA_EVENT_RESET, &err)) {
-        error_reportf_err(err, "vhost-vdpa: ");
+        vdpa_error_reportf_err(err, "vhost-vdpa: ");
     }
     if (!vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST)) {
         vdpa_map_drop(d->map);

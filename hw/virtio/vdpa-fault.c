@@ -5,9 +5,10 @@
  *
  * Theory of operation
  * -------------------
- * The user gets one line, which is also kept for queries. The guest sees that
- * the device is broken as in virtio_error(): DEVICE_NEEDS_RESET, and no queue of
- * it is served by QEMU's own model until the guest has reset it.
+ * The user gets one line, which is also kept for queries; a guest that does it
+ * again and again does not fill the log (vdpa-report.h). The guest sees that the
+ * device is broken as in virtio_error(): DEVICE_NEEDS_RESET, and no queue of it is
+ * served by QEMU's own model until the guest has reset it.
  *
  * The status changes at once; so it is part of what a migration sends. The
  * interrupt waits for a bottom half: its message goes where the guest wants it to,
@@ -29,6 +30,7 @@
 #include "qemu/main-loop.h"
 #include "vdpa-fault.h"
 #include "vdpa-guest-mem.h"
+#include "vdpa-report.h"
 
 /* The device may have been reset meanwhile, or be on its way out. */
 static void tell_fault(void *opaque)
@@ -49,7 +51,7 @@ static void tell_fault(void *opaque)
 
 static void break_device(VdpaDevice *d, VirtIODevice *vdev, const char *reason)
 {
-    error_report("vhost-vdpa: %s", reason);
+    vdpa_error_report("vhost-vdpa: %s", reason);
     if (virtio_vdev_has_feature(vdev, VIRTIO_F_VERSION_1)) {
         vdev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     }
@@ -79,7 +81,7 @@ void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err)
     d->trouble = g_strdup(error_get_pretty(err));
     error_free(err);
     if (d->user) {
-        error_report("vhost-vdpa: %s", d->trouble);
+        vdpa_error_report("vhost-vdpa: %s", d->trouble);
         d->user->failed(d->user_opaque);
     } else if (vdev) {
         break_device(d, vdev, d->trouble);

@@ -14,6 +14,7 @@
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "vdpa-map-worker.h"
+#include "vdpa-report.h"
 #include "trace.h"
 
 #define YIELD_US    100
@@ -494,7 +495,7 @@ void vdpa_worker_report(VdpaWorker *w)
 
     if (!w->reported && vdpa_worker_error(w, &err)) {
         w->reported = true;
-        error_reportf_err(err, "vhost-vdpa: ");
+        vdpa_error_reportf_err(err, "vhost-vdpa: ");
     }
 }
 

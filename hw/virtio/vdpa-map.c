@@ -13,6 +13,7 @@
 #include "exec/address-spaces.h"
 #include "vdpa-map.h"
 #include "vdpa-map-worker.h"
+#include "vdpa-report.h"
 #include "trace.h"
 
 /* Borders of pieces: see vdpa-map.h. */
@@ -112,12 +113,12 @@ static bool piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
     const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, piece) : NULL;
 
     if (buf) {
-        error_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
-                     ": QEMU keeps a ring of its own at 0x%" PRIx64,
-                     memory_region_name(mr), piece->iova, buf->iova);
+        vdpa_error_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
+                          ": QEMU keeps a ring of its own at 0x%" PRIx64,
+                          memory_region_name(mr), piece->iova, buf->iova);
     } else if (err) {
-        warn_report("vhost-vdpa: %s at 0x%" PRIx64 " is not mapped: %s",
-                    memory_region_name(mr), piece->iova, strerror(-err));
+        vdpa_warn_report("vhost-vdpa: %s at 0x%" PRIx64 " is not mapped: %s",
+                         memory_region_name(mr), piece->iova, strerror(-err));
     }
     if (err) {
         map->stats.skipped++;
@@ -295,20 +296,21 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
     void *at;
 
     if (tlb->target_as != &address_space_memory) {
-        error_report("vhost-vdpa: the vIOMMU leads to %s, not to memory",
-                     tlb->target_as->name ?: "an unnamed address space");
+        vdpa_error_report("vhost-vdpa: the vIOMMU leads to %s, not to memory",
+                          tlb->target_as->name ?: "an unnamed address space");
         return;
     }
     RCU_READ_LOCK_GUARD();
     iommu_unmap(map, iova, last);
     if ((tlb->perm & IOMMU_RW) != IOMMU_NONE) {
         if (tlb->addr_mask == UINT64_MAX) {
-            error_report("vhost-vdpa: the vIOMMU maps all addresses at once");
+            vdpa_error_report("vhost-vdpa: the vIOMMU maps all addresses at"
+                              " once");
         } else if (!memory_get_xlat_addr(tlb, &at, NULL, &readonly, NULL, &err)) {
-            error_report_err(err);
+            vdpa_error_reportf_err(err, "vhost-vdpa: ");
         } else if (iova < map->first || last > map->last) {
-            error_report("vhost-vdpa: the device cannot reach 0x%" PRIx64
-                         " to 0x%" PRIx64, iova, last);
+            vdpa_error_report("vhost-vdpa: the device cannot reach 0x%" PRIx64
+                              " to 0x%" PRIx64, iova, last);
         } else {
             VdpaIovaMap piece = {
                 .iova = iova, .size = tlb->addr_mask + 1, .gpa = iova,
@@ -342,7 +344,7 @@ static void iommu_add(VdpaMap *map, MemoryRegionSection *section)
                         IOMMU_NOTIFIER_IOTLB_EVENTS, start, last, index);
     if (memory_region_register_iommu_notifier(section->mr, &iommu->notifier,
                                               &err)) {
-        error_reportf_err(err, "vhost-vdpa: ");
+        vdpa_error_reportf_err(err, "vhost-vdpa: ");
         g_free(iommu);
         return;
     }
@@ -411,10 +413,10 @@ static bool reachable(VdpaMap *map, const VdpaIovaMap *all,
         return true;
     }
     map->stats.skipped++;
-    warn_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
-                " to 0x%" PRIx64 ": its addresses are 0x%" PRIx64
-                " to 0x%" PRIx64, memory_region_name(mr), all->iova, last,
-                map->first, map->last);
+    vdpa_warn_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
+                     " to 0x%" PRIx64 ": its addresses are 0x%" PRIx64
+                     " to 0x%" PRIx64, memory_region_name(mr), all->iova, last,
+                     map->first, map->last);
     return false;
 }
 

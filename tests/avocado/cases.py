@@ -88,7 +88,7 @@ VDPA_LINK: list[Case] = [
 VDPA_HOSTILE: list[Case] = [
     {"name": what, "what": what} for what in (
         "packed-position", "packed-control", "queue-reset", "late-queue", "deleted-queue", "query", "commands",
-        "answer-register", "ring-register", "stop-register", "failed-launch", "features", "generic", "faults",
+        "answer-register", "flood", "ring-register", "stop-register", "failed-launch", "features", "generic", "faults",
         "noise", "unplug")
 ]
 

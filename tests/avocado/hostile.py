@@ -16,6 +16,7 @@ and once all is as it should be again, the guest's driver has to get its device 
     query             x-query-virtio-queue-status of a device that runs changes nothing
     commands          more of them at once than are served in one go; a long one
     answer-register   the answer to a control command goes to the device's own device_status
+    flood             a guest that breaks its device again and again: five lines and a last one
     ring-register     a part of a ring turns from RAM into the device's own device_status
     stop-register     a ring on device_status, while the machine is stopped and goes on
     failed-launch     a launch that fails leaves the queues where they were
@@ -183,7 +184,7 @@ class Hostile(Test):
             "deleted-queue": self.deleted_queue, "query": self.query,
             "commands": self.commands, "failed-launch": self.failed_launch,
             "features": self.features, "generic": self.generic, "faults": self.faults, "noise": self.noise,
-            "answer-register": self.answer_register, "ring-register": self.ring_register,
+            "answer-register": self.answer_register, "flood": self.flood, "ring-register": self.ring_register,
             "stop-register": self.stop_register,
             "unplug": self.unplug}
         cases[name]()
@@ -317,6 +318,24 @@ class Hostile(Test):
             self.nic.write(at + 0x1002, 2, 1)
             self.nic.kick(queue_index)
             self.broken("queue 2: buffer at 0xe0000014 is not in guest memory")
+
+    def flood(self) -> None:
+        """Every kind of message that the guest can cause is limited, a query's answer is not."""
+        self.start()
+        for number in range(40):
+            self.drive()
+            at = self.nic.rings(2)
+            self.nic.store(COMMAND, PROMISC)
+            self.nic.store(at, struct.pack("<QIHHQIHH", COMMAND, len(PROMISC), 1, 1,
+                                           STATUS_REGISTER + (number << 40), 1, 2, 0))
+            self.nic.write(at + 0x1002, 2, 1)
+            self.nic.kick(2)
+            wait_until("the device is broken",
+                       lambda: bool(self.nic.get("status") & NEEDS_RESET))
+        self.assertIn(f"{STATUS_REGISTER + (39 << 40):#x}", str(self.info()["trouble"]))
+        lines = [line for line in self.end().splitlines() if "vhost-vdpa" in line]
+        self.assertEqual(len(lines), 6, lines)
+        self.assertIn("more messages like this one are left out", lines[5])
 
     def pam(self, ram: bool) -> None:
         """What 0xC0000 to 0xC3FFF is: RAM or PCI (i440FX, PAM1)."""

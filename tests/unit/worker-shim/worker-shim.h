@@ -142,6 +142,7 @@ void error_free(Error *err);
 /* Counts instead of printing. */
 void error_reportf_err(Error *err, const char *prefix, ...)
     G_GNUC_PRINTF(2, 3);
+void info_report(const char *format, ...) G_GNUC_PRINTF(1, 2);
 unsigned shim_reported(void);
 
 #define trace_vdpa_message(...) ((void)0)
