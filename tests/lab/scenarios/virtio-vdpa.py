@@ -16,6 +16,7 @@ resize   rings change their size under traffic, by queue reset
 import array
 import fcntl
 import hashlib
+import mmap
 import os
 import random
 import select
@@ -42,6 +43,7 @@ SCENARIO = Scenario(
     variants={name: {"part": name}
               for name in ("net", "blk", "events", "binding", "removal", "resize")},
     short=("net",),
+    not_on={"6.12": {"resize": "virtio_vdpa is that kernel's own, and cannot reset a single queue"}},
 )
 
 DEVICES = Path("/sys/bus/vdpa/devices")
@@ -307,7 +309,7 @@ def binding(lab: Lab) -> None:
         override.write_text("virtio_vdpa\n" if serial % 2 else "\n", "ascii")
         (DRIVER / "bind").write_text("nic", "ascii")
     try:
-        override.write_text("n" * 2000, "ascii")
+        override.write_text("n" * mmap.PAGESIZE, "ascii")
         lab.fail("an overlong driver_override was taken")
     except OSError as err:
         lab.check(err.errno == 22, f"overlong driver_override: {err}")
