@@ -125,7 +125,7 @@ static void launch_undo(VdpaDevice *d, bool served)
     vdpa_queues_pause(d, true);
     vdpa_device_reset(d);
     FOR_EACH_QUEUE(d, q) {
-        vdpa_queue_detach(q, false);
+        vdpa_queue_detach(q);
         if (!served) {
             q->stopped_at = q->guest.base;
         }
@@ -224,23 +224,24 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
 
 /* --- halt --------------------------------------------------------------- */
 
-static void stand_still(VdpaDevice *d)
+/* Stops the device with nothing in flight, by a reset if need be. */
+static void stand_still(VdpaDevice *d, bool suspend)
 {
     Error *err = NULL;
 
     vdpa_queues_pause(d, true);
-    if (vdpa_life_may(&d->life, VDPA_EVENT_SUSPEND) &&
+    if (suspend && vdpa_life_may(&d->life, VDPA_EVENT_SUSPEND) &&
         vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
         vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err)) {
         vdpa_warn_reportf_err(err, "vhost-vdpa: ");
     }
-    if (d->life.state != VDPA_STATE_SUSPENDED) {
+    if (!vdpa_queues_settled(d)) {
         vdpa_device_reset(d);
     }
-    vdpa_queues_detach(d, d->life.state == VDPA_STATE_SUSPENDED);
+    vdpa_queues_detach(d);
 }
 
-void vdpa_device_halt(VdpaDevice *d)
+void vdpa_device_stop(VdpaDevice *d, bool suspend)
 {
     bool waiting = d->waiting;
 
@@ -251,14 +252,16 @@ void vdpa_device_halt(VdpaDevice *d)
     d->launched = d->waiting = false;
     vdpa_map_forget_ready(d->map);
     vdpa_map_live(d->map, false);
-    FOR_EACH_QUEUE(d, q) {
-        q->stopped_at = waiting ? (int64_t)q->guest.base : -1;
-    }
     if (waiting) {
         vdpa_switch_forgotten(d);
     } else {
-        stand_still(d);
+        stand_still(d, suspend);
     }
+}
+
+void vdpa_device_halt(VdpaDevice *d)
+{
+    vdpa_device_stop(d, true);
 }
 
 static void remap_all(VdpaDevice *d, uint64_t first, uint64_t last)

@@ -26,9 +26,23 @@
  * without touching a map, of guest memory or of rings, and without a reset:
  * rings to shadow with are mapped after launch (vdpa-rings.h). A device that
  * cannot suspend and resume, or whose queues stay where they are then
- * (vdpa-traits.h), is reset and launched anew instead, and what it was told
- * through the control queue is told it again. So is one that a switch has failed
+ * (vdpa-traits.h), or that has chains in flight (below), is reset and launched
+ * anew instead, and what it was told through the control queue is told it again.
+ * A device that fails to suspend, or to report a position, is reset, too: until a
+ * queue has been exchanged no failure costs more than a reset. So is one that a switch has failed
  * for half way, in its old mode.
+ *
+ * Where a queue goes on. A device reports one number, its ring base: the chain
+ * that it would take next. That is the guest's used index only if the device has
+ * returned all that it took. Going on at the base otherwise would lose the chains
+ * in flight, and the used index would jump over entries that were never written.
+ * So, while the device is suspended, the base of each queue is compared with the
+ * used index in memory, of the guest's ring or of ours, whichever the device
+ * serves. If they are equal for all queues, nothing is in flight and the bases
+ * hold. If one is not, or the device does not report a base, the device is reset,
+ * so that it does not touch those chains any more, and each queue goes on at its
+ * used index: the device takes these chains again. A packed ring's base has both
+ * positions in it; it goes on at the used one.
  *
  * When memory is not yet mapped at launch, launching is put off until it is
  * (vdpa-map.h); the guest's driver believes that the device is running, and
@@ -82,6 +96,11 @@ typedef struct VdpaQueueKind {
      */
     int64_t (*detach)(VdpaQueue *q, int64_t base);
     /*
+     * The used index, in memory, of the split ring that the device serves;
+     * negative if it cannot be read. NULL: detach() needs no base.
+     */
+    int64_t (*used)(const VdpaQueue *q);
+    /*
      * Guest memory from @first to @last has changed, while the queue runs: the
      * memory map is in the middle of that change. May be NULL.
      */
@@ -98,6 +117,7 @@ struct VdpaQueue {
     const VdpaQueueKind *kind;  /* of now; NULL: not attached */
     void *own;                  /* the kind's */
     bool programmed;            /* the device has been told all of it */
+    int64_t position;           /* with nothing in flight; or unknown (< 0) */
     int64_t stopped_at;         /* after halt: guest.base, or unknown (< 0) */
     struct VdpaRings *rings;    /* for shadowing it, may be mapped already */
 };
@@ -233,6 +253,9 @@ void vdpa_device_hold(VdpaDevice *d, bool hold);
 
 /* Stands still; every queue's stopped_at is set. */
 void vdpa_device_halt(VdpaDevice *d);
+
+/* The same; without @suspend the device is not asked to suspend, but reset. */
+void vdpa_device_stop(VdpaDevice *d, bool suspend);
 
 /* A step of the device's life; -errno with @errp. */
 int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp);

@@ -8,6 +8,10 @@
  * its IOVA. Where the device has a page to write notifications to, the guest
  * gets it, and kicks without anybody else (vdpa-doorbell.c).
  *
+ * QEMU reads the used index from the guest's ring at the time of use, by the
+ * guest's address (vdpa-guest-mem.h): the device's maps may be gone by then, and
+ * the address may not be RAM any more.
+ *
  * Thread model: the BQL.
  *
  * Limits: none of its own.
@@ -16,6 +20,8 @@
 #include "qemu/event_notifier.h"
 #include "vdpa-device.h"
 #include "vdpa-doorbell.h"
+#include "vdpa-guest-mem.h"
+#include "vdpa-ring-layout.h"
 
 static int direct_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {
@@ -38,9 +44,23 @@ static void direct_pause(VdpaQueue *q)
     q->own = NULL;
 }
 
+static int64_t direct_used(const VdpaQueue *q)
+{
+    uint16_t idx;
+
+    if (vdpa_guest_read(q->device->vdev->dma_as, q->guest.used + RING_IDX,
+                        &idx, sizeof(idx))) {
+        return -1;
+    }
+    return GUINT16_FROM_LE(idx);
+}
+
 static int64_t direct_detach(VdpaQueue *q, int64_t base)
 {
-    return base;
+    bool packed = virtio_has_feature(q->device->features,
+                                     VIRTIO_F_RING_PACKED);
+
+    return base >= 0 || packed ? base : direct_used(q);
 }
 
 const VdpaQueueKind vdpa_queue_direct = {
@@ -49,5 +69,6 @@ const VdpaQueueKind vdpa_queue_direct = {
     .run = direct_run,
     .pause = direct_pause,
     .detach = direct_detach,
+    .used = direct_used,
     .interrupts = true,
 };

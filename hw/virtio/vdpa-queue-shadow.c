@@ -347,6 +347,11 @@ static int64_t shadow_detach(VdpaQueue *q, int64_t base)
     return err ? state.used_idx : state.avail_idx;
 }
 
+static int64_t shadow_used(const VdpaQueue *q)
+{
+    return vdpa_rings_used(q->rings);
+}
+
 /* Whether any of the ring is from @first to @last. */
 static bool ring_within(const VdpaQueue *q, uint64_t first, uint64_t last)
 {
@@ -389,5 +394,6 @@ const VdpaQueueKind vdpa_queue_shadow = {
     .run = shadow_run,
     .pause = shadow_pause,
     .detach = shadow_detach,
+    .used = shadow_used,
     .remap = shadow_remap,
 };

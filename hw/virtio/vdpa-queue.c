@@ -161,6 +161,7 @@ int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp)
     int err = vdpa_queue_is_control(q) && vdpa_device_control(q->device) ? 0
                                                        : check_ring(q, errp);
 
+    q->position = -1;
     err = err ?: kind->attach(q, &setup, errp);
     if (err) {
         return err;
@@ -171,19 +172,66 @@ int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp)
     return err;
 }
 
-/* A device that was not told where to begin does not know where it is. */
-void vdpa_queue_detach(VdpaQueue *q, bool readable)
+/*
+ * A packed ring's base has a half for what the device has taken and a half for
+ * what it has returned; each half is an index and a wrap counter.
+ */
+static bool packed_settled(VdpaQueue *q, uint32_t base)
 {
-    unsigned position;
-    int64_t base = q->programmed ? -1 : (int64_t)q->guest.base;
+    uint32_t taken = base & 0xffff, used = base >> 16;
+
+    if ((used & 0x7fff) < q->guest.num) {
+        q->position = (int64_t)used << 16 | used;
+    }
+    return q->position >= 0 && taken == used;
+}
+
+/* See vdpa-device.h, "Where a queue goes on". */
+static bool queue_settled(VdpaQueue *q)
+{
+    VdpaDevice *d = q->device;
+    unsigned base;
+    int64_t used;
+
+    if (!q->kind || !q->kind->used || !q->programmed) {
+        return true;
+    }
+    if (vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_BASE, q->index, &base)) {
+        return false;
+    }
+    if (virtio_has_feature(d->features, VIRTIO_F_RING_PACKED)) {
+        return packed_settled(q, base);
+    }
+    used = q->kind->used(q);
+    if (used != base) {
+        trace_vdpa_queue_in_flight(d, q->index, base, used);
+        return false;
+    }
+    q->position = base;
+    return true;
+}
+
+bool vdpa_queues_settled(VdpaDevice *d)
+{
+    bool suspended = d->life.state == VDPA_STATE_SUSPENDED;
+    bool settled = suspended;
+
+    FOR_EACH_QUEUE(d, q) {
+        q->position = -1;
+        if (suspended && !queue_settled(q)) {
+            settled = false;
+        }
+    }
+    return settled;
+}
+
+/* A device that was not told where to begin does not know where it is. */
+void vdpa_queue_detach(VdpaQueue *q)
+{
+    int64_t base = q->programmed ? q->position : (int64_t)q->guest.base;
 
     if (!q->kind) {
         return;
-    }
-    if (readable && q->programmed &&
-        !vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE, q->index,
-                           &position)) {
-        base = position;
     }
     q->stopped_at = q->kind->detach(q, base);
     trace_vdpa_queue_stopped(q->device, q->index, q->kind->name, base,
@@ -198,10 +246,10 @@ void vdpa_queue_detach(VdpaQueue *q, bool readable)
     }
 }
 
-void vdpa_queues_detach(VdpaDevice *d, bool readable)
+void vdpa_queues_detach(VdpaDevice *d)
 {
     FOR_EACH_QUEUE(d, q) {
-        vdpa_queue_detach(q, readable);
+        vdpa_queue_detach(q);
     }
 }
 

@@ -30,9 +30,16 @@ bool vdpa_queue_is_control(const VdpaQueue *q);
  */
 int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp);
 
-/* Sets stopped_at. @readable: the device can be asked for its position. */
-void vdpa_queue_detach(VdpaQueue *q, bool readable);
-void vdpa_queues_detach(VdpaDevice *d, bool readable);
+/*
+ * Asks a suspended device where its queues are: sets each queue's position. True
+ * if the device is suspended and has returned all that it took; otherwise it has
+ * to be reset before a queue is detached.
+ */
+bool vdpa_queues_settled(VdpaDevice *d);
+
+/* The device does not serve the queue any more. Sets stopped_at. */
+void vdpa_queue_detach(VdpaQueue *q);
+void vdpa_queues_detach(VdpaDevice *d);
 
 int vdpa_queue_enable(VdpaQueue *q, bool on, Error **errp);
 

@@ -7,7 +7,9 @@
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "hw/virtio/vdpa-uapi.h"
+#include "qemu/atomic.h"
 #include "vdpa-device.h"
+#include "vdpa-ring-layout.h"
 #include "vdpa-rings.h"
 
 static VdpaMapOwn piece(size_t bytes, bool device_writes)
@@ -71,6 +73,14 @@ VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings)
         .driver = rings->piece[VDPA_RINGS_DRIVER].at,
         .device = rings->piece[VDPA_RINGS_DEVICE].at,
     };
+}
+
+uint16_t vdpa_rings_used(const VdpaRings *rings)
+{
+    const char *used = rings->piece[VDPA_RINGS_DEVICE].at;
+    uint16_t idx = qatomic_read((const uint16_t *)(used + RING_IDX));
+
+    return GUINT16_FROM_LE(idx);
 }
 
 /* --- those of a device -------------------------------------------------- */

@@ -47,6 +47,9 @@ void vdpa_rings_free(VdpaRings *rings);
 
 VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings);
 
+/* The used index that the device has written last. */
+uint16_t vdpa_rings_used(const VdpaRings *rings);
+
 struct VdpaDevice;
 
 /* Whether a device's rings stay mapped while they are not in use. */

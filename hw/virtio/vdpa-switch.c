@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "hw/virtio/vdpa-uapi.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "vdpa-queue.h"
 #include "vdpa-switch.h"
@@ -77,7 +78,7 @@ static int exchange(VdpaQueue *q, Error **errp)
     if (err) {
         return err;
     }
-    vdpa_queue_detach(q, true);
+    vdpa_queue_detach(q);
     if (q->stopped_at < 0) {
         error_setg(errp, "queue %u: the device does not say where it is",
                    q->index);
@@ -101,11 +102,11 @@ static int switch_suspended(VdpaDevice *d, Error **errp)
 }
 
 /* What cannot suspend and resume is launched anew, from where it stopped. */
-static int switch_anew(VdpaDevice *d, Error **errp)
+static int switch_anew(VdpaDevice *d, bool suspend, Error **errp)
 {
     VirtIODevice *vdev = d->vdev;
 
-    vdpa_device_halt(d);
+    vdpa_device_stop(d, suspend);
     FOR_EACH_QUEUE(d, q) {
         if (q->stopped_at < 0) {
             virtio_queue_restore_last_avail_idx(vdev, q->index);
@@ -116,25 +117,35 @@ static int switch_anew(VdpaDevice *d, Error **errp)
     return vdpa_device_launch(d, vdev, errp);
 }
 
+/*
+ * Whether the device is suspended, with nothing in flight, and lets its queues be
+ * put elsewhere. What it refuses here costs a reset, not the migration.
+ */
+static bool suspend(VdpaDevice *d)
+{
+    Error *err = NULL;
+    bool moves;
+
+    vdpa_queues_pause(d, false);
+    if (vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err) ||
+        vdpa_traits_moves(d, &moves, &err)) {
+        warn_reportf_err(err, "vhost-vdpa: the device is reset for a switch: ");
+        return false;
+    }
+    return moves && vdpa_queues_settled(d);
+}
+
 static int switch_now(VdpaDevice *d, Error **errp)
 {
-    bool moves;
     int err;
 
     if (!can_resume(d)) {
-        return switch_anew(d, errp);
+        return switch_anew(d, true, errp);
     }
-    vdpa_queues_pause(d, false);
-    err = vdpa_device_advance(d, VDPA_EVENT_SUSPEND, errp);
-    if (err) {
-        vdpa_queues_run(d, false);      /* as it was: nothing has changed yet */
-        return err;
+    if (!suspend(d)) {
+        return switch_anew(d, false, errp);
     }
-    err = vdpa_traits_moves(d, &moves, errp);
-    if (!err && !moves) {
-        return switch_anew(d, errp);
-    }
-    err = err ?: switch_suspended(d, errp);
+    err = switch_suspended(d, errp);
     if (!err) {
         vdpa_queues_run(d, false);
     }
@@ -146,7 +157,7 @@ static void switch_undo(VdpaDevice *d)
 {
     Error *err = NULL;
 
-    if (switch_anew(d, &err)) {
+    if (switch_anew(d, true, &err)) {
         vdpa_device_fail(d, err);
     }
 }
@@ -177,8 +188,6 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     vdpa_switch_fails(d);
     d->mode = old;
     d->why = mode == VDPA_MODE_DIRECT ? "the switch back failed" : old_why;
-    if (d->life.state != VDPA_STATE_RUNNING) {
-        switch_undo(d);
-    }
+    switch_undo(d);
     return err;
 }

@@ -92,6 +92,12 @@ VDPA_HOSTILE: list[Case] = [
         "noise", "unplug")
 ]
 
+#: positions.py.
+VDPA_POSITIONS: list[Case] = [
+    {"name": what, "what": what} for what in (
+        "in-flight", "packed-flight", "no-position", "no-suspend")
+]
+
 #: hostile.py, LongNoise: with --long only.
 VDPA_HOSTILE_LONG: list[Case] = [
     {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},

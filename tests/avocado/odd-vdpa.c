@@ -21,14 +21,20 @@
  *   answer N                                         status of control commands
  *   mute 1                                           none are answered
  *   mac N                                            last byte of its MAC address
+ *   silent 1                                         it does not tell where they stand
+ *   take 1                                           its data queues take chains
+ *   serve 1                                          ... and return them, in order
  *
  * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
- * of its argument; errno. The control queue, which is in a group and an address
- * space of its own, is served by a thread, which also writes each command to the
- * log. A driver that accepted packed rings is not served: it has to have one.
+ * of its argument; errno. A thread serves the queues. The control queue is in a
+ * group and an address space of its own; each command leaves a line in the log.
+ * Data queues stand still unless the file says otherwise; a chain that is taken
+ * leaves the line "take QUEUE POSITION", a change of "serve" the line "serve N". The ring base of a data queue is the
+ * next chain that the device would take, unless the file has a "base". A driver
+ * that accepted packed rings is not served: it has to have one.
  *
- * Limits: the data queues stand still for ever; what it is told wins over the
+ * Limits: nothing is ever written into buffers; what it is told wins over the
  * specification; fake-ioctl.h's.
  */
 #define _GNU_SOURCE
@@ -51,19 +57,32 @@
 #define MAPS        512
 #define FAILURES    16
 #define REQUESTS    256
+#define QUEUES      64
 
 static struct {
     unsigned long features, backend, pairs, most, base, never, message, answer;
-    unsigned long mute, nth, nth_error, mac;
+    unsigned long mute, nth, nth_error, mac, take, serve, silent;
+    bool has_base;
     struct {
         unsigned long request, error, from;
     } fail[FAILURES];
     unsigned failures;
-} told;
+} told = { .pairs = 1, .most = 1024, .mac = 0xaa };
+
+/* A data queue. */
+struct queue {
+    unsigned num;
+    bool enabled;
+    uint16_t next;                  /* chain to take */
+    struct vhost_vring_addr addr;
+    int call;
+};
 
 static struct {
     pthread_mutex_t lock;
     int fd;
+    bool suspended;
+    struct queue queue[QUEUES];
     uint8_t status;
     unsigned long ioctls, requests[REQUESTS];
     uint64_t features;              /* the driver's */
@@ -94,6 +113,8 @@ static void listen_to(const char *line)
         { "base", &told.base }, { "never", &told.never },
         { "message", &told.message }, { "answer", &told.answer },
         { "mute", &told.mute }, { "mac", &told.mac },
+        { "mute", &told.mute }, { "take", &told.take }, { "serve", &told.serve },
+        { "silent", &told.silent },
     };
 
     if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
@@ -104,6 +125,7 @@ static void listen_to(const char *line)
             *plain[i].to = a;
         }
     }
+    told.has_base |= !strcmp(word, "base");
     if (!strcmp(word, "nth")) {
         told.nth = a;
         told.nth_error = b;
@@ -112,24 +134,6 @@ static void listen_to(const char *line)
         told.fail[told.failures].request = a;
         told.fail[told.failures].error = b;
         told.fail[told.failures++].from = c;
-    }
-}
-
-static void look_up(void)
-{
-    const char *path = getenv("ODD_VDPA");
-    FILE *f = path ? fopen(path, "re") : NULL;
-    char line[128];
-
-    memset(&told, 0, sizeof(told));
-    told.pairs = 1;
-    told.most = 1024;
-    told.mac = 0xaa;
-    while (f && fgets(line, sizeof(line), f)) {
-        listen_to(line);
-    }
-    if (f) {
-        fclose(f);
     }
 }
 
@@ -143,6 +147,30 @@ static void note(const char *text)
     if (fd >= 0) {
         syscall(SYS_write, fd, text, strlen(text));
         close(fd);
+    }
+}
+
+static void look_up(void)
+{
+    const char *path = getenv("ODD_VDPA");
+    FILE *f = path ? fopen(path, "re") : NULL;
+    unsigned long serve;
+    char line[128];
+
+    if (!f) {
+        return;         /* out of file descriptors: what it was told holds */
+    }
+    serve = told.serve;
+    memset(&told, 0, sizeof(told));
+    told.pairs = 1;
+    told.most = 1024;
+    told.mac = 0xaa;
+    while (fgets(line, sizeof(line), f)) {
+        listen_to(line);
+    }
+    fclose(f);
+    if (told.serve != serve) {
+        note(told.serve ? "serve 1\n" : "serve 0\n");
     }
 }
 
@@ -230,6 +258,60 @@ static uint32_t obey(struct vring_desc *desc, uint16_t head)
     }
 }
 
+/* --- data queues -------------------------------------------------------- */
+
+/* Returns what was taken, in order. */
+static void give_back(struct queue *q, const struct vring_avail *avail,
+                      struct vring_used *used)
+{
+    uint64_t one = 1;
+
+    while (used->idx != q->next) {
+        struct vring_used_elem *e = &used->ring[used->idx % q->num];
+
+        e->id = avail->ring[used->idx % q->num];
+        e->len = 0;
+        __atomic_store_n(&used->idx, used->idx + 1, __ATOMIC_RELEASE);
+    }
+    if (q->call >= 0) {
+        syscall(SYS_write, q->call, &one, sizeof(one));
+    }
+}
+
+static void work_on(unsigned index)
+{
+    struct queue *q = &now.queue[index];
+    struct vring_avail *avail = at(now.spaces[0], q->addr.avail_user_addr,
+                                   4 + 2 * q->num);
+    struct vring_used *used = at(now.spaces[0], q->addr.used_user_addr,
+                                 4 + 8 * q->num);
+    char line[64];
+
+    if (!q->enabled || !q->num || !avail || !used) {
+        return;
+    }
+    while (told.take &&
+           __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) != q->next) {
+        snprintf(line, sizeof(line), "take %u %u\n", index, q->next++);
+        note(line);
+    }
+    if (told.serve && used->idx != q->next) {
+        give_back(q, avail, used);
+    }
+}
+
+static void work_locked(void)
+{
+    if (now.status & VIRTIO_CONFIG_S_DRIVER_OK && !now.suspended &&
+        !(now.features >> VIRTIO_F_RING_PACKED & 1)) {
+        for (unsigned i = 0; i < QUEUES; i++) {
+            work_on(i);
+        }
+    }
+}
+
+/* --- the thread --------------------------------------------------------- */
+
 static void serve_locked(void)
 {
     unsigned num = now.control_num, space = now.spaces[1];
@@ -257,9 +339,13 @@ static void serve_locked(void)
 
 static void *serve(void *unused)
 {
-    for (;;) {
+    for (unsigned round = 0; ; round++) {
         pthread_mutex_lock(&now.lock);
+        if (told.take && round % 64 == 0) {
+            look_up();
+        }
         serve_locked();
+        work_locked();
         pthread_mutex_unlock(&now.lock);
         usleep(100);
     }
@@ -319,16 +405,28 @@ static int set_status(uint8_t status)
         now.control_num = 0;
         now.serving = false;
         now.spaces[0] = now.spaces[1] = 0;
+        now.suspended = false;
+        memset(now.queue, 0, sizeof(now.queue));
     }
-    if (status & VIRTIO_CONFIG_S_DRIVER_OK && has_control() && !started) {
+    if (status & VIRTIO_CONFIG_S_DRIVER_OK && !started) {
         started = !pthread_create(&thread, NULL, serve, NULL);
     }
     return 0;
 }
 
+/* What a request without an argument, or about another queue, changes is lost. */
+static struct queue *data_queue(const struct vhost_vring_state *state)
+{
+    static struct queue none;
+
+    return state && state->index < QUEUES && !is_control(state->index)
+           ? &now.queue[state->index] : &none;
+}
+
 static int about_queue(unsigned long request, void *arg)
 {
     struct vhost_vring_state *state = arg;
+    struct queue *q = data_queue(state);
 
     switch (request) {
     case VHOST_VDPA_GET_VRING_GROUP:
@@ -341,7 +439,13 @@ static int about_queue(unsigned long request, void *arg)
         now.spaces[state->index] = state->num;
         return 0;
     case VHOST_GET_VRING_BASE:
-        state->num = told.base;
+        state->num = told.has_base ? told.base : q->next;
+        return told.silent ? refuse(EIO) : 0;
+    case VHOST_SET_VRING_BASE:
+        q->next = state->num;
+        return 0;
+    case VHOST_SET_VRING_CALL:
+        q->call = ((struct vhost_vring_file *)arg)->fd;
         return 0;
     case VHOST_SET_VRING_NUM:
         if (!state->num || state->num > told.most ||
@@ -350,14 +454,17 @@ static int about_queue(unsigned long request, void *arg)
         }
         now.control_num = is_control(state->index) ? state->num
                                                    : now.control_num;
+        q->num = state->num;
         return 0;
     case VHOST_SET_VRING_ADDR:
         if (is_control(state->index)) {
             now.control = *(struct vhost_vring_addr *)arg;
         }
+        q->addr = *(struct vhost_vring_addr *)arg;
         return 0;
     case VHOST_VDPA_SET_VRING_ENABLE:
         now.serving |= is_control(state->index) && state->num;
+        q->enabled = state->num;
         return 0;
     default:
         return 0;
@@ -404,6 +511,8 @@ static int answer(unsigned long request, void *arg)
         return 0;
     case VHOST_VDPA_SUSPEND:
     case RESUME:
+        now.suspended = request == VHOST_VDPA_SUSPEND;
+        return 0;
     case VHOST_SET_OWNER:
     case VHOST_SET_BACKEND_FEATURES:
     case VHOST_VDPA_SET_CONFIG:

@@ -155,14 +155,14 @@ class Nic:
         """DRIVER_OK."""
         self.put("status", ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
 
-    def start(self, refuse: int = 0) -> None:
+    def start(self, refuse: int = 0, size: int | None = None) -> None:
         """Everything a driver does, with all features but those of the mask REFUSE."""
         self.reset()
         self.accept(self.offered() & ~refuse)
         for queue in self.queues():
             for part in range(3):
                 self.store(self.rings(queue) + part * 0x1000, bytes(0x1000))
-            self.set_queue(queue)
+            self.set_queue(queue, size)
         self.ready()
 
     def command(self, command: bytes, timeout: float = 10.0, times: int = 1) -> int:

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the queues of a vhost-vdpa device go on after a switch, a stop, a failure.
+
+Theory of operation
+===================
+
+The device is a fake whose data queues take chains and return them on request (odd-vdpa.c); the guest
+has no CPU (qtest_nic.py), and makes chains available one by one.  Before each chain is returned, the
+used ring is full of a number that the device never writes, so an entry below the used index that still
+has it was never written: the used index jumped over a chain.
+
+    in-flight       five chains of each queue are in flight when a migration begins, when it is
+                    cancelled, and when the machine stops: all come back, each once, in order
+    packed-flight   the two positions of a packed ring differ, or lie outside the ring
+    no-position     the device does not say where its queues are
+    no-suspend      the device offers to suspend, and fails to do so: a reset instead
+
+*Limits*: one ring size; buffers are never written; the device returns chains in order.
+"""
+
+import struct
+import time
+from pathlib import Path
+
+from guest import wait_until
+from hostile import BACKEND, BASE, EIO, NO_SUSPEND, PLAIN, Hostile
+from qtest_nic import RING_PACKED
+
+UNWRITTEN = 0xEEEEEEEE
+BUFFERS = 0x2100000
+CHAINS = 5
+SIZE = 256
+SUSPEND = 0x7D
+
+
+class Positions(Hostile):
+    """:avocado: tags=vdpa,arch:x86_64"""
+
+    always: tuple[str, ...] = ()    # what fails all the time
+
+    def test(self) -> None:
+        """What the case says."""
+        {"in-flight": self.in_flight, "packed-flight": self.packed_flight,
+         "no-position": self.no_position, "no-suspend": self.no_suspend}[self.params.get("what", default="in-flight")]()
+
+    def drive(self, refuse: int = 0) -> None:
+        """The guest's driver starts the device, with buffers of its own."""
+        self.nic.start(refuse, SIZE)
+        wait_until("the device runs", self.runs)
+        self.available = 0
+        for queue in (0, 1):
+            for number in range(SIZE):
+                self.nic.store(self.nic.rings(queue) + 16 * number, struct.pack(
+                    "<QIHH", BUFFERS + 0x1000 * number, 0x800, 0 if queue else 2, 0))
+            self.nic.store(self.nic.rings(queue) + 0x2004,
+                           struct.pack("<I", UNWRITTEN) * 2 * SIZE)
+
+    def add(self, count: int) -> None:
+        """So many more chains in each data queue; the one at position N is descriptor N."""
+        for queue in (0, 1):
+            ring = self.nic.rings(queue) + 0x1000
+            for number in range(self.available, self.available + count):
+                self.nic.write(ring + 4 + 2 * number, 2, number)
+            self.nic.write(ring + 2, 2, self.available + count)
+            self.nic.kick(queue)
+        self.available += count
+
+    def used(self, queue: int) -> int:
+        """The used index."""
+        return self.nic.read(self.nic.rings(queue) + 0x2002, 2)
+
+    def check(self, what: str) -> None:
+        """Every chain up to the used index was returned, in order; nothing behind it was."""
+        for queue in (0, 1):
+            used = self.used(queue)
+            ids = [self.nic.read(self.nic.rings(queue) + 0x2004 + 8 * number, 4)
+                   for number in range(self.available)]
+            self.assertEqual(ids, [*range(used), *[UNWRITTEN] * (self.available - used)],
+                             f"{what}: queue {queue}, used index {used}")
+
+    def log_lines(self, word: str) -> list[str]:
+        """Those of the device's log that begin so."""
+        lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
+        return [line for line in lines if line.startswith(f"{word} ")]
+
+    def taken(self, since: int) -> int:
+        """How often the device took a chain, SINCE a number of times."""
+        return len(self.log_lines("take")) - since
+
+    def takes(self, what: str, count: int) -> None:
+        """COUNT chains of each queue are available and not used: the device takes them, again."""
+        self.tell()
+        wait_until(f"{what}: the device takes {count} chains of each queue",
+                   lambda: self.taken(self.seen) >= 2 * count)
+        time.sleep(0.05)
+        self.assertEqual(self.taken(self.seen), 2 * count, what)
+        self.check(what)
+        self.seen += 2 * count
+
+    def returns(self, what: str) -> None:
+        """The device returns all; five more are in flight then."""
+        self.tell(serve=1)
+        wait_until(f"{what}: all come back",
+                   lambda: self.used(0) == self.used(1) == self.available)
+        self.check(what)
+        self.tell(serve=0)
+        self.add(CHAINS)
+        self.takes(f"{what}, five more", CHAINS)
+
+    def begin(self) -> None:
+        """A migration, which switches the queues to shadow rings."""
+        self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 16)
+        self.vm.cmd("migrate", uri="exec:cat >/dev/null")
+        wait_until("the migration runs", lambda: self.migration() == "active")
+        self.assertEqual(self.kinds()[:2], ["shadow"] * 2)
+
+    def cancel(self) -> None:
+        """And back."""
+        self.vm.cmd("migrate_cancel")
+        wait_until("the migration ends", lambda: self.migration() == "cancelled")
+        self.assertEqual(self.kinds()[:2], ["direct"] * 2)
+
+    def life(self) -> None:
+        """There, back, there again, and stopped in each mode, with chains in flight."""
+        self.seen = 0
+        self.drive()
+        self.add(CHAINS)
+        self.takes("at first", CHAINS)
+        for turn in range(2):
+            self.begin()
+            self.takes(f"there {turn}", CHAINS)
+            self.returns(f"there {turn}")
+            self.pause(f"shadow {turn}")
+            self.cancel()
+            self.takes(f"back {turn}", CHAINS)
+            self.returns(f"back {turn}")
+            self.pause(f"passthrough {turn}")
+        self.end()
+
+    def pause(self, what: str) -> None:
+        """`stop` and `cont`."""
+        self.vm.cmd("stop")
+        self.check(f"{what}, stopped")
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        self.takes(f"{what}, stopped and on again", CHAINS)
+        self.returns(what)
+
+    def in_flight(self) -> None:
+        """A device that is honest about its position, and one that cannot be asked."""
+        for backend in (BACKEND, NO_SUSPEND):
+            self.start(features=PLAIN, backend=backend, take=1)
+            self.life()
+
+    def no_position(self) -> None:
+        """The request fails."""
+        self.start(features=PLAIN, take=1, silent=1)
+        self.life()
+
+    def no_suspend(self) -> None:
+        """Each switch and each stop is a reset; no migration fails."""
+        self.always = (f"fail {SUSPEND:#x} {EIO}",)
+        self.start(features=PLAIN, take=1)
+        self.life()
+
+    def tell(self, *lines: str, **values: int) -> None:
+        """With what holds all the time."""
+        super().tell(*self.always, *lines, **values)
+        if "serve" in values:
+            wait_until("the device is told", lambda: self.log_lines("serve")[-1:]
+                       == [f"serve {values['serve']}"])
+
+    def packed_flight(self) -> None:
+        """Index 7 taken and 5 returned; an index that the ring does not have."""
+        for base, goes_on in ((0x80058007, 0x80058005), (0x80050007, 0x80058005), (0x00050005, 0x00050005)):
+            self.start(device=",packed=on", features=PLAIN | 1 << RING_PACKED, base=base)
+            self.drive()
+            self.vm.cmd("stop")
+            self.vm.cmd("cont")
+            wait_until("the device runs", self.runs)
+            self.assertEqual(self.calls("set", BASE)[-2:], [(0, goes_on), (1, goes_on)])
+            self.end()
+        self.start(device=",packed=on", features=PLAIN | 1 << RING_PACKED, base=0x81008100)
+        self.drive()
+        self.vm.cmd("stop")
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        for _, position in self.calls("set", BASE)[-2:]:
+            self.assertLess(position & 0x7FFF, SIZE)
+        self.end()
