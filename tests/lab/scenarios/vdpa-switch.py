@@ -3,7 +3,9 @@
 
 The simulator is told to fail at one step, once.  `there`: the migration has to fail, with the step in
 its error; the guest runs and keeps its network, in passthrough, and the next migration passes.
-`back`: it fails when a migration is cancelled, and stays in shadow mode until the next.  `for-good`:
+`back`: it fails when a migration is cancelled, and stays in shadow mode until the next.  `reset`: it fails
+to suspend, or to say where its queues are, when a migration begins and when that is cancelled; both
+switches succeed, by a reset.  `for-good`:
 the device fails whatever is tried; the guest runs on with its link down, query-vhost-vdpa says why, and
 once the device works again `set_link` brings the network back.
 
@@ -28,9 +30,11 @@ SCENARIO = Scenario(
     own_binaries=True,
     variants={
         **{f"there-{point}": {"when": "there", "point": point}
-           for point in ("suspend", "get_vq_state", "set_vq_state", "resume")},
+           for point in ("set_vq_state", "resume")},
         **{f"back-{point}": {"when": "back", "point": point}
-           for point in ("suspend", "set_vq_state", "resume")},
+           for point in ("set_vq_state", "resume")},
+        **{f"reset-{point}": {"when": "reset", "point": point}
+           for point in ("suspend", "get_vq_state")},
         "for-good": {"when": "for-good", "point": "set_vq_state"},
     },
 )
@@ -66,6 +70,19 @@ def cancelled(lab: Lab, guest: l2.Guest, away: l2.GuestSpec, device: vdpa.Device
     other.kill()
 
 
+def survives(lab: Lab, guest: l2.Guest, net: vdpa.Net, away: l2.GuestSpec, device: vdpa.Device,
+             point: str) -> None:
+    """There and back; each switch is a reset."""
+    arm(device.name, point, error=errno.EIO, times=1)
+    cancelled(lab, guest, away, device, point)
+    info = vdpaflow.awake(lab, guest, "cancelled")
+    lab.log(str(info))
+    net.flows(lab, "after the faults", frames=20)
+    lab.check(info["state"] == "running" and info["mode"] == "passthrough", f"device: {info}")
+    lab.check(info["switches"] == info["switch-resets"] == 2
+              and not info["switches-failed"], f"switches: {info}")
+
+
 def works(lab: Lab, guest: l2.Guest, net: vdpa.Net, mode: str, why: str) -> None:
     """The guest runs and has its network."""
     info = vdpaflow.awake(lab, guest, "the fault")
@@ -99,6 +116,8 @@ def run(lab: Lab, when: str, point: str) -> None:
     elif when == "back":
         cancelled(lab, guest, away, one, point)
         works(lab, guest, net, "shadow", "the switch back failed")
+    elif when == "reset":
+        survives(lab, guest, net, away, one, point)
     else:
         dropped = broken(lab, guest, net, away, one, point)
     lab.check(hits(one, point) > 0, "the fault did not strike")
