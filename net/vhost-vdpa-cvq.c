@@ -17,6 +17,11 @@
  * (virtio_net_handle_ctrl_iov()) is called in the middle of it, and looks after
  * each command whether the queue still runs. Failing, which ends the queue, and
  * what the guest is told of its faults are left to bottom halves.
+ *
+ * While a launch waits for memory (hw/virtio/vdpa-model.c) there is no ring of
+ * ours (@ring is NULL): the model takes each command that the device would be
+ * given, and the launch tells the device what came of them. That kind has nothing
+ * that is mapped, so it neither maps nor unmaps; both would wait.
  */
 #include "qemu/osdep.h"
 #include "hw/virtio/vdpa-guest-mem.h"
@@ -46,11 +51,11 @@ typedef struct VdpaCvq {
     VdpaQueue *q;
     VdpaMapOwn area[AREAS];
     VdpaMapOwned owned;     /* these */
-    VdpaRingDevice *ring;
+    VdpaRingDevice *ring;   /* NULL: the model serves, without the device */
     VdpaRingGuest *guest;
     AddressSpace *as;       /* what the guest's addresses are of */
     unsigned refs;
-    bool reported;          /* that the guest's ring is broken */
+    bool reported;          /* that the guest's ring is broken, or the device */
     EventNotifier device_kick, device_call, guest_kick;
     QEMUBH *bh;             /* for what is there already, and for failing */
     bool running;
@@ -139,7 +144,7 @@ static uint8_t serve_filter(VdpaCvq *c, uint8_t *command, size_t bytes,
     Error *err = NULL;
     int ret;
 
-    if (status != VIRTIO_NET_OK) {
+    if (status != VIRTIO_NET_OK || !c->ring) {
         return status;
     }
     ret = tell_filter(c, &err);
@@ -223,7 +228,7 @@ static int serve(VdpaCvq *c, const VdpaGuestChain *chain, Error **errp)
     if (bytes > COMMAND_BYTES) {
         return VIRTIO_NET_ERR;
     }
-    if (!vdpa_ctrl_is_local(command, bytes)) {
+    if (c->ring && !vdpa_ctrl_is_local(command, bytes)) {
         status = submit(c, command, bytes, errp);
     }
     return status == VIRTIO_NET_OK ? apply(vdev, command, bytes)
@@ -436,15 +441,23 @@ static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
     return 0;
 }
 
-static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
+static VdpaCvq *cvq_new(VdpaQueue *q)
 {
     VdpaCvq *c = g_new0(VdpaCvq, 1);
-    int err;
 
     c->q = q;
     c->refs = 1;
     c->as = q->device->vdev->dma_as;
+    c->reported = q->device->vdev->broken;
     c->guest = vdpa_ring_guest_new(&guest_ops, c);
+    return c;
+}
+
+static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
+{
+    VdpaCvq *c = cvq_new(q);
+    int err;
+
     err = cvq_prepare(c, setup, errp);
     if (err) {
         cvq_release(c);
@@ -485,18 +498,56 @@ static void cvq_pause(VdpaQueue *q)
     }
 }
 
+/* The guest's ring continues where this returns. */
+static int64_t guest_ring_stop(VdpaCvq *c)
+{
+    vdpa_ring_guest_stop(c->guest);
+    return vdpa_ring_guest_avail_idx(c->guest);
+}
+
 static int64_t cvq_detach(VdpaQueue *q, int64_t base)
 {
     VdpaCvq *c = q->own;
-    int64_t stopped_at;
+    int64_t stopped_at = guest_ring_stop(c);
 
-    vdpa_ring_guest_stop(c->guest);
-    stopped_at = vdpa_ring_guest_avail_idx(c->guest);
     cvq_release(c);
     return stopped_at;
 }
 
+/* --- the kind without the device ---------------------------------------- */
+
+static int model_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
+{
+    VdpaCvq *c = cvq_new(q);
+    int err = guest_ring_start(c, setup, errp);
+
+    if (err) {
+        cvq_unref(c);
+        return err;
+    }
+    q->own = c;
+    return 0;
+}
+
+static int64_t model_detach(VdpaQueue *q, int64_t base)
+{
+    VdpaCvq *c = q->own;
+    int64_t stopped_at = guest_ring_stop(c);
+
+    cvq_unref(c);
+    return stopped_at;
+}
+
+static const VdpaQueueKind model = {
+    .name = "control-model",
+    .attach = model_attach,
+    .run = cvq_run,
+    .pause = cvq_pause,
+    .detach = model_detach,
+};
+
 const VdpaQueueKind vdpa_queue_control = {
+    .while_waiting = &model,
     .name = "control",
     .attach = cvq_attach,
     .run = cvq_run,

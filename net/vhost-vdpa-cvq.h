@@ -17,6 +17,9 @@
  * time what the device was told, and can tell it to another one. Commands are
  * done one at a time, each to its end.
  *
+ * While a launch waits for memory the model alone serves the guest's ring; what it
+ * took the launch tells the device (vdpa_cvq_restore()).
+ *
  * Thread model: the BQL. A device gets TIMEOUT to answer, with the BQL held.
  *
  * Limits: commands of at most 64 KiB.

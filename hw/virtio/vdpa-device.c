@@ -12,6 +12,7 @@
 #include "exec/address-spaces.h"
 #include "vdpa-device.h"
 #include "vdpa-fault.h"
+#include "vdpa-model.h"
 #include "vdpa-queue.h"
 #include "vdpa-report.h"
 #include "vdpa-rings.h"
@@ -135,9 +136,12 @@ static void launch_undo(VdpaDevice *d, bool served)
 /* Memory is mapped. On failure the device is reset. */
 static int launch_now(VdpaDevice *d, Error **errp)
 {
-    int err = prepare(d, errp);
-    bool served = !err;
+    bool served;
+    int err;
 
+    vdpa_model_end(d);
+    err = prepare(d, errp);
+    served = !err;
     err = err ?: go(d, errp);
     if (err) {
         launch_undo(d, served);
@@ -212,6 +216,7 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
     d->launched = true;
     trace_vdpa_launch(d, d->waiting);
     if (d->waiting) {
+        vdpa_model_begin(d);
         return 0;
     }
     err = err ?: launch_now(d, errp);
@@ -249,6 +254,7 @@ void vdpa_device_stop(VdpaDevice *d, bool suspend)
         return;
     }
     trace_vdpa_halt(d);
+    vdpa_model_end(d);
     d->launched = d->waiting = false;
     vdpa_map_forget_ready(d->map);
     vdpa_map_live(d->map, false);

@@ -47,7 +47,8 @@
  * When memory is not yet mapped at launch, launching is put off until it is
  * (vdpa-map.h); the guest's driver believes that the device is running, and
  * its notifications are kept in their eventfds. The same goes for memory that
- * a postcopy migration still has to bring, which cannot be pinned.
+ * a postcopy migration still has to bring, which cannot be pinned. QEMU's model
+ * of the device answers the control queue meanwhile (vdpa-model.h).
  *
  * What the guest did wrong with its queues is a fault (vdpa_device_fault()): the
  * device is broken, as in virtio_error(), until the guest resets it. The guest is
@@ -105,6 +106,8 @@ typedef struct VdpaQueueKind {
      * memory map is in the middle of that change. May be NULL.
      */
     void (*remap)(VdpaQueue *q, uint64_t first, uint64_t last);
+    /* Serves the queue, without the device, while a launch waits. May be NULL. */
+    const struct VdpaQueueKind *while_waiting;
     /* The guest's interrupt goes to the device itself. */
     bool interrupts;
 } VdpaQueueKind;

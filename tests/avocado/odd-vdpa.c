@@ -24,6 +24,7 @@
  *   silent 1                                         it does not tell where they stand
  *   take 1                                           its data queues take chains
  *   serve 1                                          ... and return them, in order
+ *   hold 1                                           maps take until that is gone
  *
  * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
@@ -61,7 +62,7 @@
 
 static struct {
     unsigned long features, backend, pairs, most, base, never, message, answer;
-    unsigned long mute, nth, nth_error, mac, take, serve, silent;
+    unsigned long mute, nth, nth_error, mac, take, serve, silent, hold;
     bool has_base;
     struct {
         unsigned long request, error, from;
@@ -113,8 +114,8 @@ static void listen_to(const char *line)
         { "base", &told.base }, { "never", &told.never },
         { "message", &told.message }, { "answer", &told.answer },
         { "mute", &told.mute }, { "mac", &told.mac },
-        { "mute", &told.mute }, { "take", &told.take }, { "serve", &told.serve },
-        { "silent", &told.silent },
+        { "take", &told.take }, { "serve", &told.serve },
+        { "silent", &told.silent }, { "hold", &told.hold },
     };
 
     if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
@@ -206,6 +207,18 @@ static void remember(const struct vhost_msg_v2 *msg)
     }
 }
 
+/* What stands behind a map in its thread waits with it; ioctls do not. */
+static void hold_locked(const struct vhost_msg_v2 *msg)
+{
+    look_up();
+    while (told.hold && msg->iotlb.type == VHOST_IOTLB_UPDATE) {
+        pthread_mutex_unlock(&now.lock);
+        usleep(500);
+        pthread_mutex_lock(&now.lock);
+        look_up();
+    }
+}
+
 ssize_t write(int fd, const void *data, size_t bytes)
 {
     int error;
@@ -214,7 +227,7 @@ ssize_t write(int fd, const void *data, size_t bytes)
         return syscall(SYS_write, fd, data, bytes);
     }
     pthread_mutex_lock(&now.lock);
-    look_up();
+    hold_locked(data);
     error = told.message;
     if (!error) {
         remember(data);

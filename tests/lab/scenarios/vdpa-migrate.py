@@ -13,7 +13,8 @@ anybody else had a device are stock's (`lost_by_stock`: 0 and 24 of some 180 in 
 `postcopy-offered` migrates with the capability for postcopy, and completes before it is used: the
 destination has thrown all of its memory away once, so the device must not have been given it before.
 `postcopy` uses it: the guest runs there while its memory still comes; its link stands still until all
-of it is there, and then goes on without a frame lost.
+of it is there, and then goes on without a frame lost.  Its driver is asked to announce it meanwhile, and
+spins until that is acknowledged, which QEMU does while the device waits (vdpaflow.announces()).
 
 *Limits*: those of qlab/vdpaflow.py.
 """
