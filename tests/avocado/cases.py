@@ -111,7 +111,7 @@ VIRTIO_RULES: list[Case] = [
 #: control.py.
 VDPA_CONTROL: list[Case] = [
     {"name": what, "what": what} for what in (
-        "mac-told", "mac-untold", "waiting", "handover", "halted", "broken")
+        "mac-told", "mac-untold", "waiting", "handover", "halted", "broken", "noise")
 ]
 
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.

@@ -17,15 +17,18 @@ driven from here (qtest_nic.py).  So a test sees what the guest is answered, and
     halted         the machine stops and goes on while a launch waits; the device then fails to launch
     broken         an answer that goes to device_status, and an available index that cannot be, while a
                    launch waits
+    noise          what hostile.py draws by lot, while launches wait; then the guest gets its device going
 
 *Limits*: held maps are not missing pages, so nothing of userfaultfd; no traffic.
 """
 
+import random
 import struct
 from collections.abc import Callable
 
 from guest import wait_until
-from hostile import CONTROL, EIO, PROMISC, SET_MAC, SET_NUM, STATUS_REGISTER, Hostile
+from hostile import (BACKEND, CONTROL, EIO, NOISE, PROMISC, SET_MAC, SET_NUM, STATUS_REGISTER, Hostile,
+                     command)
 from qtest_nic import BAR, COMMAND, CONFIG, NEEDS_RESET, Nic
 
 CTRL_MAC_ADDR = 23
@@ -49,7 +52,7 @@ class Control(Hostile):
         cases: dict[str, Callable[[], None]] = {
             "mac-told": self.mac_told, "mac-untold": self.mac_untold,
             "waiting": self.waiting, "handover": self.handover, "halted": self.halted,
-            "broken": self.broken_meanwhile}
+            "broken": self.broken_meanwhile, "noise": self.noise}
         cases[self.params.get("what", default="mac-told")]()
 
     def commands_told(self) -> list[bytes]:
@@ -208,3 +211,20 @@ class Control(Hostile):
             self.let_go()
             self.nic.kick(queue)
             self.broken(f"queue 2: {said}")
+
+    def noise(self) -> None:
+        """Half of what is drawn is the guest's commands, after its driver has started the device."""
+        for seed in range(3):
+            lot = random.Random(seed)
+            self.start(lot.choice(("", ",x-svq=on")), backend=lot.choice((FORGETS, BACKEND)), hold=1)
+            for _ in range(100):
+                if lot.random() < 0.2:
+                    self.nic.start()
+                lot.choice((*NOISE, *len(NOISE) * (command,)))(self, lot)
+            self.assertEqual(self.info()["launches"], 0)
+            self.tell(hold=0)
+            self.calm()
+            self.vm.cmd("system_reset")
+            self.nic.find()
+            self.recovers()
+            self.end()
