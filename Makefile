@@ -14,7 +14,7 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts compat bench lint fuzz kernel kernel-unit labtools payload lab lab-soundness mutants peer avocado avocado-host
+SUITES := unit graft scripts compat bench lint fuzz kernel kernel-unit kernel-debug labtools payload lab lab-soundness mutants peer avocado avocado-host
 CHECKS := $(SUITES:%=check-%)
 .PHONY: $(CHECKS)
 
@@ -94,6 +94,7 @@ help:
 # help: make check-avocado        migration tests for avocado-framework, here and in the lab
 # help: make check-peer           the base's own migration-test, ours against stock
 # help: make check-lab-soundness  200 nested boots a mode
+# help: make check-kernel-debug   the kernel modules on a kernel with KASAN, lockdep, kmemleak; hours
 # help: make check-mutants        small edits of the code that a test has to notice; long
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
 # help: make fuzz                 fuzz targets, 10 minutes each; FUZZ_ARGS="--seconds 3600 --planted"

@@ -44,6 +44,11 @@ class Lab:
         self.guest_dir = Path(request["guest"])
         self.vmlinux = Path(request["vmlinux"])
         self.kernel: str = request["kernel"]
+        #: The same, or "6.1-debug": what modules are built for.
+        self.built_for: str = request.get("built_for", self.kernel)
+        #: L1's kernel is the debug kernel, which is slower; where its headers are.
+        self.debug: bool = request.get("debug", False)
+        self.headers = Path(request.get("headers", ""))
         self.mode: str = request["mode"]
         self.count: int | None = request.get("count")
         self.tmp = Path(request.get("tmp", "/dev/shm"))

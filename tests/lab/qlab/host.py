@@ -27,11 +27,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import hostkvm, initramfs, machine, modes, scenario
+from . import debugkernel, hostkvm, initramfs, machine, modes, scenario
 
 LAB = Path(__file__).resolve().parent.parent
 TOP = LAB.parent.parent
-KERNELS = ("6.1", "6.12", "7.3")
+KERNELS = ("6.1", "6.12", "7.3", "6.1-debug")
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -116,18 +116,36 @@ class Host:
                         for path in (built, self.kernel_dir() / "release"))
         return "" if ours == theirs else f"modules are for {ours}, L1's kernel is {theirs}"
 
+    def no_debug_kernel(self) -> str:
+        """Why a scenario that wants the debug kernel cannot run; its planted faults are built here."""
+        if not debugkernel.is_debug(self.args.kernel):
+            return f"missing: {scenario.NEEDS['debug-kernel']}"
+        subprocess.run(["make", "-s", "-C", str(LAB / "debug/faults"),
+                        f"OUT={self.modules_dir() / 'faults'}",
+                        f"HEADERS={self.kernel_dir() / 'headers'}"], check=True)
+        return ""
+
     def outer_has(self, device: str) -> bool:
         """Whether the outer emulator knows a device."""
         return subprocess.run([str(self.outer()), "-device", f"{device},help"], check=False,
                               capture_output=True).returncode == 0
 
+    def kernel_of(self, version: str) -> Path:
+        """A kernel's folder, fetched or built if need be.
+
+        No link: L1 mounts a part of it before it has the host's root for its own.
+        """
+        path = self.build / "kernels" / version
+        if not machine.image(path).exists():
+            program = (["build-debug-kernel"] if debugkernel.is_debug(version) else
+                       ["fetch-kernel", version])
+            subprocess.run([str(TOP / "scripts" / program[0]), "--build", str(self.build),
+                            *program[1:]], check=True)
+        return path.resolve()
+
     def kernel_dir(self) -> Path:
-        """L1's kernel, fetched if need be."""
-        path = self.build / "kernels" / self.args.kernel
-        if not (path / "vmlinux").exists():
-            subprocess.run([str(TOP / "scripts" / "fetch-kernel"), "--build",
-                            str(self.build), self.args.kernel], check=True)
-        return path
+        """L1's kernel."""
+        return self.kernel_of(self.args.kernel)
 
     def missing(self, case: scenario.Case, mode: str) -> str:
         """Why CASE cannot be run in MODE; empty if it can."""
@@ -146,6 +164,10 @@ class Host:
         for need in case.scenario.needs:
             if need == "kernel-modules":
                 continue
+            if need == "debug-kernel":
+                if self.no_debug_kernel():
+                    return self.no_debug_kernel()
+                continue
             if need == "ifcvf-device":
                 if not self.outer_has("x-ifcvf-test-net"):
                     return f"missing: {scenario.NEEDS[need]}"
@@ -158,6 +180,7 @@ class Host:
         if not case.scenario.own_binaries and not self.inner().exists():
             return f"missing: {self.inner()}"
         return (case.not_on(self.args.kernel)
+                or case.not_on(debugkernel.base(self.args.kernel))
                 or case.scenario.not_in.get(mode, ""))
 
     def label(self, case: scenario.Case, mode: str) -> str:
@@ -180,11 +203,14 @@ class Host:
             "variant": case.variant if case else "",
             "params": {key: json.loads(value) for key, value in params.items()},
             "mode": mode, "kvm": settings.kvm, "kvm_amd": settings.kvm_amd,
-            "kernel": self.args.kernel, "count": getattr(self.args, "count", None),
+            "kernel": debugkernel.base(self.args.kernel), "built_for": self.args.kernel,
+            "debug": debugkernel.is_debug(self.args.kernel),
+            "headers": str(self.kernel_dir() / "headers"),
+            "count": getattr(self.args, "count", None),
             "qemu": str(self.inner()), "stock": str(self.binary("stock")),
             "fault": str(self.binary("qemu-fault")),
             "guest": str(self.guest_dir()), "ko": str(self.modules_dir()),
-            "vmlinux": str(self.build / "kernels" / self.args.kernel / "vmlinux"),
+            "vmlinux": str(self.kernel_of(debugkernel.base(self.args.kernel)) / "vmlinux"),
             "shell": case is None,
         }
 
@@ -193,16 +219,22 @@ class Host:
         name = self.label(case, mode) if case else "shell"
         declared = case.scenario if case else scenario.Scenario("", 0)
         factor = getattr(self.args, "time_factor", 1)
+        memory, end, append = declared.l1_mem, 0, declared.append
+        if debugkernel.is_debug(self.args.kernel):
+            factor *= debugkernel.SLOWER
+            memory += debugkernel.MORE_MEMORY
+            end = debugkernel.END
+            append = debugkernel.append(append)
         return machine.Settings(
             outer=self.outer(), kernel_dir=self.kernel_dir(),
             mode=modes.MODES[mode], out=self.build / "lab" / name,
             inside=LAB / "qlab" / "inside.py",
-            request=self.request(case, mode), memory=declared.l1_mem,
+            request=self.request(case, mode), memory=memory,
             cpus=declared.l1_cpus, cpu=self.args.cpu,
-            time_limit=declared.time_limit * factor, up_limit=machine.UP_LIMIT * factor,
-            append=declared.append, extra=declared.l1_devices,
+            time_limit=declared.time_limit * factor + end, up_limit=machine.UP_LIMIT * factor,
+            append=append, extra=declared.l1_devices,
             monitor=declared.l1_monitor, icount=declared.icount,
-            interactive=case is None)
+            interactive=case is None, report=case.report if case else "")
 
 
 def record(host: Host, case: scenario.Case, mode: str,

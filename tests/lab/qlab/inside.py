@@ -35,8 +35,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "qlab"
 
+from . import debugkernel, verdict  # noqa: E402
 from . import scenario as scenarios  # noqa: E402
-from . import verdict  # noqa: E402
 from .context import Failed, Lab, Skipped  # noqa: E402
 
 
@@ -58,7 +58,8 @@ def set_up(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
     resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
     Path("/proc/sys/vm/overcommit_memory").write_text("1", "ascii")
-    Path("/proc/sys/kernel/hung_task_timeout_secs").write_text("60", "ascii")
+    Path("/proc/sys/kernel/hung_task_timeout_secs").write_text(
+        str(debugkernel.HUNG_TASK if request.get("debug") else 60), "ascii")
 
 
 def scenario_child(request: dict[str, Any], out: Path) -> int:
@@ -165,6 +166,8 @@ def in_l1(out: Path, request: dict[str, Any]) -> None:
             return
         outcome = run_scenario(request, out)
         end_everything()
+        if request.get("debug"):
+            debugkernel.ask(out)
     except Exception as err:  # pylint: disable=broad-except
         outcome = {"status": "failed", "reason": f"inside L1: {err}"}
     with (out / "dmesg.log").open("w", encoding="utf-8") as dmesg:

@@ -31,6 +31,8 @@ TROUBLE = re.compile(
     r"soft lockup|hard LOCKUP|blocked for more than|"
     r"csd: Detected non-responsive|"
     r"Bad page state|Bad rss-counter|bad pmd|bad pte|list_(add|del) corruption|"
+    r"trying to register non-static key|locking correctness validator|lockdep is turned off|"
+    r"kmemleak: .*(disabled|memory pool|Cannot|out of memory)|"
     r"refcount_t: |corrupted stack end|segfault at|traps: .*trap )")
 
 HARMLESS = re.compile(

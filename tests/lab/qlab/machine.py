@@ -70,6 +70,8 @@ class Settings:
     extra: tuple[str, ...] = ()
     monitor: bool = False
     icount: bool = False
+    #: What L1's kernel has to report; see scenario.py.
+    report: str = ""
 
 
 @dataclass
@@ -97,6 +99,12 @@ def monitor(cfg: Settings) -> list[str]:
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port"]
 
 
+def image(kernel_dir: Path) -> Path:
+    """What of a kernel's folder is booted: the ELF file, or the compressed image if that is there."""
+    compressed = kernel_dir / "vmlinuz"
+    return compressed if compressed.exists() else kernel_dir / "vmlinux"
+
+
 def command(cfg: Settings) -> list[str]:
     """The outer emulator's command line."""
     # With icount, time is the instructions' and whatever L1 measures is right.
@@ -115,7 +123,7 @@ def command(cfg: Settings) -> list[str]:
         "-cpu", cfg.cpu or cfg.mode.cpu, "-smp", str(cfg.cpus),
         "-m", str(cfg.memory),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-kernel", str(cfg.kernel_dir / "vmlinux"),
+        "-kernel", str(image(cfg.kernel_dir)),
         "-initrd", str(initramfs.build(cfg.kernel_dir)), "-append", append,
         *console, "-serial", f"file:{cfg.out / 'verdict.jsonl'}",
         "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,"
@@ -144,10 +152,15 @@ def read(path: Path) -> str:
         return ""
 
 
-def judge(said: verdict.Verdict, log: str, ended: str) -> tuple[str, str]:
-    """Status and reason from the verdict, the kernel log, and how L1 ended."""
+def judge(said: verdict.Verdict, log: str, ended: str, report: str = "") -> tuple[str, str]:
+    """Status and reason from the verdict, the kernel log, and how L1 ended.
+
+    REPORT is one that the kernel has to make; more of what it says about itself comes with it.
+    """
     trouble = klog.trouble_in(log)
-    if trouble:
+    if report and not any(report in line for line in trouble):
+        return "failed", f"L1's kernel did not report: {report}"
+    if trouble and not report:
         return "failed", f"L1 kernel: {trouble[0]}"
     if not said.up:
         return "failed", f"L1 did not come up: {ended}"
@@ -199,7 +212,7 @@ def run(cfg: Settings) -> Outcome:
                 process.kill()
     said = verdict.parse(read(cfg.out / "verdict.jsonl"))
     console = read(cfg.out / "console.log")
-    status, reason = judge(said, console, ended)
+    status, reason = judge(said, console, ended, cfg.report)
     return Outcome(status, reason, time.monotonic() - start, up_at, said.figures)
 
 

@@ -40,7 +40,7 @@ SUITES = ("short", "full", "kernel", "vdpa", "soundness")
 
 #: What Debian's kernel can watch itself by, for a scenario's `append`: objects and whole pages that are
 #: touched after they were freed, or beyond their end.  List corruption, copies to and from user space
-#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak it has not.  All of L1's memory is
+#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak has debugkernel.py's.  All of L1's memory is
 #: written in its boot then, so it is better not large.
 DEBUG = "slub_debug=FZPU page_poison=1"
 
@@ -54,6 +54,7 @@ NEEDS = {
     "stock": "build/stock/qemu-system-x86_64 (make stock)",
     "fault": "build/qemu-fault/qemu-system-x86_64 (the fault-injection build)",
     "ifcvf-device": "an outer emulator with x-ifcvf-test-net (make)",
+    "debug-kernel": "the debug kernel in L1 (--kernel 6.1-debug)",
     "kernel-modules": "our kernel modules for this kernel (make kernel)",
 }
 
@@ -89,6 +90,8 @@ class Scenario:
     l1_monitor: bool = False
     #: Kernel versions it cannot run on, with the reason; or the variants that cannot, each with its own.
     not_on: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    #: Variants that pass only if L1's kernel reports itself with these words, and fail without them.
+    reports: Mapping[str, str] = field(default_factory=dict)
     #: Modes it cannot run in, with the reason.
     not_in: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +99,7 @@ class Scenario:
         assert set(self.needs) <= set(NEEDS), self.needs
         assert set(self.suites) <= set(SUITES), self.suites
         assert set(self.short) <= set(self.variants), self.short
+        assert set(self.reports) <= set(self.variants), self.reports
         for reasons in self.not_on.values():
             assert isinstance(reasons, str) or set(reasons) <= set(self.variants), reasons
 
@@ -119,6 +123,11 @@ class Case:
     def params(self) -> Mapping[str, Any]:
         """What run() is called with."""
         return self.scenario.variants[self.variant]
+
+    @property
+    def report(self) -> str:
+        """What L1's kernel has to report; empty if nothing may be reported."""
+        return self.scenario.reports.get(self.variant, "")
 
     def not_on(self, kernel: str) -> str:
         """Why this case cannot run on a kernel version; empty if it can."""

@@ -82,8 +82,8 @@ def load_test_device(lab: Lab, kind: str) -> list[str]:
     if lab.kernel != "6.1":
         lab.skip("the test device is for kernel 6.1")
     symvers = lab.modules.directory / "src" / "Module.symvers"
-    module = build(lab, TOP / "tests" / "kernel" / "device", "6.1/vdpa_test_device.ko",
-                   f"SYMVERS={symvers}")
+    module = build(lab, TOP / "tests" / "kernel" / "device", f"{lab.built_for}/vdpa_test_device.ko",
+                   f"SYMVERS={symvers}", *([f"HEADERS={lab.headers}"] if lab.debug else []))
     lab.load("vhost_vdpa")
     subprocess.run(["/sbin/insmod", str(module), f"kind={kind}"], check=True)
     return ["--mgmt", "vdpa_test", "--kind", kind]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The debug kernel in L1: what it is called, what it costs, and what it is asked at the end.
+
+Theory of operation
+===================
+
+"6.1-debug" (scripts/build-debug-kernel) is 6.1 for everything that a scenario decides by version:
+`lab.kernel` and `not_on` are given the base version.  Only the host, and inside.py, know of it.  The
+nested guests run Debian's 6.1 on it.
+
+KASAN, lockdep and the checks for sleeping in atomic context write to the kernel log at once, and
+klog.py judges that.  Two things have to be asked, at the end of a scenario, when all its processes
+are gone:
+
+    kmemleak    its own scans are off.  It tells of an object that is older than five seconds and
+                that two scans have found without a pointer to it, so there are two scans after a wait.
+                What it tells of is in kmemleak.log.
+    lockdep     it switches itself off at its first report, and when its tables are full
+
+KASAN finds what the slab allocator's own redzones and poison find, so scenarios that want those do
+without them here: both together take too long.  For the same reason stalls are told of later.
+
+What they answer is written to the kernel log as an error, so that one judge sees all.  Nothing is left
+out: objects that were lost in L1's boot fail a scenario as well.
+
+*Limits*: kmemleak sees pointers in memory only, and takes any word with an object's address for one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+SUFFIX = "-debug"
+#: How many times as long as Debian's kernel it takes.
+SLOWER = 4.0
+#: MiB of L1's memory that KASAN's shadow, lockdep's tables and kmemleak's objects take.
+MORE_MEMORY = 1024
+#: Seconds that the questions at the end may take.
+END = 240
+
+#: Words that are left out of what a scenario adds to L1's command line.
+NOT_NEEDED = ("slub_debug=", "page_poison=")
+#: Words for it: how long a CPU may be busy, or RCU wait, before the kernel tells of it.
+APPEND = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 workqueue.watchdog_thresh=120"
+#: Seconds that a task may be blocked.
+HUNG_TASK = 240
+
+DEBUGFS = Path("/sys/kernel/debug")
+#: Seconds after which kmemleak tells of an object.
+AGE = 5
+
+
+def is_debug(kernel: str) -> bool:
+    """Whether a kernel version is the debug kernel's."""
+    return kernel.endswith(SUFFIX)
+
+
+def base(kernel: str) -> str:
+    """The version that a kernel behaves like."""
+    return kernel.removesuffix(SUFFIX)
+
+
+def append(words: str) -> str:
+    """L1's command line for a scenario that adds WORDS to it."""
+    kept = [word for word in words.split() if not word.startswith(NOT_NEEDED)]
+    return " ".join(kept + APPEND.split())
+
+
+def leaks(report: str) -> list[str]:
+    """One line for each object in kmemleak's report: what it is, and who allocated it."""
+    return [line.strip() for line in report.splitlines() if line.startswith("unreferenced object")]
+
+
+def lockdep_is_off(stats: str) -> bool:
+    """Whether /proc/lockdep_stats says that lockdep looks no longer."""
+    words = [line.split() for line in stats.splitlines() if "debug_locks" in line]
+    return words != [["debug_locks:", "1"]]
+
+
+def ask_kmemleak(out: Path) -> list[str]:
+    """Scan, read, keep the report; complaints."""
+    kmemleak = DEBUGFS / "kmemleak"
+    try:
+        time.sleep(AGE + 1)
+        for _ in range(2):
+            kmemleak.write_text("scan", "ascii")
+        report = kmemleak.read_text("utf-8", errors="replace")
+    except OSError as err:
+        return [f"kmemleak cannot be asked: {err}"]
+    (out / "kmemleak.log").write_text(report, "utf-8")
+    found = leaks(report)
+    return [f"kmemleak: {len(found)} objects are lost, the first: {found[0]}"] if found else []
+
+
+def ask_lockdep() -> list[str]:
+    """Complaints, if it looks no longer."""
+    try:
+        stats = Path("/proc/lockdep_stats").read_text("ascii")
+    except OSError as err:
+        return [f"lockdep cannot be asked: {err}"]
+    return ["lockdep has switched itself off"] if lockdep_is_off(stats) else []
+
+
+def ask(out: Path) -> None:
+    """Ask all; the complaints go to the kernel log."""
+    if not DEBUGFS.is_mount():
+        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+    for complaint in ask_lockdep() + ask_kmemleak(out):
+        Path("/dev/kmsg").write_text(f"<3>lab: BUG: {complaint}\n", "utf-8")
