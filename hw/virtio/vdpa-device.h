@@ -212,6 +212,9 @@ extern const VdpaQueueKind vdpa_queue_shadow;
 /* The queue may be shadowed later: maps its rings, without waiting. */
 void vdpa_queue_shadow_ahead(VdpaQueue *q);
 
+/* The rings to shadow it with, mapped ahead or now: 0, or -errno with @errp. */
+int vdpa_queue_shadow_rings(VdpaQueue *q, Error **errp);
+
 /* About a queue of kind vdpa_queue_shadow. */
 const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q);
 unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q);

@@ -199,9 +199,9 @@ void vdpa_queue_shadow_ahead(VdpaQueue *q)
     }
 }
 
-/* Rings that were mapped ahead, or new ones. */
-static int rings_get(VdpaQueue *q, unsigned num, Error **errp)
+int vdpa_queue_shadow_rings(VdpaQueue *q, Error **errp)
 {
+    unsigned num = q->guest.num;
     int err;
 
     if (q->rings && (q->rings->num != num ||
@@ -263,14 +263,13 @@ static int shadow_prepare(VdpaShadow *s, const VdpaQueueSetup *guest,
         error_setg_errno(errp, -err, "no event notifier");
         return err;
     }
-    err = rings_get(s->q, guest->num, errp);
+    err = vdpa_queue_shadow_rings(s->q, errp);
     return err ?: ring_start(s, guest, errp);
 }
 
 static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {
     VdpaShadow *s = g_new0(VdpaShadow, 1);
-    const VdpaMapOwn *driver, *device;
     int err;
 
     s->q = q;
@@ -286,17 +285,9 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
      */
     s->wishes = vdpa_shadow_ring_forward(s->ring, 0);
     q->own = s;
-    driver = &q->rings->piece[VDPA_RINGS_DRIVER];
-    device = &q->rings->piece[VDPA_RINGS_DEVICE];
-    *setup = (VdpaQueueSetup) {
-        .num = setup->num,
-        .base = 0,
-        .desc = driver->iova,
-        .avail = driver->iova + vdpa_ring_avail_offset(setup->num),
-        .used = device->iova,
-        .kick = event_notifier_get_fd(&s->device_kick),
-        .call = event_notifier_get_wfd(&s->device_call),
-    };
+    *setup = vdpa_rings_setup(q->rings);
+    setup->kick = event_notifier_get_fd(&s->device_kick);
+    setup->call = event_notifier_get_wfd(&s->device_call);
     return 0;
 }
 

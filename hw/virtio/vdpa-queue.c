@@ -97,8 +97,8 @@ static int set_size(VdpaQueue *q, unsigned num, Error **errp)
 }
 
 /* The size of a queue stays what it is as long as the device is not reset. */
-static int program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
-                   Error **errp)
+int vdpa_queue_program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
+                       Error **errp)
 {
     int err = sized ? 0 : set_size(q, s->num, errp);
 
@@ -167,7 +167,7 @@ int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp)
         return err;
     }
     q->kind = kind;
-    err = program(q, &setup, sized, errp);
+    err = vdpa_queue_program(q, &setup, sized, errp);
     q->programmed = !err;
     return err;
 }

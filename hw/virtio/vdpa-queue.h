@@ -31,6 +31,13 @@ bool vdpa_queue_is_control(const VdpaQueue *q);
 int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp);
 
 /*
+ * Tells the device all of @s about a queue that has a kind. @sized: as above.
+ * -errno with @errp.
+ */
+int vdpa_queue_program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
+                       Error **errp);
+
+/*
  * Asks a suspended device where its queues are: sets each queue's position. True
  * if the device is suspended and has returned all that it took; otherwise it has
  * to be reset before a queue is detached.

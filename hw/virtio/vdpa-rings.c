@@ -7,6 +7,7 @@
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "hw/virtio/vdpa-uapi.h"
+#include "qemu/bswap.h"
 #include "qemu/atomic.h"
 #include "vdpa-device.h"
 #include "vdpa-ring-layout.h"
@@ -73,6 +74,30 @@ VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings)
         .driver = rings->piece[VDPA_RINGS_DRIVER].at,
         .device = rings->piece[VDPA_RINGS_DEVICE].at,
     };
+}
+
+VdpaQueueSetup vdpa_rings_setup(const VdpaRings *rings)
+{
+    uint64_t driver = rings->piece[VDPA_RINGS_DRIVER].iova;
+
+    return (VdpaQueueSetup) {
+        .num = rings->num,
+        .desc = driver,
+        .avail = driver + vdpa_ring_avail_offset(rings->num),
+        .used = rings->piece[VDPA_RINGS_DEVICE].iova,
+        .kick = -1, .call = -1,
+    };
+}
+
+void vdpa_rings_park(VdpaRings *rings, uint16_t idx)
+{
+    char *avail = (char *)rings->piece[VDPA_RINGS_DRIVER].at +
+                  vdpa_ring_avail_offset(rings->num);
+    char *used = rings->piece[VDPA_RINGS_DEVICE].at;
+
+    stw_le_p(avail, VRING_AVAIL_F_NO_INTERRUPT);
+    stw_le_p(avail + RING_IDX, idx);
+    stw_le_p(used + RING_IDX, idx);
 }
 
 uint16_t vdpa_rings_used(const VdpaRings *rings)

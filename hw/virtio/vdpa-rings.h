@@ -24,6 +24,7 @@
 #ifndef HW_VIRTIO_VDPA_RINGS_H
 #define HW_VIRTIO_VDPA_RINGS_H
 
+#include "vdpa-device.h"
 #include "vdpa-map.h"
 #include "vdpa-ring-device.h"
 
@@ -46,6 +47,15 @@ int vdpa_rings_await(VdpaRings *rings, Error **errp);
 void vdpa_rings_free(VdpaRings *rings);
 
 VdpaRingMemory vdpa_rings_memory(const VdpaRings *rings);
+
+/* Where the device finds the rings; base 0, no eventfds. */
+VdpaQueueSetup vdpa_rings_setup(const VdpaRings *rings);
+
+/*
+ * Makes them a ring in which all chains before index @idx are returned, and none
+ * is available. The device is suspended.
+ */
+void vdpa_rings_park(VdpaRings *rings, uint16_t idx);
 
 /* The used index that the device has written last. */
 uint16_t vdpa_rings_used(const VdpaRings *rings);

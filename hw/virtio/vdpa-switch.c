@@ -91,14 +91,16 @@ static int exchange(VdpaQueue *q, Error **errp)
 /* All data queues, while the device is suspended. */
 static int switch_suspended(VdpaDevice *d, Error **errp)
 {
-    FOR_EACH_QUEUE(d, q) {
-        int err = vdpa_queue_is_control(q) ? 0 : exchange(q, errp);
+    int err;
 
+    FOR_EACH_QUEUE(d, q) {
+        err = vdpa_queue_is_control(q) ? 0 : exchange(q, errp);
         if (err) {
             return err;
         }
     }
-    return vdpa_device_advance(d, VDPA_EVENT_RESUME, errp);
+    err = vdpa_device_advance(d, VDPA_EVENT_RESUME, errp);
+    return err ?: vdpa_queues_enable(d, true, errp);    /* see vdpa-traits.h */
 }
 
 /* What cannot suspend and resume is launched anew, from where it stopped. */

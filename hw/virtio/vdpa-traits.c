@@ -6,7 +6,17 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "vdpa-queue.h"
+#include "vdpa-rings.h"
 #include "vdpa-traits.h"
+#include "trace.h"
+
+/*
+ * How far ahead of its own position a queue is parked. A device that takes the
+ * position but not the address then sees the guest's available index 0xc000
+ * ahead, which is more than any ring has entries, and no chain to serve.
+ */
+#define PARKED_AHEAD 0x4000
 
 static VdpaQueue *data_queue(VdpaDevice *d, unsigned from)
 {
@@ -109,18 +119,12 @@ static int get_base(VdpaQueue *q, unsigned *base, Error **errp)
                                   q->index, base), errp);
 }
 
-static int try_move(VdpaQueue *q, bool *moves, Error **errp)
+/* Whether the device says at once that it is where it is told to be. */
+static int try_position(VdpaQueue *q, unsigned was, bool *moves, Error **errp)
 {
-    unsigned was, now = 0;
-    int err = tell(q, VDPA_SET_QUEUE_ENABLE,
-                   vdpa_fd_queue(&q->device->fd, VDPA_SET_QUEUE_ENABLE,
-                                 q->index, false), errp);
+    unsigned now = 0;
+    int err;
 
-    err = err ?: get_base(q, &was, errp);
-    if (err) {
-        return err;
-    }
-    q->guest.base = was;
     q->programmed = false;      /* it is there, whatever the device says */
     err = set_base(q, (uint16_t)(was + 1), errp);
     err = err ?: get_base(q, &now, errp);
@@ -130,22 +134,94 @@ static int try_move(VdpaQueue *q, bool *moves, Error **errp)
     return err;
 }
 
+/* Tells the device of the parked ring, lets it run and suspends it again. */
+static int resume_parked(VdpaQueue *q, unsigned there, unsigned *now,
+                         Error **errp)
+{
+    VdpaDevice *d = q->device;
+    VdpaQueueSetup setup;
+    int err = vdpa_queue_shadow_rings(q, errp);
+
+    if (err) {
+        return err;
+    }
+    vdpa_rings_park(q->rings, there);
+    setup = vdpa_rings_setup(q->rings);
+    setup.base = there;
+    setup.kick = q->guest.kick;
+    setup.call = q->guest.call;
+    err = vdpa_queue_program(q, &setup, true, errp);
+    err = err ?: vdpa_queue_enable(q, true, errp);
+    err = err ?: vdpa_device_advance(d, VDPA_EVENT_RESUME, errp);
+    err = err ?: vdpa_device_advance(d, VDPA_EVENT_SUSPEND, errp);
+    return err ?: get_base(q, now, errp);
+}
+
+/*
+ * Whether the device goes on where it is told when it is resumed. If so, the
+ * queue is parked, and goes on at @was. If not, the device has gone on in the
+ * guest's ring; with an error, nothing is known.
+ */
+static int try_resume(VdpaQueue *q, unsigned was, bool *moves, Error **errp)
+{
+    uint16_t there = was + PARKED_AHEAD;
+    unsigned now = 0;
+    int err = resume_parked(q, there, &now, errp);
+
+    *moves = !err && now == there;
+    q->programmed = !*moves;
+    return err;
+}
+
+/* A queue to try it with: one in which nothing comes in. */
+static VdpaQueue *trial_queue(VdpaDevice *d)
+{
+    return data_queue(d, 1) ?: data_queue(d, 0);
+}
+
+/*
+ * Tries the cheap way first. Only a queue in passthrough can be parked, so what
+ * is tried while queues are shadowed may have no answer: a reset, this time.
+ */
+static int try_moves(VdpaQueue *q, bool *moves, Error **errp)
+{
+    VdpaDevice *d = q->device;
+    bool direct = q->kind == &vdpa_queue_direct;
+    unsigned was;
+    int err = tell(q, VDPA_SET_QUEUE_ENABLE,
+                   vdpa_queue_enable(q, false, NULL), errp);
+
+    err = err ?: get_base(q, &was, errp);
+    if (err) {
+        return err;
+    }
+    if (direct) {
+        q->guest.base = was;
+    }
+    err = try_position(q, was, moves, errp);
+    if (!err && !*moves && direct) {
+        err = try_resume(q, was, moves, errp);
+    }
+    if (!err && (*moves || direct)) {
+        d->moves = *moves ? VDPA_MOVES : VDPA_MOVES_NOT;
+        trace_vdpa_moves(d, *moves, !q->programmed);
+    }
+    return err;
+}
+
 int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp)
 {
-    VdpaQueue *q = data_queue(d, 0);
+    VdpaQueue *q = trial_queue(d);
+    int err;
 
-    if (!d->moves && q) {
-        int err = try_move(q, moves, errp);
-
-        if (err) {
-            return err;
-        }
-        d->moves = *moves ? VDPA_MOVES : VDPA_MOVES_NOT;
-        if (!*moves) {
-            warn_report("vhost-vdpa: the device's queues stay where they are"
-                        " while it is suspended; it is reset for a switch");
-        }
-    }
     *moves = d->moves != VDPA_MOVES_NOT;
-    return 0;
+    if (d->moves || !q) {
+        return 0;
+    }
+    err = try_moves(q, moves, errp);
+    if (d->moves == VDPA_MOVES_NOT) {
+        warn_report("vhost-vdpa: the device's queues stay where they are"
+                    " while it is suspended; it is reset for a switch");
+    }
+    return err;
 }

@@ -11,15 +11,27 @@
  *         among the data queues, and QEMU's rings for it must not be where a
  *         guest can have the device write: all queues are shadowed
  *         (VdpaDevice.together), as with x-svq=on.
- * moves   Whether a queue that stands still can be put elsewhere. A device that
- *         passes over this while it is suspended goes on with the old ring when
- *         it is resumed. So the first time that a device is to be switched, a
- *         queue is given another position, which is read back, and then its own.
+ * moves   Whether a queue of a suspended device can be put elsewhere. A device that
+ *         ignores this continues with the old ring when it is resumed. So the
+ *         first switch of a device tries it with one queue, in two ways:
+ *
+ *         position  Set another ring base and read it back.
+ *         resume    Some drivers (mlx5_vdpa) only store what they are told while
+ *                   the device is suspended, hand it to the hardware at RESUME,
+ *                   and read the ring base from the hardware. So tell the device
+ *                   of a ring of QEMU's in which nothing is available, at a base
+ *                   of its own, resume, suspend, and read the base. Other queues
+ *                   are served meanwhile, as before. A device that ignores the
+ *                   ring continues with the guest's.
+ *
+ * control Whether the control queue is served after RESUME is not found out: some
+ *         drivers (mlx5_vdpa) stop serving it at SUSPEND, until it is enabled
+ *         again. vdpa-switch.c enables it after each RESUME; for other devices
+ *         that changes nothing.
  *
  * Thread model: the BQL.
  *
- * Limits: a device that takes positions and passes over addresses is not found
- * out.
+ * Limits: a device that takes positions and ignores addresses is not found out.
  */
 #ifndef HW_VIRTIO_VDPA_TRAITS_H
 #define HW_VIRTIO_VDPA_TRAITS_H
@@ -30,8 +42,9 @@
 int vdpa_traits_space(VdpaDevice *d, Error **errp);
 
 /*
- * @d is suspended. 0, or -errno with @errp. A queue is disabled by trying it, and
- * whoever goes on takes it from there, or resets the device.
+ * @d is suspended, and is so afterwards. 0, or -errno with @errp. Trying disables
+ * a queue, and may leave it parked in a ring of QEMU's: the caller exchanges all
+ * queues, or resets the device.
  */
 int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp);
 

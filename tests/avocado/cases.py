@@ -95,7 +95,7 @@ VDPA_HOSTILE: list[Case] = [
 #: positions.py.
 VDPA_POSITIONS: list[Case] = [
     {"name": what, "what": what} for what in (
-        "in-flight", "packed-flight", "no-position", "no-suspend")
+        "in-flight", "packed-flight", "no-position", "no-suspend", "stores", "ignores")
 ]
 
 #: hostile.py, LongNoise: with --long only.

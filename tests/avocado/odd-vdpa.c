@@ -25,6 +25,11 @@
  *   take 1                                           its data queues take chains
  *   serve 1                                          ... and return them, in order
  *   hold 1                                           maps take until that is gone
+ *   store 1                                          as mlx5_vdpa: a running device
+ *                                                    stores ring addresses and bases
+ *                                                    until RESUME, and SUSPEND ends
+ *                                                    the control queue's service
+ *   ignore 1                                         a running device ignores them
  *
  * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
@@ -63,6 +68,7 @@
 static struct {
     unsigned long features, backend, pairs, most, base, never, message, answer;
     unsigned long mute, nth, nth_error, mac, take, serve, silent, hold;
+    unsigned long store, ignore;
     bool has_base;
     struct {
         unsigned long request, error, from;
@@ -77,6 +83,9 @@ struct queue {
     uint16_t next;                  /* chain to take */
     struct vhost_vring_addr addr;
     int call;
+    bool stored;                    /* until RESUME: */
+    uint16_t stored_next;
+    struct vhost_vring_addr stored_addr;
 };
 
 static struct {
@@ -116,6 +125,7 @@ static void listen_to(const char *line)
         { "mute", &told.mute }, { "mac", &told.mac },
         { "take", &told.take }, { "serve", &told.serve },
         { "silent", &told.silent }, { "hold", &told.hold },
+        { "store", &told.store }, { "ignore", &told.ignore },
     };
 
     if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
@@ -436,6 +446,37 @@ static struct queue *data_queue(const struct vhost_vring_state *state)
            ? &now.queue[state->index] : &none;
 }
 
+static void set_ring(struct queue *q, const struct vhost_vring_addr *addr,
+                     uint16_t next)
+{
+    if (!(now.status & VIRTIO_CONFIG_S_DRIVER_OK) ||
+        (!told.store && !told.ignore)) {
+        q->addr = *addr;
+        q->next = next;
+    } else if (told.store) {
+        q->stored = true;
+        q->stored_addr = *addr;
+        q->stored_next = next;
+    }
+}
+
+static void set_suspended(bool suspended)
+{
+    now.suspended = suspended;
+    if (told.store && suspended) {
+        now.serving = false;
+    }
+    for (unsigned i = 0; i < QUEUES && !suspended; i++) {
+        struct queue *q = &now.queue[i];
+
+        if (q->stored) {
+            q->addr = q->stored_addr;
+            q->next = q->stored_next;
+            q->stored = false;
+        }
+    }
+}
+
 static int about_queue(unsigned long request, void *arg)
 {
     struct vhost_vring_state *state = arg;
@@ -455,7 +496,7 @@ static int about_queue(unsigned long request, void *arg)
         state->num = told.has_base ? told.base : q->next;
         return told.silent ? refuse(EIO) : 0;
     case VHOST_SET_VRING_BASE:
-        q->next = state->num;
+        set_ring(q, q->stored ? &q->stored_addr : &q->addr, state->num);
         return 0;
     case VHOST_SET_VRING_CALL:
         q->call = ((struct vhost_vring_file *)arg)->fd;
@@ -473,7 +514,7 @@ static int about_queue(unsigned long request, void *arg)
         if (is_control(state->index)) {
             now.control = *(struct vhost_vring_addr *)arg;
         }
-        q->addr = *(struct vhost_vring_addr *)arg;
+        set_ring(q, arg, q->stored ? q->stored_next : q->next);
         return 0;
     case VHOST_VDPA_SET_VRING_ENABLE:
         now.serving |= is_control(state->index) && state->num;
@@ -524,7 +565,7 @@ static int answer(unsigned long request, void *arg)
         return 0;
     case VHOST_VDPA_SUSPEND:
     case RESUME:
-        now.suspended = request == VHOST_VDPA_SUSPEND;
+        set_suspended(request == VHOST_VDPA_SUSPEND);
         return 0;
     case VHOST_SET_OWNER:
     case VHOST_SET_BACKEND_FEATURES:

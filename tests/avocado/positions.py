@@ -14,6 +14,10 @@ has it was never written: the used index jumped over a chain.
     packed-flight   the two positions of a packed ring differ, or lie outside the ring
     no-position     the device does not say where its queues are
     no-suspend      the device offers to suspend, and fails to do so: a reset instead
+    stores          the device stores where its queues shall be until it is resumed, and stops serving
+                    its control queue when it is suspended (as mlx5_vdpa): a switch resets nothing, no
+                    chain is lost, and commands are answered
+    ignores         the device ignores where its queues shall be while it runs: each switch is a reset
 
 *Limits*: one ring size; buffers are never written; the device returns chains in order.
 """
@@ -23,7 +27,7 @@ import time
 from pathlib import Path
 
 from guest import wait_until
-from hostile import BACKEND, BASE, EIO, NO_SUSPEND, PLAIN, Hostile
+from hostile import BACKEND, BASE, EIO, NO_SUSPEND, PLAIN, SET_MAC, Hostile
 from qtest_nic import RING_PACKED
 
 UNWRITTEN = 0xEEEEEEEE
@@ -40,8 +44,7 @@ class Positions(Hostile):
 
     def test(self) -> None:
         """What the case says."""
-        {"in-flight": self.in_flight, "packed-flight": self.packed_flight,
-         "no-position": self.no_position, "no-suspend": self.no_suspend}[self.params.get("what", default="in-flight")]()
+        getattr(self, self.params.get("what", default="in-flight").replace("-", "_"))()
 
     def drive(self, refuse: int = 0) -> None:
         """The guest's driver starts the device, with buffers of its own."""
@@ -162,6 +165,42 @@ class Positions(Hostile):
         self.always = (f"fail {SUSPEND:#x} {EIO}",)
         self.start(features=PLAIN, take=1)
         self.life()
+
+    def serves(self, what: str) -> None:
+        """Chains go round, and a command is answered by the device."""
+        self.add(CHAINS)
+        wait_until(f"{what}: all come back",
+                   lambda: self.used(0) == self.used(1) == self.available)
+        self.check(what)
+        commands = len(self.log_lines("command"))
+        self.assertEqual(self.nic.command(SET_MAC), 0, what)
+        self.assertEqual(len(self.log_lines("command")), commands + 1, what)
+
+    def switches(self, how: str) -> int:
+        """There and back, twice, with chains before, between and behind; the resets of that."""
+        self.start(take=1, **{how: 1})
+        self.drive()
+        self.tell(serve=1)
+        self.serves("at first")
+        before = self.info()["resets"]
+        for turn in range(2):
+            self.begin()
+            self.serves(f"there {turn}")
+            self.cancel()
+            self.serves(f"back {turn}")
+        resets = self.info()["resets"] - before
+        self.vm.cmd("stop")
+        self.check("stopped")
+        self.end()
+        return int(resets)
+
+    def stores(self) -> None:
+        """Nothing is reset."""
+        self.assertEqual(self.switches("store"), 0)
+
+    def ignores(self) -> None:
+        """Each of four switches resets the device, at least once."""
+        self.assertGreaterEqual(self.switches("ignore"), 4)
 
     def tell(self, *lines: str, **values: int) -> None:
         """With what holds all the time."""
