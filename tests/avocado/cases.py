@@ -103,6 +103,12 @@ VDPA_HOSTILE_LONG: list[Case] = [
     {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},
 ]
 
+#: viommu.py.
+VIOMMU: list[Case] = [
+    {"name": what, "what": what} for what in (
+        "ring-address", "apart", "whole", "to-register", "flood", "to-bypass")
+]
+
 #: virtio_rules.py.
 VIRTIO_RULES: list[Case] = [
     {"name": what, "what": what} for what in ("to-split", "to-packed", "event-index", "started")

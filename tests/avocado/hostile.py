@@ -94,7 +94,7 @@ class Hostile(Test):
 
     def start(self, netdev: str = "", device: str = "", generic: bool = False,
               args: Sequence[str] = (), **told: int) -> None:
-        """A QEMU with such a device; GENERIC: with vhost-vdpa-device-pci."""
+        """A QEMU with such a device; GENERIC: with vhost-vdpa-device-pci; ARGS: other devices."""
         self.told = {"features": CONTROL, "backend": BACKEND, **told}
         self.tell()
         Path(f"{self.what}.log").unlink(missing_ok=True)
@@ -102,12 +102,12 @@ class Hostile(Test):
             str(self.binary), base_temp_dir=str(self.folder), qmp_timer=PATIENCE,
             wrapper=["setpriv", "--pdeathsig", "KILL", *self.prefix, f"ODD_VDPA={self.what}"],
             args=["-m", "64", "-machine", "pc", "-nodefaults", "-no-user-config",
-                  "-qtest-log", "none",
+                  "-qtest-log", "none", *args,
                   *(("-device", "vhost-vdpa-device-pci,id=nic,vhostdev=/dev/null,disable-legacy=on")
                     if generic else
                     ("-netdev", f"vhost-vdpa,id=n0,vhostdev=/dev/null{netdev}",
                      "-device", "virtio-net-pci,id=nic,netdev=n0,disable-legacy=on,romfile=,"
-                                f"mac=52:54:00:00:00:aa{device}")), *args])
+                                f"mac=52:54:00:00:00:aa{device}"))])
         self.addCleanup(self.vm.kill)
         self.vm.launch()
         assert self.vm._qtest is not None   # it has no public name

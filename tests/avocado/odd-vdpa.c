@@ -33,7 +33,8 @@
  *
  * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
- * of its argument; errno. A thread serves the queues. The control queue is in a
+ * of its argument; errno. So does each message: "map" or "unmap", address space,
+ * address, size. A thread serves the queues. The control queue is in a
  * group and an address space of its own; each command leaves a line in the log.
  * Data queues stand still unless the file says otherwise; a chain that is taken
  * leaves the line "take QUEUE POSITION", a change of "serve" the line "serve N". The ring base of a data queue is the
@@ -200,21 +201,54 @@ static void *at(unsigned space, uint64_t iova, uint64_t bytes)
     return NULL;
 }
 
-static void remember(const struct vhost_msg_v2 *msg)
+/* The first map of the message's address space that its range meets; -1: none. */
+static int met(const struct vhost_msg_v2 *msg)
 {
-    if (msg->iotlb.type == VHOST_IOTLB_INVALIDATE) {
-        for (unsigned i = 0; i < now.maps; ) {
-            if (now.map[i].space == msg->asid &&
-                now.map[i].m.iova == msg->iotlb.iova) {
-                now.map[i] = now.map[--now.maps];
-            } else {
-                i++;
-            }
+    uint64_t last = msg->iotlb.iova + (msg->iotlb.size - 1);
+
+    for (unsigned i = 0; i < now.maps; i++) {
+        const struct vhost_iotlb_msg *m = &now.map[i].m;
+
+        if (now.map[i].space == msg->asid && m->iova <= last &&
+            msg->iotlb.iova <= m->iova + (m->size - 1)) {
+            return i;
         }
-    } else if (msg->iotlb.type == VHOST_IOTLB_UPDATE && now.maps < MAPS) {
-        now.map[now.maps].m = msg->iotlb;
-        now.map[now.maps++].space = msg->asid;
     }
+    return -1;
+}
+
+/* As the kernel does: a range has bytes, and a map meets no other. */
+static int remember(const struct vhost_msg_v2 *msg)
+{
+    bool update = msg->iotlb.type == VHOST_IOTLB_UPDATE;
+    char line[96];
+    int i;
+
+    if (!update && msg->iotlb.type != VHOST_IOTLB_INVALIDATE) {
+        return 0;
+    }
+    snprintf(line, sizeof(line), "%s %u %#llx %#llx\n", update ? "map" : "unmap",
+             (unsigned)msg->asid, (unsigned long long)msg->iotlb.iova,
+             (unsigned long long)msg->iotlb.size);
+    note(line);
+    if (!msg->iotlb.size) {
+        return EINVAL;
+    }
+    while (!update && (i = met(msg)) >= 0) {
+        now.map[i] = now.map[--now.maps];
+    }
+    if (!update) {
+        return 0;
+    }
+    if (met(msg) >= 0) {
+        return EEXIST;
+    }
+    if (now.maps == MAPS) {
+        return ENOSPC;
+    }
+    now.map[now.maps].m = msg->iotlb;
+    now.map[now.maps++].space = msg->asid;
+    return 0;
 }
 
 /* What stands behind a map in its thread waits with it; ioctls do not. */
@@ -240,7 +274,7 @@ ssize_t write(int fd, const void *data, size_t bytes)
     hold_locked(data);
     error = told.message;
     if (!error) {
-        remember(data);
+        error = remember(data);
     }
     pthread_mutex_unlock(&now.lock);
     if (error) {
@@ -560,6 +594,9 @@ static int answer(unsigned long request, void *arg)
         *(struct vhost_vdpa_iova_range *)arg =
             (struct vhost_vdpa_iova_range) { 0, UINT64_MAX };
         return 0;
+    case VHOST_SET_OWNER:       /* a new session: the kernel has forgotten the last one's */
+        now.maps = 0;
+        return 0;
     case VHOST_SET_FEATURES:
         now.features = *(uint64_t *)arg;
         return 0;
@@ -567,7 +604,6 @@ static int answer(unsigned long request, void *arg)
     case RESUME:
         set_suspended(request == VHOST_VDPA_SUSPEND);
         return 0;
-    case VHOST_SET_OWNER:
     case VHOST_SET_BACKEND_FEATURES:
     case VHOST_VDPA_SET_CONFIG:
     case VHOST_VDPA_SET_CONFIG_CALL:

@@ -51,6 +51,8 @@ class Wire(Protocol):
 class Nic:
     """The guest's side of the device."""
 
+    ident, bar, ring_memory = 0x10411AF4, BAR, RINGS
+
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.features = 0
@@ -72,15 +74,15 @@ class Nic:
                 else self.ask(f"outl 0xcfc {value:#x}"))
 
     def find(self) -> None:
-        """The one virtio network device; its BAR 4 goes to BAR."""
+        """The one such device; its BAR 4 goes to self.bar."""
         for slot in range(32):
-            if self.pci(slot, 0) == 0x10411AF4:
+            if self.pci(slot, 0) == self.ident:
                 self.slot = slot
-                self.pci(slot, 0x20, BAR)
+                self.pci(slot, 0x20, self.bar)
                 self.pci(slot, 0x24, 0)
                 self.pci(slot, 0x04, 0x0006)
                 return
-        raise LookupError("no virtio network device")
+        raise LookupError("no such virtio device")
 
     def read(self, address: int, size: int) -> int:
         """Guest memory, little-endian."""
@@ -97,13 +99,13 @@ class Nic:
     def get(self, register: str) -> int:
         """A register of the common configuration."""
         offset, size = REGISTERS[register]
-        return self.read(BAR + COMMON + offset, size)
+        return self.read(self.bar + COMMON + offset, size)
 
     def put(self, register: str, value: int) -> None:
         """The same; long ones in halves, as drivers do."""
         offset, size = REGISTERS[register]
         for part in range(0, size, 4):
-            self.write(BAR + COMMON + offset + part, min(size, 4),
+            self.write(self.bar + COMMON + offset + part, min(size, 4),
                        value >> 8 * part & (1 << 8 * min(size, 4)) - 1)
 
     def offered(self) -> int:
@@ -131,7 +133,7 @@ class Nic:
 
     def rings(self, queue: int) -> int:
         """Where a queue's rings are."""
-        return RINGS + queue * 0x4000
+        return self.ring_memory + queue * 0x4000
 
     def set_queue(self, queue: int, size: int | None = None, at: int | None = None,
                   enable: bool = True) -> None:
@@ -190,4 +192,53 @@ class Nic:
 
     def kick(self, queue: int) -> None:
         """Tell the device to look."""
-        self.write(BAR + NOTIFY + 4 * queue, 2, queue)
+        self.write(self.bar + NOTIFY + 4 * queue, 2, queue)
+
+
+class Iommu(Nic):
+    """A virtio-iommu, driven by requests; identifies devices by their PCI slot."""
+
+    ident, bar, ring_memory = 0x10571AF4, 0xE1000000, 0x3000000
+    request_memory = 0x3100000
+    READ_WRITE = 3
+
+    def queues(self) -> list[int]:
+        """Requests, and events."""
+        return [0, 1]
+
+    def request(self, kind: int, body: bytes) -> int:
+        """One request; the status that answers it, or -1 if there is none in time."""
+        rings, head = self.rings(0), bytes([kind, 0, 0, 0]) + body
+        tail = self.request_memory + 0x1000
+        self.put("queue_select", 0)
+        size = self.get("queue_size")
+        self.store(self.request_memory, head)
+        self.store(rings, struct.pack("<QIHH", self.request_memory, len(head), 1, 1)
+                   + struct.pack("<QIHH", tail, 4, 2, 0))
+        self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
+        self.added = self.added + 1 & 0xFFFF
+        self.write(rings + 0x1000 + 2, 2, self.added)
+        self.kick(0)
+        deadline = time.monotonic() + 10
+        while self.read(rings + 0x2000 + 2, 2) != self.added:
+            if time.monotonic() > deadline:
+                return -1
+            time.sleep(0.002)
+        return self.read(tail, 1)
+
+    def attach(self, slot: int, domain: int = 1) -> int:
+        """The device's addresses are the domain's from now on."""
+        return self.request(1, struct.pack("<III4x", domain, slot << 3, 0))
+
+    def detach(self, slot: int, domain: int = 1) -> int:
+        """The device's addresses are the guest's own again."""
+        return self.request(2, struct.pack("<II8x", domain, slot << 3))
+
+    def map(self, start: int, last: int, physical: int, domain: int = 1) -> int:
+        """Map START to LAST, both included."""
+        return self.request(3, struct.pack("<IQQQI", domain, start, last, physical,
+                                           self.READ_WRITE))
+
+    def unmap(self, start: int, last: int, domain: int = 1) -> int:
+        """Unmap every mapping within START to LAST."""
+        return self.request(4, struct.pack("<IQQ4x", domain, start, last))
