@@ -429,13 +429,19 @@ static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
     }
     err = event_notifier_init(&c->device_kick, 0);
     err = err ?: event_notifier_init(&c->device_call, 0);
+    if (err) {
+        error_setg_errno(errp, -err, "cannot set the control queue up: no event"
+                         " notifier");
+        return err;
+    }
     memory = (VdpaRingMemory) { c->area[AREA_DRIVER].at, c->area[AREA_DEVICE].at };
     c->ring = vdpa_ring_device_new(
         num, &memory,
         virtio_has_feature(c->q->device->features, VIRTIO_RING_F_EVENT_IDX),
         NULL, NULL);
-    if (err || !c->ring) {
-        error_setg(errp, "cannot set the control queue up");
+    if (!c->ring) {
+        error_setg(errp, "cannot set the control queue up: a ring cannot have %u"
+                   " entries", num);
         return -EINVAL;
     }
     return 0;

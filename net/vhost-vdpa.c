@@ -28,6 +28,7 @@
  * wants.
  */
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "clients.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-vdpa.h"
@@ -39,15 +40,16 @@
 #include "migration/postcopy-ram.h"
 #include "monitor/monitor.h"
 #include "net/vhost-vdpa.h"
+#include "net/vhost-vdpa-nic.h"
 #include "net/vhost_net.h"
 #include "qapi/error.h"
-#include "qapi/qapi-commands-net.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
 #include "vhost-vdpa-cvq.h"
 #include "vhost-vdpa-incoming.h"
+#include "vhost-vdpa-link.h"
 #include "vhost-vdpa-probe.h"
 #include "trace.h"
 
@@ -67,7 +69,7 @@ typedef struct VdpaNet {
     QEMUBH *features_gone;
     char *name;
     NetClientState *first;      /* client; NULL once it is gone */
-    QEMUBH *link_down;
+    VdpaLink *link;
     unsigned clients;
 } VdpaNet;
 
@@ -279,26 +281,11 @@ static int restore(void *opaque, Error **errp)
     return vdpa_cvq_restore(net->shared.device, errp);
 }
 
-/*
- * A device that does not work is a link that is down: the guest sees that, its
- * commands are served by QEMU, and `set_link NETDEV on` tries again.
- */
-static void link_down(void *opaque)
-{
-    VdpaNet *net = opaque;
-    Error *err = NULL;
-
-    qmp_set_link(net->name, false, &err);
-    if (err) {
-        vdpa_error_reportf_err(err, "vhost-vdpa: ");
-    }
-}
-
 static void failed(void *opaque)
 {
     VdpaNet *net = opaque;
 
-    qemu_bh_schedule(net->link_down);
+    vdpa_link_fail(net->link);
 }
 
 /* set_link knows a netdev by its name, and the device of the guest by its id. */
@@ -336,6 +323,66 @@ static void adjust_config(void *opaque, uint8_t *config, size_t size)
     }
 }
 
+/* A client whose netdev is gone stays with the NIC until that goes, too. */
+static VdpaClient *live_client(NetClientState *nc)
+{
+    VdpaClient *c = nc && nc->info->type == NET_CLIENT_DRIVER_VHOST_VDPA
+                    ? client_of(nc) : NULL;
+
+    return c && c->vhost_net ? c : NULL;
+}
+
+static void link_status_changed(NetClientState *nc)
+{
+    VdpaClient *c = live_client(nc);
+
+    if (c) {
+        vdpa_link_set(c->net->link, nc);
+    }
+}
+
+void vhost_vdpa_nic_reset(NetClientState *nic)
+{
+    VdpaClient *c = live_client(nic->peer);
+
+    if (c) {
+        vdpa_link_reset(c->net->link);
+    }
+}
+
+/*
+ * Before the device is launched, vhost opens eventfds and maps rings: if that
+ * fails, the errno is all that there is to say.
+ */
+static Error *start_error(int error)
+{
+    struct rlimit limit;
+    Error *err = NULL;
+
+    if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit)) {
+        error_setg(&err, "cannot start the device: QEMU has no file descriptors"
+                   " left, RLIMIT_NOFILE is %" PRIu64 "; raise it (ulimit -n)",
+                   (uint64_t)limit.rlim_cur);
+    } else {
+        error_setg_errno(&err, -error, "cannot start the device: vhost cannot"
+                         " set the queues up");
+    }
+    return err;
+}
+
+bool vhost_vdpa_start_failed(NetClientState *nic, int error)
+{
+    VdpaClient *c = live_client(nic->peer);
+
+    if (!c) {
+        return false;
+    }
+    if (!vdpa_link_fails(c->net->link)) {       /* else it is reported */
+        vdpa_device_report(c->net->shared.device, NULL, start_error(error));
+    }
+    return true;
+}
+
 static const VdpaUser net_user = {
     .accepted = accepted,
     .left = left,
@@ -360,7 +407,7 @@ static void net_unref(VdpaNet *net)
     migrate_del_blocker(&net->features_blocker);
     qemu_bh_delete(net->features_gone);
     qemu_bh_delete(net->memory_there);
-    qemu_bh_delete(net->link_down);
+    vdpa_link_free(net->link);
     g_free(net->name);
     qemu_close(net->shared.device_fd);
     g_free(net);
@@ -499,6 +546,7 @@ static NetClientInfo client_info = {
     .start = client_start,
     .load = client_load,
     .cleanup = client_cleanup,
+    .link_status_changed = link_status_changed,
     .has_vnet_hdr = client_has_vnet_hdr,
     .has_ufo = client_has_ufo,
     .set_vnet_le = client_set_vnet_le,
@@ -713,7 +761,7 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     net = g_new0(VdpaNet, 1);
     net->shared.device_fd = fd;
     net->name = g_strdup(name);
-    net->link_down = qemu_bh_new(link_down, net);
+    net->link = vdpa_link_new(name);
     net->memory_there = qemu_bh_new(memory_there, net);
     net->features_gone = qemu_bh_new(features_gone, net);
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&

@@ -20,6 +20,13 @@
  * While the device runs, what is noted down changes nothing, except interrupts
  * (masked and unmasked at any time).
  *
+ * A start may fail at any step: vhost runs out of file descriptors, a ring is no
+ * RAM, an ioctl fails. vhost then stops the queues that it has started, and
+ * writes what get_vring_base() answers into the guest's virtqueue. So the answer
+ * is where this start put the queue, from set_vring_base() on, and never where
+ * an earlier run left it. A start that fails leaves the device reset, without a
+ * virtio device, and no queue ready.
+ *
  * Thread model: the BQL.
  *
  * Limits: vhost's dirty log does not exist here. The feature bit for it is
@@ -159,12 +166,19 @@ static int get_features(struct vhost_dev *dev, uint64_t *features)
     return err;
 }
 
+/*
+ * The first step of a start. No queue is ready from an earlier start that
+ * failed: vhost stops a queue only if it started all of it.
+ */
 static int set_features(struct vhost_dev *dev, uint64_t features)
 {
     VdpaDevice *d = device_of(dev);
 
     if (is_first(dev) && !d->launched) {
         d->features = features & ~BIT_ULL(VHOST_F_LOG_ALL);
+        for (unsigned i = 0; i < d->nqueues; i++) {
+            d->queue[i].ready = false;
+        }
     }
     return 0;
 }
@@ -265,7 +279,7 @@ static int set_vring_base(struct vhost_dev *dev,
     VdpaQueue *q = note(dev, state->index);
 
     if (q) {
-        q->guest.base = state->num;
+        q->guest.base = q->stopped_at = state->num;
     }
     return 0;
 }
@@ -360,6 +374,7 @@ static int start(struct vhost_dev *dev)
     ret = vdpa_device_launch(d, dev->vdev, &err);
     if (ret) {
         vdpa_device_report(d, dev->vdev, err);
+        vdpa_device_leave(d);
     }
     return ret;
 }

@@ -120,6 +120,26 @@ VDPA_CONTROL: list[Case] = [
         "mac-told", "mac-untold", "waiting", "handover", "halted", "broken", "noise")
 ]
 
+#: startfail.py, StartFails.  values: how many descriptors QEMU has left, one after the other.
+VDPA_START: list[Case] = [
+    {"name": "load", "what": "load", "pairs": 1, "values": "0 3 6 7 8 9 10 11 12"},
+    {"name": "load-svq", "what": "load", "pairs": 1, "svq": 1, "values": "9 10 11 12 13 14 15 16"},
+    {"name": "load-8", "what": "load", "pairs": 8, "values": "0 16 17 33 36 40 45 46"},
+    {"name": "device-add", "what": "device-add", "pairs": 1, "values": "0 1 2 4 6 9 13 17"},
+    {"name": "device-add-8", "what": "device-add", "pairs": 8, "values": "2 12 20 40"},
+    {"name": "incoming", "what": "incoming", "pairs": 1, "values": "0 2 6 8 11"},
+    {"name": "incoming-8", "what": "incoming", "pairs": 8, "values": "16 36"},
+    {"name": "ioctls", "what": "ioctls", "pairs": 1},
+    {"name": "rings", "what": "rings", "pairs": 1},
+]
+
+#: startfail.py, LongStart: every number; with --long only.
+VDPA_START_LONG: list[Case] = [
+    {"name": f"{what}{'-8' if pairs > 1 else ''}-all{'-svq' if svq else ''}", "what": what,
+     "pairs": pairs, "svq": svq}
+    for what in ("load", "device-add", "incoming") for pairs in (1, 8) for svq in (0, 1)
+]
+
 #: broken.py, BrokenRing.  errno: what the kernel answers to a reset, 0 for "done".  writes: the guest does.
 BROKEN: list[Case] = [
     {"name": "guest-runs-on", "needs": "kvm", "errno": 5, "writes": 0},

@@ -8,8 +8,9 @@
  * Preloaded into QEMU (LD_PRELOAD), it answers vhost-vdpa's ioctls and takes its
  * messages; QEMU is given /dev/null as the device's file. What it is and how it
  * misbehaves stands in the file that $ODD_VDPA names, and is looked up again at
- * each ioctl, so a test may change its mind at any time. One word and numbers a
- * line, numbers as in C:
+ * each ioctl, so a test may change its mind at any time. A file that cannot be
+ * opened, as when QEMU has no descriptors left, changes nothing. One word and
+ * numbers a line, numbers as in C:
  *
  *   features N    backend N    pairs N    most N     what it offers
  *   base N                                           where its queues stand
@@ -31,7 +32,7 @@
  *                                                    the control queue's service
  *   ignore 1                                         a running device ignores them
  *
- * Each ioctl leaves a line in $ODD_VDPA.log: "get" if the kernel answers it with
+ * Each ioctl leaves a line in $ODD_VDPA.log, which stays open: "get" if the kernel answers it with
  * more than an errno, else "set"; request number; the first and the second word
  * of its argument; errno. So does each message: "map" or "unmap", address space,
  * address, size. A thread serves the queues. The control queue is in a
@@ -151,14 +152,15 @@ static void listen_to(const char *line)
 
 static void note(const char *text)
 {
+    static int fd = -1;
     char path[4096];
-    int fd;
 
-    snprintf(path, sizeof(path), "%s.log", getenv("ODD_VDPA") ?: "/dev/null");
-    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        snprintf(path, sizeof(path), "%s.log", getenv("ODD_VDPA") ?: "/dev/null");
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    }
     if (fd >= 0) {
         syscall(SYS_write, fd, text, strlen(text));
-        close(fd);
     }
 }
 
