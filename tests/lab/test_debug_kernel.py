@@ -40,6 +40,16 @@ class Report(unittest.TestCase):
         self.assertEqual(self.judge(log, "possible circular locking"), "failed")
         self.assertEqual(self.judge("", "possible circular locking"), "failed")
 
+    def test_known_reports_of_the_base(self) -> None:
+        """They are left out if they name all functions, and only then; what follows is not."""
+        names = next(iter(debugkernel.KNOWN))
+        chain = "".join(f"[2]  {name}+0x1/0x2\n" for name in names)
+        head, tail = "[1] WARNING: possible circular locking dependency detected\n", "[3] stack backtrace:\n"
+        self.assertEqual(self.judge(head + chain + tail), "passed")
+        self.assertEqual(self.judge(head + f"[2]  {names[0]}+0x1/0x2\n" + tail), "failed")
+        self.assertEqual(self.judge(head + chain + tail + "[4] BUG: KASAN: use-after-free in f\n"), "failed")
+        self.assertEqual(self.judge(head + "[2] a\n" + tail + head + chain + tail), "failed")
+
     def test_a_verdict_is_needed_as_well(self) -> None:
         """The report does not stand for the scenario's own verdict."""
         said = verdict.parse(verdict.line("up"))

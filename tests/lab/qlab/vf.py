@@ -169,11 +169,11 @@ class Vf:
 
 
 def load(lab: Lab) -> None:
-    """All modules; the VFs that are there are taken from virtio-pci."""
-    lab.load("vdpa", "virtio_vdpa", "vhost_vdpa", "virtio_net", "virtio_blk", "ifcvf",
-             "af_packet")
+    """All modules; the VFs that are there are taken from virtio-pci, before virtio-net sees them."""
+    lab.load("vdpa", "virtio_vdpa", "vhost_vdpa", "ifcvf", "af_packet")
     for vf in (Vf(0), Vf(1), Vf(2)):
         vf.bind()
+    lab.load("virtio_net", "virtio_blk")
 
 
 def mgmt_devices() -> dict[str, Any]:
