@@ -71,6 +71,9 @@ struct ifcvf_type {
  * @next_avail: index to start from; in a live queue the device knows better
  * @live: the device has it
  *
+ * Written with vf->lock held, read without it (ifcvf_irq_of()):
+ * @irq: the vector that is this queue's alone, or -EINVAL
+ *
  * Protected by @cb_lock, which the interrupt handler holds while it calls:
  * @cb: whom to call
  */
@@ -86,6 +89,7 @@ struct ifcvf_queue {
 	u16 next_avail;
 	bool ready;
 	bool live;
+	int irq;
 
 	spinlock_t cb_lock;
 	struct vdpa_callback cb;
@@ -181,9 +185,10 @@ static inline void ifcvf_hw_kick(const struct ifcvf_vf *vf, u16 i)
  *
  * ifcvf_irq_start: vectors for all queues and for configuration changes; 0 or a negative errno.
  * ifcvf_irq_stop: after it returns no handler runs.  The device must be reset before.
- * ifcvf_irq_of:   the vector of queue @i if it is that queue's alone, otherwise -EINVAL.
+ * ifcvf_irq_of:   the vector of queue @i if it is that queue's alone, otherwise -EINVAL.  Without
+ *		   vf->lock; the caller keeps the device from being reset while it uses the vector.
  *
- * All with vf->lock held.
+ * The first two with vf->lock held.
  */
 int ifcvf_irq_start(struct ifcvf_vf *vf);
 void ifcvf_irq_stop(struct ifcvf_vf *vf);

@@ -226,6 +226,7 @@ static int probe_queue(struct ifcvf_vf *vf, u16 i)
 	}
 	queue->doorbell = notify->base + off;
 	queue->doorbell_pa = notify->pa + off;
+	queue->irq = -EINVAL;
 	spin_lock_init(&queue->cb_lock);
 	return 0;
 }

@@ -18,6 +18,11 @@
  * Vectors are asked for when the device starts and given back when it has been reset, so that VFs
  * that nobody uses cost none.
  *
+ * Locks: allocating vectors takes the kernel's locks of interrupts and, behind an IOMMU, of CPU hot-plug,
+ * with vf->lock held.  Drivers ask for a queue's vector with CPU hot-plug locked (virtio-net, when it
+ * spreads its queues), so ifcvf_irq_of() must not take vf->lock: it reads what ifcvf_irq_start() and
+ * ifcvf_irq_stop() publish.
+ *
  * Limits: MSI-X only.
  */
 #include <linux/interrupt.h>
@@ -122,6 +127,19 @@ static int add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
 	return 0;
 }
 
+/* Show, or take back, the vectors that are one queue's alone. */
+static void publish_irqs(struct ifcvf_vf *vf, bool there)
+{
+	u16 vector;
+
+	for (vector = 0; vector < vf->nr_lines; vector++) {
+		const struct ifcvf_line *line = &vf->lines[vector];
+
+		if (line->count == 1 && !line->config)
+			WRITE_ONCE(vf->queues[line->first].irq, there ? line->irq : -EINVAL);
+	}
+}
+
 int ifcvf_irq_start(struct ifcvf_vf *vf)
 {
 	const struct irq_plan *plan;
@@ -146,6 +164,7 @@ int ifcvf_irq_start(struct ifcvf_vf *vf)
 		if (ret)
 			goto stop;
 	}
+	publish_irqs(vf, true);
 	return 0;
 
 free_vectors:
@@ -161,6 +180,7 @@ void ifcvf_irq_stop(struct ifcvf_vf *vf)
 	lockdep_assert_held(&vf->lock);
 	if (!vf->lines)
 		return;
+	publish_irqs(vf, false);
 	while (vf->nr_lines) {
 		struct ifcvf_line *line = &vf->lines[--vf->nr_lines];
 
@@ -173,14 +193,5 @@ void ifcvf_irq_stop(struct ifcvf_vf *vf)
 
 int ifcvf_irq_of(const struct ifcvf_vf *vf, u16 i)
 {
-	u16 vector;
-
-	lockdep_assert_held(&vf->lock);
-	for (vector = 0; vector < vf->nr_lines; vector++) {
-		const struct ifcvf_line *line = &vf->lines[vector];
-
-		if (line->count == 1 && line->first == i && !line->config)
-			return line->irq;
-	}
-	return -EINVAL;
+	return READ_ONCE(vf->queues[i].irq);
 }

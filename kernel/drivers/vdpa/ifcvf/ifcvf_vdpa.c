@@ -304,13 +304,7 @@ static void op_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback
 
 static int op_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
 {
-	struct ifcvf_vf *vf = to_vf(vdpa);
-	int irq;
-
-	mutex_lock(&vf->lock);
-	irq = ifcvf_irq_of(vf, idx);
-	mutex_unlock(&vf->lock);
-	return irq;
+	return ifcvf_irq_of(to_vf(vdpa), idx);
 }
 
 static void op_kick_vq(struct vdpa_device *vdpa, u16 idx)
