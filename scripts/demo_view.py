@@ -103,13 +103,13 @@ def ring_rows(ring: dict[str, Any] | None) -> list[Row]:
     vcpus = ", ".join(f"{count(vcpu['full-exits'])} on vCPU {vcpu['vcpu-id']}"
                       for vcpu in sorted(ring["vcpus"], key=lambda vcpu: vcpu["vcpu-id"]))
     return [
-        ("ring size", f"{count(ring['size'])} entries a vCPU"),
+        ("ring size", f"{count(ring['size'])} entries per vCPU"),
         ("pages harvested", count(ring["harvested"])),
         ("pages published", count(ring["published"])),
         ("ring-full exits", f"{count(ring['full-exits'])} ({vcpus})"),
         ("reaper wake-ups", count(ring["reaper-wakeups"])),
-        ("resets", f"{count(ring['resets'])}, {count(ring['resets-spared'])} spared, "
-                   f"{count(ring['resets-partial'])} partial, "
+        ("resets", f"{count(ring['resets'])}, {count(ring['resets-skipped'])} skipped, "
+                   f"{count(ring['resets-incomplete'])} incomplete, "
                    f"{count(ring['resets-failed'])} failed"),
         ("overflows", f"{count(ring['overflows'])}{', BROKEN' if ring['broken'] else ''}"),
     ]

@@ -1,14 +1,16 @@
 /*
- * KVM dirty ring: pages on their way from a ring to whoever copies them
+ * KVM dirty ring: pages between harvest and publication
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation
  *
- * Each batch takes a ticket before it harvests.  Batches in flight are a list in
- * the order of their tickets; dirty_ring_settle() waits until the oldest is
- * younger than itself, since batches land in any order.  A landed batch is kept,
- * with the memory that its arrays have grown to.
+ * Each batch takes a sequence number before it harvests, and is in flight until
+ * it is published.  The batches in flight are a list in the order of their
+ * sequence numbers.  Batches are published in any order, so
+ * dirty_ring_wait_published() waits until the oldest in the list is younger than
+ * its own call.  A published batch goes to the free list and keeps the memory
+ * that its arrays have grown to.
  *
  * Limits: as many batches are kept as were in flight at once.
  */
@@ -30,47 +32,47 @@ void dirty_batch_free(DirtyBatch *batch)
     g_free(batch);
 }
 
-/* Takes a landed batch, whose arrays have grown to what is needed. */
+/* Takes a batch from the free list; NULL if that is empty. */
 static DirtyBatch *batch_recycle_locked(DirtyRingSet *set)
 {
-    DirtyBatch *batch = set->spares;
+    DirtyBatch *batch = set->free_batches;
 
     if (batch) {
-        set->spares = batch->next;
+        set->free_batches = batch->next;
         batch->next = NULL;
         batch->harvested = 0;
     }
     return batch;
 }
 
-static void flights_append_locked(DirtyRingSet *set, DirtyBatch *batch)
+static void in_flight_append_locked(DirtyRingSet *set, DirtyBatch *batch)
 {
-    batch->ticket = set->next_ticket++;
-    if (set->flights_tail) {
-        set->flights_tail->next = batch;
+    batch->seq = set->next_seq++;
+    if (set->in_flight_tail) {
+        set->in_flight_tail->next = batch;
     } else {
-        set->flights = batch;
+        set->in_flight = batch;
     }
-    set->flights_tail = batch;
+    set->in_flight_tail = batch;
 }
 
 DirtyBatch *dirty_batch_start(DirtyRingSet *set)
 {
     DirtyBatch *batch;
 
-    pthread_mutex_lock(&set->flight_lock);
+    pthread_mutex_lock(&set->batch_lock);
     batch = batch_recycle_locked(set);
     if (!batch) {
         batch = batch_new();
     }
-    flights_append_locked(set, batch);
-    pthread_mutex_unlock(&set->flight_lock);
+    in_flight_append_locked(set, batch);
+    pthread_mutex_unlock(&set->batch_lock);
     return batch;
 }
 
 static void batch_unlink_locked(DirtyRingSet *set, DirtyBatch *batch)
 {
-    DirtyBatch *prev = NULL, *cur = set->flights;
+    DirtyBatch *prev = NULL, *cur = set->in_flight;
 
     while (cur != batch) {
         prev = cur;
@@ -79,33 +81,33 @@ static void batch_unlink_locked(DirtyRingSet *set, DirtyBatch *batch)
     if (prev) {
         prev->next = batch->next;
     } else {
-        set->flights = batch->next;
+        set->in_flight = batch->next;
     }
-    if (set->flights_tail == batch) {
-        set->flights_tail = prev;
+    if (set->in_flight_tail == batch) {
+        set->in_flight_tail = prev;
     }
 }
 
-void dirty_batch_land(DirtyRingSet *set, DirtyBatch *batch)
+void dirty_batch_published(DirtyRingSet *set, DirtyBatch *batch)
 {
-    pthread_mutex_lock(&set->flight_lock);
+    pthread_mutex_lock(&set->batch_lock);
     batch_unlink_locked(set, batch);
     g_array_set_size(batch->pages, 0);
     g_array_set_size(batch->marks, 0);
-    batch->next = set->spares;
-    set->spares = batch;
-    pthread_cond_broadcast(&set->flight_landed);
-    pthread_mutex_unlock(&set->flight_lock);
+    batch->next = set->free_batches;
+    set->free_batches = batch;
+    pthread_cond_broadcast(&set->batch_published);
+    pthread_mutex_unlock(&set->batch_lock);
 }
 
-void dirty_ring_settle(DirtyRingSet *set)
+void dirty_ring_wait_published(DirtyRingSet *set)
 {
-    uint64_t ticket;
+    uint64_t seq;
 
-    pthread_mutex_lock(&set->flight_lock);
-    ticket = set->next_ticket;
-    while (set->flights && set->flights->ticket < ticket) {
-        pthread_cond_wait(&set->flight_landed, &set->flight_lock);
+    pthread_mutex_lock(&set->batch_lock);
+    seq = set->next_seq;
+    while (set->in_flight && set->in_flight->seq < seq) {
+        pthread_cond_wait(&set->batch_published, &set->batch_lock);
     }
-    pthread_mutex_unlock(&set->flight_lock);
+    pthread_mutex_unlock(&set->batch_lock);
 }

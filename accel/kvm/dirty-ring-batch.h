@@ -1,10 +1,10 @@
 /*
- * KVM dirty ring: pages on their way from a ring to whoever copies them
+ * KVM dirty ring: pages between harvest and publication
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Life cycle: dirty_batch_start() -> harvest into it, arm it, publish it ->
- * dirty_batch_land(), which keeps it for the next start.  A batch belongs to the
+ * dirty_batch_published(), which keeps it for the next start.  A batch belongs to the
  * thread that started it; the list of batches in flight has a lock of its own, and
  * no other lock of the set is held with it.
  */
@@ -19,10 +19,10 @@ typedef struct DirtyMark {
     uint64_t upto;
 } DirtyMark;
 
-/* Pages on their way from harvest to publish; belongs to one thread. */
+/* Pages between harvest and publication; belongs to one thread. */
 typedef struct DirtyBatch {
-    struct DirtyBatch *next;    /* protected by flight_lock */
-    uint64_t ticket;            /* protected by flight_lock */
+    struct DirtyBatch *next;    /* protected by batch_lock */
+    uint64_t seq;            /* protected by batch_lock */
     GArray *pages;              /* of uint64_t */
     GArray *marks;              /* of DirtyMark, not yet armed */
     uint64_t harvested;         /* entries, known or not */
@@ -31,10 +31,10 @@ typedef struct DirtyBatch {
 /* A batch with nothing in it, in flight from now on. */
 DirtyBatch *dirty_batch_start(DirtyRingSet *set);
 
-/* @batch is published: not in flight any more. */
-void dirty_batch_land(DirtyRingSet *set, DirtyBatch *batch);
+/* @batch is published: takes it out of the list of batches in flight. */
+void dirty_batch_published(DirtyRingSet *set, DirtyBatch *batch);
 
-/* Frees a batch that has landed and will not be used again. */
+/* Frees a published batch that will not be used again. */
 void dirty_batch_free(DirtyBatch *batch);
 
 #endif

@@ -36,7 +36,7 @@
  *    to 64 pages before they protect any of them, look for a pending signal in
  *    between, and return without protecting them if there is one.  Neither the
  *    flags nor the return value show this.  So every signal is blocked around
- *    the ioctl (reset_unsignalled()).  A signal that arrives meanwhile is
+ *    the ioctl (reset_with_signals_blocked()).  A signal that arrives meanwhile is
  *    delivered afterwards; QEMU's kick of a vCPU is not lost by that, since it
  *    sets a flag that the next KVM_RUN obeys.
  *
@@ -51,15 +51,16 @@
  * earlier one was reset, or the kernel could not have used the entry again.
  *
  * A harvest stops after as many entries as the ring has.  More cannot have
- * been there when it began, so it need not follow a guest that goes on writing.
+ * been there when it began, so a guest that continues to write does not keep it
+ * busy.
  *
  * A sync must also see pages that another thread has harvested and not yet
- * published.  Each batch takes a ticket before it harvests and is in flight
- * until it has published; dirty_ring_settle() waits for all tickets older than
- * itself.
+ * published.  Each batch takes a sequence number before it harvests, and is in
+ * flight until it is published; dirty_ring_wait_published() waits for all batches
+ * with lower numbers than the next one.
  *
- * Locks, in order: reset lock, ring lock.  The flight lock is taken with none
- * of them held.  No lock is held while pages are published.  Nobody holds a
+ * Locks, in order: reset lock, ring lock.  The batch lock is taken with neither
+ * of them held.  No lock is held while pages are published.  No thread holds a
  * ring lock during an ioctl.
  *
  * Failures: the kernel may refuse to reset (the VM is dead), may reset nothing
@@ -170,8 +171,8 @@ void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
     set->patience_ns = RESET_PATIENCE_NS;
     pthread_mutex_init(&set->add_lock, NULL);
     pthread_mutex_init(&set->reset_lock, NULL);
-    pthread_mutex_init(&set->flight_lock, NULL);
-    pthread_cond_init(&set->flight_landed, NULL);
+    pthread_mutex_init(&set->batch_lock, NULL);
+    pthread_cond_init(&set->batch_published, NULL);
     dirty_suspects_init(&set->suspects);
 }
 
@@ -179,7 +180,7 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
 {
     DirtyRing *ring = set->rings;
 
-    assert(!set->flights);
+    assert(!set->in_flight);
     while (ring) {
         DirtyRing *next = ring->next;
 
@@ -190,15 +191,15 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
         ring = next;
     }
     set->rings = NULL;
-    while (set->spares) {
-        DirtyBatch *batch = set->spares;
+    while (set->free_batches) {
+        DirtyBatch *batch = set->free_batches;
 
-        set->spares = batch->next;
+        set->free_batches = batch->next;
         dirty_batch_free(batch);
     }
     dirty_suspects_destroy(&set->suspects);
-    pthread_cond_destroy(&set->flight_landed);
-    pthread_mutex_destroy(&set->flight_lock);
+    pthread_cond_destroy(&set->batch_published);
+    pthread_mutex_destroy(&set->batch_lock);
     pthread_mutex_destroy(&set->reset_lock);
     pthread_mutex_destroy(&set->add_lock);
 }
@@ -211,8 +212,8 @@ DirtyRing *dirty_ring_add(DirtyRingSet *set, unsigned long id,
     ring->set = set;
     ring->id = id;
     ring->entries = entries;
-    ring->seen = g_new(DirtySeen, set->size);
-    ring->passed = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
+    ring->seen = g_new(DirtyRingEntry, set->size);
+    ring->passed = g_array_new(FALSE, FALSE, sizeof(DirtyRingEntry));
     pthread_mutex_init(&ring->lock, NULL);
 
     pthread_mutex_lock(&set->add_lock);
@@ -273,7 +274,7 @@ static inline uint32_t entry_flags(struct kvm_dirty_gfn *entry)
     return __atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE);
 }
 
-static inline void entry_collected(struct kvm_dirty_gfn *entry)
+static inline void entry_mark_collected(struct kvm_dirty_gfn *entry)
 {
     /*
      * Pairs with the kernel's load-acquire in KVM_RESET_DIRTY_RINGS: our
@@ -302,7 +303,7 @@ static inline bool fault_drops(DirtyRingSet *set)
  * running that has reset a whole ring: the guest fills it anew, and it is
  * harvested, before the ioctl's end is noted.  Entries that are passed over then
  * are suspects, wherever they stood.  They are reset, or the kernel could not
- * have filled them; whoever judges by ring->armed waits for the ioctl first.
+ * have filled them; code that judges by ring->armed waits for the ioctl first.
  */
 static void ring_make_room_locked(DirtyRing *ring)
 {
@@ -327,19 +328,20 @@ static size_t harvest_chunk_locked(DirtyRing *ring, uint32_t *slots,
     *taken = 0;
     while (*taken < max) {
         struct kvm_dirty_gfn *entry = entry_at(ring, ring->fetch);
-        DirtySeen *seen = &ring->seen[ring->fetch & (ring->set->size - 1)];
+        DirtyRingEntry *seen = &ring->seen[ring->fetch & (ring->set->size - 1)];
 
         if (entry_flags(entry) != KVM_DIRTY_GFN_F_DIRTY) {
             break;
         }
         ring_make_room_locked(ring);
-        *seen = (DirtySeen){ .slot = entry->slot, .offset = entry->offset };
+        seen->slot = entry->slot;
+        seen->offset = entry->offset;
         if (!fault_drops(ring->set)) {
             slots[n] = seen->slot;
             pages[n] = seen->offset;
             n++;
         }
-        entry_collected(entry);
+        entry_mark_collected(entry);
         ring->fetch++;
         ++*taken;
     }
@@ -465,7 +467,7 @@ static bool batch_is_armed_locked(DirtyBatch *batch)
  * ops->reset() does.  How far it got is noted for each ring, since it is the end
  * of each ioctl's work that leaves suspects.
  */
-static int reset_unsignalled(DirtyRingSet *set)
+static int reset_with_signals_blocked(DirtyRingSet *set)
 {
     sigset_t all, before;
     DirtyRing *ring;
@@ -499,7 +501,7 @@ static uint64_t now_ns(void)
  */
 static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
 {
-    int ret = reset_unsignalled(set);
+    int ret = reset_with_signals_blocked(set);
     struct timespec step = { .tv_nsec = RESET_STEP_NS };
 
     count(&set->stats.resets, 1);
@@ -516,7 +518,7 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
     if (reset_refused(set) || now_ns() - *progress_ns >= set->patience_ns) {
         return false;
     }
-    /* Interrupted, or nothing done: let whoever is in the way get on. */
+    /* Interrupted, or nothing done: let the thread that prevents it run. */
     nanosleep(&step, NULL);
     return true;
 }
@@ -536,7 +538,7 @@ static void batch_arm(DirtyRingSet *set, DirtyBatch *batch)
     }
     pthread_mutex_lock(&set->reset_lock);
     if (batch_is_armed_locked(batch)) {
-        count(&set->stats.resets_spared, 1);
+        count(&set->stats.resets_skipped, 1);
     } else {
         progress_ns = now_ns();
         while (true) {
@@ -545,7 +547,7 @@ static void batch_arm(DirtyRingSet *set, DirtyBatch *batch)
             if (batch_is_armed_locked(batch)) {
                 break;
             }
-            count(&set->stats.resets_partial, 1);
+            count(&set->stats.resets_incomplete, 1);
             if (!again) {
                 __atomic_store_n(&set->reset_refused, true, __ATOMIC_RELEASE);
                 set_broken(set, DIRTY_RING_FAULT_RESET);
@@ -572,7 +574,7 @@ static uint64_t batch_finish(DirtyRingSet *set, DirtyBatch *batch)
 
     batch_arm(set, batch);
     batch_publish(set, batch);
-    dirty_batch_land(set, batch);
+    dirty_batch_published(set, batch);
     return harvested;
 }
 
@@ -602,9 +604,9 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set)
 static uint64_t ring_uptake(DirtyRing *ring)
 {
     uint64_t fetch = dirty_ring_harvested(ring);
-    uint64_t uptake = fetch - ring->uptake_seen;
+    uint64_t uptake = fetch - ring->uptake_counted;
 
-    ring->uptake_seen = fetch;
+    ring->uptake_counted = fetch;
     return uptake;
 }
 
@@ -675,7 +677,7 @@ static DirtyRingFull ring_count_full_locked(DirtyRing *ring)
            : DIRTY_RING_FULL_STUCK;
 }
 
-/* What the exit was, after @ring was harvested and what it held armed. */
+/* Judges a ring-full exit, after @ring was harvested and its entries armed. */
 static DirtyRingFull ring_judge_full(DirtyRing *ring)
 {
     DirtyRingFull full;
@@ -695,13 +697,13 @@ DirtyRingFull dirty_ring_full(DirtyRing *ring)
     count(&set->stats.full_exits, 1);
     count(&ring->full_exits, 1);
     if (!found) {
-        count(&set->stats.full_empty, 1);
+        count(&set->stats.full_exits_empty, 1);
         ring_arm(ring);
     }
     return ring_judge_full(ring);
 }
 
-/* Questions */
+/* State and statistics */
 
 DirtyRingFault dirty_ring_fault(const DirtyRingSet *set)
 {
@@ -723,11 +725,11 @@ void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)
     stats->suspects = counted(&from->suspects);
     stats->unknown = counted(&from->unknown);
     stats->resets = counted(&from->resets);
-    stats->resets_spared = counted(&from->resets_spared);
-    stats->resets_partial = counted(&from->resets_partial);
+    stats->resets_skipped = counted(&from->resets_skipped);
+    stats->resets_incomplete = counted(&from->resets_incomplete);
     stats->resets_failed = counted(&from->resets_failed);
     stats->full_exits = counted(&from->full_exits);
-    stats->full_empty = counted(&from->full_empty);
+    stats->full_exits_empty = counted(&from->full_exits_empty);
     stats->overflows = counted(&from->overflows);
 }
 

@@ -33,14 +33,14 @@
 typedef struct DirtyRing DirtyRing;
 typedef struct DirtyRingSet DirtyRingSet;
 
-/* Why pages may have been lost, or a vCPU cannot go on. */
+/* Why pages may have been lost, or a vCPU cannot run. */
 typedef enum DirtyRingFault {
     DIRTY_RING_FAULT_NONE,
     DIRTY_RING_FAULT_OVERFLOW,      /* the kernel overran a ring */
     DIRTY_RING_FAULT_RESET,         /* the kernel does not reset entries */
 } DirtyRingFault;
 
-/* What became of a full ring. */
+/* The result of handling a full ring. */
 typedef enum DirtyRingFull {
     DIRTY_RING_FULL_FREED,      /* the ring has room, or soon will have */
     DIRTY_RING_FULL_SPURIOUS,   /* it was empty: the caller must slow down */
@@ -48,16 +48,16 @@ typedef enum DirtyRingFull {
 } DirtyRingFull;
 
 /*
- * What a ring set needs of its surroundings.  QEMU implements it over the
+ * What a ring set calls.  QEMU implements it over the
  * KVM file descriptors and the RAM dirty bitmaps, the unit tests over a fake
  * kernel.
  */
 typedef struct DirtyRingOps {
     /*
      * One KVM_RESET_DIRTY_RINGS.  Called with the reset lock held and no
-     * other, and with all signals blocked, which it must not change.  Returns the number of entries that the kernel has reset, which
-     * may be any number and may include entries of other threads' batches, or
-     * -errno.
+     * other, and with all signals blocked, which it must not change.  Returns
+     * the number of entries that the kernel has reset, which may be any number
+     * and may include entries of other threads' batches, or -errno.
      */
     int (*reset)(void *opaque);
 
@@ -99,19 +99,19 @@ typedef struct DirtyRingOps {
  * atomically, without any order between them.
  */
 typedef struct DirtyRingStats {
-    uint64_t harvested;        /* entries taken from rings */
-    uint64_t published;        /* pages handed to publish() */
-    uint64_t republished;      /* ... of them because they were suspects */
-    uint64_t suspects;         /* at present, see dirty-ring-suspects.h */
-    uint64_t unknown;          /* entries that translate() left out */
-    uint64_t resets;           /* KVM_RESET_DIRTY_RINGS issued */
-    uint64_t resets_spared;    /* batches another thread's ioctl had armed */
-    uint64_t resets_partial;   /* ioctls after which a batch was not armed; an
-                                  alarm on Linux 6.17 and newer */
-    uint64_t resets_failed;    /* ioctls that returned an error */
-    uint64_t full_exits;       /* ring-full handled */
-    uint64_t full_empty;       /* ... with nothing left to harvest */
-    uint64_t overflows;        /* times a ring was seen to have lost entries */
+    uint64_t harvested;         /* entries taken from rings */
+    uint64_t published;         /* pages handed to publish() */
+    uint64_t republished;       /* number of those that were suspects */
+    uint64_t suspects;          /* at present, see dirty-ring-suspects.h */
+    uint64_t unknown;           /* entries that translate() left out */
+    uint64_t resets;            /* KVM_RESET_DIRTY_RINGS issued */
+    uint64_t resets_skipped;    /* batches that another thread's ioctl armed */
+    uint64_t resets_incomplete; /* ioctls after which a batch was not armed; an
+                                   alarm on Linux 6.17 and newer */
+    uint64_t resets_failed;     /* ioctls that returned an error */
+    uint64_t full_exits;        /* ring-full exits handled */
+    uint64_t full_exits_empty;  /* number of those with an empty ring */
+    uint64_t overflows;         /* times a ring was seen to have lost entries */
 } DirtyRingStats;
 
 /*
@@ -129,12 +129,13 @@ struct DirtyRing {
     pthread_mutex_t lock;           /* the ring lock */
     uint64_t fetch;                 /* next to harvest: protected by lock */
     uint64_t armed;                 /* all before are reset: by lock */
-    DirtySeen *seen;                /* by index, of [armed, fetch): by lock */
-    GArray *passed;                 /* of DirtySeen, see make_room: by lock */
+    DirtyRingEntry *seen;           /* by index, of [armed, fetch): by lock */
+    GArray *passed;                 /* of DirtyRingEntry, by lock; see
+                                       ring_make_room_locked() */
     uint64_t *page_counter;         /* may be NULL: protected by lock */
     void *owner;                    /* may be NULL: protected by lock */
 
-    uint64_t uptake_seen;           /* the reaper's own */
+    uint64_t uptake_counted;        /* used by the reaper only */
     uint64_t full_exits;            /* atomic */
     uint64_t full_at;               /* fetch at the last full exit: by lock */
     unsigned full_repeats;          /* full exits since fetch moved: by lock */
@@ -155,12 +156,12 @@ struct DirtyRingSet {
 
     DirtySuspects suspects;         /* protected by reset_lock */
 
-    pthread_mutex_t flight_lock;
-    pthread_cond_t flight_landed;
-    struct DirtyBatch *flights;     /* oldest first: protected by flight_lock */
-    struct DirtyBatch *flights_tail;
-    struct DirtyBatch *spares;      /* landed, for reuse: by flight_lock */
-    uint64_t next_ticket;           /* protected by flight_lock */
+    pthread_mutex_t batch_lock;
+    pthread_cond_t batch_published;
+    struct DirtyBatch *in_flight;   /* oldest first: protected by batch_lock */
+    struct DirtyBatch *in_flight_tail;
+    struct DirtyBatch *free_batches;    /* protected by batch_lock */
+    uint64_t next_seq;              /* protected by batch_lock */
 
     DirtyRingStats stats;           /* atomic */
     int fault;                      /* atomic: a DirtyRingFault, the first */
@@ -195,14 +196,14 @@ DirtyRing *dirty_ring_find(DirtyRingSet *set, unsigned long id);
  */
 void dirty_ring_bind(DirtyRing *ring, void *owner, uint64_t *page_counter);
 
-/* The owner that was bound last; whoever dereferences it keeps it alive. */
+/* The owner that was bound last; the caller keeps it alive. */
 void *dirty_ring_owner(const DirtyRing *ring);
 
 /*
  * Harvests @ring, re-protects what it held, publishes it.  Returns the number
  * of entries harvested.  When it returns, pages that *this call* harvested
  * are published; those that other threads harvested before may not be: see
- * dirty_ring_settle().
+ * dirty_ring_wait_published().
  */
 uint64_t dirty_ring_reap(DirtyRing *ring);
 
@@ -212,7 +213,7 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set);
 /*
  * The same for the rings that ops->leave_alone() does not exempt.  Sets
  * *@fastest to the largest number of entries that one of them has yielded
- * since the previous call, whoever harvested them.  For one thread, the
+ * since the previous call, harvested by any thread.  For one thread, the
  * reaper.
  */
 uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
@@ -222,7 +223,7 @@ uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
  * thread, has been published.  Needs the progress of the other threads: the
  * caller must hold no lock that their ops take.
  */
-void dirty_ring_settle(DirtyRingSet *set);
+void dirty_ring_wait_published(DirtyRingSet *set);
 
 /*
  * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.
@@ -241,7 +242,7 @@ DirtyRingFull dirty_ring_full(DirtyRing *ring);
  */
 bool dirty_ring_broken(const DirtyRingSet *set);
 
-/* What broke the set first. */
+/* The fault that broke the set first. */
 DirtyRingFault dirty_ring_fault(const DirtyRingSet *set);
 
 /* Copies the counters. */

@@ -43,19 +43,19 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->suspects = stats.suspects;
     info->unknown = stats.unknown;
     info->resets = stats.resets;
-    info->resets_spared = stats.resets_spared;
-    info->resets_partial = stats.resets_partial;
+    info->resets_skipped = stats.resets_skipped;
+    info->resets_incomplete = stats.resets_incomplete;
     info->resets_failed = stats.resets_failed;
     info->full_exits = stats.full_exits;
-    info->full_empty = stats.full_empty;
+    info->full_exits_empty = stats.full_exits_empty;
     info->overflows = stats.overflows;
     info->syncs = qatomic_read(&kvm_dirty_rings.syncs);
     info->reaper_wakeups = dirty_reaper_wakeups(&kvm_dirty_rings.reaper);
-    info->reaper_interval =
+    info->reaper_interval_us =
         dirty_reaper_interval_ns(&kvm_dirty_rings.reaper) / SCALE_US;
 }
 
-KvmDirtyRingInfo *qmp_query_kvm_dirty_ring(Error **errp)
+KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
 {
     KvmDirtyRingInfo *info;
     DirtyRing *ring;
@@ -89,7 +89,8 @@ static void print_vcpu(Monitor *mon, const KvmDirtyRingVcpu *vcpu)
 static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
-    g_autoptr(KvmDirtyRingInfo) info = qmp_query_kvm_dirty_ring(&err);
+    g_autoptr(KvmDirtyRingInfo) info =
+        qmp___org_qemu_live_query_kvm_dirty_ring(&err);
 
     if (hmp_handle_error(mon, err)) {
         return;
@@ -102,16 +103,16 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    ", unknown %" PRIu64 "\n",
                    info->harvested, info->published, info->republished,
                    info->suspects, info->unknown);
-    monitor_printf(mon, "resets: %" PRIu64 ", spared %" PRIu64
-                   ", partial %" PRIu64 ", failed %" PRIu64 "\n",
-                   info->resets, info->resets_spared,
-                   info->resets_partial, info->resets_failed);
+    monitor_printf(mon, "resets: %" PRIu64 ", skipped %" PRIu64
+                   ", incomplete %" PRIu64 ", failed %" PRIu64 "\n",
+                   info->resets, info->resets_skipped,
+                   info->resets_incomplete, info->resets_failed);
     monitor_printf(mon, "full exits: %" PRIu64 ", empty %" PRIu64
                    ", overflows %" PRIu64 "\n",
-                   info->full_exits, info->full_empty, info->overflows);
+                   info->full_exits, info->full_exits_empty, info->overflows);
     monitor_printf(mon, "syncs: %" PRIu64 "\n", info->syncs);
     monitor_printf(mon, "reaper: %" PRIu64 " wake-ups, pause %" PRIu64
-                   " us\n", info->reaper_wakeups, info->reaper_interval);
+                   " us\n", info->reaper_wakeups, info->reaper_interval_us);
     for (KvmDirtyRingVcpuList *v = info->vcpus; v; v = v->next) {
         print_vcpu(mon, v->value);
     }

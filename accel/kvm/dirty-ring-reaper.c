@@ -12,7 +12,8 @@
  *
  * While dirty logging is off it sleeps on a condition, without a timeout.  While
  * logging is on it wakes up when the fastest ring ought to be half full, by
- * the rate at which rings filled since it woke up last, whoever emptied them.
+ * the rate at which rings filled since it woke up last, no matter which thread
+ * emptied them.
  * A burst shortens the pause at once, a quiet guest at most doubles it.  Under
  * a load that fills a ring within the shortest pause, vCPUs meet ring-full by
  * themselves and the reaper does not try to keep up.
@@ -86,7 +87,7 @@ static bool reaper_wait(DirtyReaper *reaper, uint64_t deadline_ns,
         .tv_sec = deadline_ns / NS_PER_S,
         .tv_nsec = deadline_ns % NS_PER_S,
     };
-    bool go_on;
+    bool keep_running;
     int ret = 0;
 
     *slept = false;
@@ -100,9 +101,9 @@ static bool reaper_wait(DirtyReaper *reaper, uint64_t deadline_ns,
             pthread_cond_wait(&reaper->wake, &reaper->lock);
         }
     }
-    go_on = !reaper->quit;
+    keep_running = !reaper->quit;
     pthread_mutex_unlock(&reaper->lock);
-    return go_on;
+    return keep_running;
 }
 
 void dirty_reaper_run(DirtyReaper *reaper)
@@ -115,7 +116,7 @@ void dirty_reaper_run(DirtyReaper *reaper)
         uint64_t now = now_ns(), fastest;
 
         dirty_ring_reap_idle(reaper->set, &fastest);
-        /* What came in while the reaper was off says nothing about now. */
+        /* Entries from while the reaper was off say nothing about the rate. */
         pause = slept ? DIRTY_REAPER_MIN_NS
                       : dirty_reaper_pause(pause, now - last, fastest,
                                            reaper->set->size);

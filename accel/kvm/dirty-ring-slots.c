@@ -10,7 +10,7 @@
  * under the write side.  Harvests run in vCPU threads, in the reaper and in
  * syncs, and never hold the lock for more than one chunk.
  *
- * Whatever the ring says is untrusted: both halves of the slot word and the
+ * Ring entries are untrusted: both halves of the slot word and the
  * offset are checked against the table.
  *
  * Limits: memory follows the highest slot id used in each address space.

@@ -7,7 +7,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-migration.h"
 
-KvmDirtyRingInfo *qmp_query_kvm_dirty_ring(Error **errp)
+KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
 {
     error_setg(errp, "this emulator has no KVM");
     return NULL;

@@ -8,7 +8,7 @@
  * Linux 6.17 and newer forget what they have gathered when a signal is pending in
  * KVM_RESET_DIRTY_RINGS.  SIGSTOP, a debugger and the freezer interrupt the ioctl
  * although all signals are blocked, and a stop that is continued at once leaves no
- * trace in the thread.  What may be lost then is what was gathered last: the
+ * trace in the thread.  The ioctl may then lose what it gathered last: the
  * entries at the end of what the ioctl has reset in a ring, of one slot and less
  * than SPAN pages apart.  These are suspects: taken to be dirty, and published
  * again by each sync, until an ioctl has reset a later entry of the same page that
@@ -21,7 +21,7 @@
  * new entry have been at the end of another ring.
  *
  * Entries are known by slot and offset, not by page: translating is left to the
- * few that are published.  A filter spares most look-ups of pages that are no
+ * few that are published.  A filter free_batches most look-ups of pages that are no
  * suspects; bits of suspects that are gone are cleared at each sync.
  *
  * Limits: suspects of a slot that is gone stay; they name no page, or one more
@@ -43,7 +43,7 @@
 
 static guint seen_hash(gconstpointer key)
 {
-    const DirtySeen *seen = key;
+    const DirtyRingEntry *seen = key;
     uint64_t mixed = (seen->offset + ((uint64_t)seen->slot << 40)) *
                      0x9e3779b97f4a7c15ull;
 
@@ -52,7 +52,7 @@ static guint seen_hash(gconstpointer key)
 
 static gboolean seen_equal(gconstpointer a, gconstpointer b)
 {
-    const DirtySeen *one = a, *other = b;
+    const DirtyRingEntry *one = a, *other = b;
 
     return one->slot == other->slot && one->offset == other->offset;
 }
@@ -62,7 +62,7 @@ void dirty_suspects_init(DirtySuspects *suspects)
     suspects->pages = g_hash_table_new_full(seen_hash, seen_equal, g_free,
                                             NULL);
     suspects->filter = g_new0(uint64_t, FILTER_BITS / 64);
-    suspects->ends = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
+    suspects->ends = g_array_new(FALSE, FALSE, sizeof(DirtyRingEntry));
 }
 
 void dirty_suspects_destroy(DirtySuspects *suspects)
@@ -72,30 +72,31 @@ void dirty_suspects_destroy(DirtySuspects *suspects)
     g_array_unref(suspects->ends);
 }
 
-static void filter_set(DirtySuspects *suspects, const DirtySeen *seen)
+static void filter_set(DirtySuspects *suspects, const DirtyRingEntry *seen)
 {
     guint hash = seen_hash(seen) % FILTER_BITS;
 
     suspects->filter[hash / 64] |= 1ull << hash % 64;
 }
 
-static bool filter_has(const DirtySuspects *suspects, const DirtySeen *seen)
+static bool filter_has(const DirtySuspects *suspects,
+                       const DirtyRingEntry *seen)
 {
     guint hash = seen_hash(seen) % FILTER_BITS;
 
     return suspects->filter[hash / 64] >> hash % 64 & 1;
 }
 
-static void suspect_add(DirtySuspects *suspects, const DirtySeen *seen)
+static void suspect_add(DirtySuspects *suspects, const DirtyRingEntry *seen)
 {
-    DirtySeen *key = g_new(DirtySeen, 1);
+    DirtyRingEntry *key = g_new(DirtyRingEntry, 1);
 
     *key = *seen;
     g_hash_table_add(suspects->pages, key);
     filter_set(suspects, seen);
 }
 
-static void suspect_remove(DirtySuspects *suspects, const DirtySeen *seen)
+static void suspect_remove(DirtySuspects *suspects, const DirtyRingEntry *seen)
 {
     if (filter_has(suspects, seen)) {
         g_hash_table_remove(suspects->pages, seen);
@@ -103,15 +104,15 @@ static void suspect_remove(DirtySuspects *suspects, const DirtySeen *seen)
 }
 
 /* Where the entries begin that the kernel may have gathered last before @to. */
-static uint64_t last_gathered(const DirtySeen *seen, uint32_t size,
+static uint64_t last_gathered(const DirtyRingEntry *seen, uint32_t size,
                               uint64_t from, uint64_t to)
 {
     uint64_t start = to - 1;
-    const DirtySeen *last = &seen[start & (size - 1)];
+    const DirtyRingEntry *last = &seen[start & (size - 1)];
     uint64_t low = last->offset, high = last->offset;
 
     while (start > from) {
-        const DirtySeen *before = &seen[(start - 1) & (size - 1)];
+        const DirtyRingEntry *before = &seen[(start - 1) & (size - 1)];
 
         low = MIN(low, before->offset);
         high = MAX(high, before->offset);
@@ -123,7 +124,7 @@ static uint64_t last_gathered(const DirtySeen *seen, uint32_t size,
     return start;
 }
 
-void dirty_suspects_note(DirtySuspects *suspects, const DirtySeen *seen,
+void dirty_suspects_note(DirtySuspects *suspects, const DirtyRingEntry *seen,
                          uint32_t size, uint64_t from, uint64_t to)
 {
     uint64_t end = last_gathered(seen, size, from, to);
@@ -145,7 +146,8 @@ void dirty_suspects_note_passed(DirtySuspects *suspects, GArray *passed)
 size_t dirty_suspects_noted(DirtySuspects *suspects)
 {
     for (guint i = 0; i < suspects->ends->len; i++) {
-        suspect_add(suspects, &g_array_index(suspects->ends, DirtySeen, i));
+        suspect_add(suspects,
+                    &g_array_index(suspects->ends, DirtyRingEntry, i));
     }
     g_array_set_size(suspects->ends, 0);
     return g_hash_table_size(suspects->pages);
@@ -163,7 +165,7 @@ void dirty_suspects_take(DirtySuspects *suspects, DirtySuspectsTake take,
     memset(suspects->filter, 0, FILTER_BITS / 8);
     g_hash_table_iter_init(&iter, suspects->pages);
     while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        const DirtySeen *seen = key;
+        const DirtyRingEntry *seen = key;
 
         filter_set(suspects, seen);
         slots[n] = seen->slot;

@@ -18,19 +18,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a ring entry said when it was harvested. */
-typedef struct DirtySeen {
+/* A ring entry as it was when it was harvested. */
+typedef struct DirtyRingEntry {
     uint64_t offset;
     uint32_t slot;
-} DirtySeen;
+} DirtyRingEntry;
 
 typedef struct DirtySuspects {
-    GHashTable *pages;      /* of DirtySeen */
-    uint64_t *filter;       /* bits, by hash: none is set for what is not in pages */
-    GArray *ends;           /* of DirtySeen: noted, not yet in pages */
+    GHashTable *pages;      /* of DirtyRingEntry */
+    uint64_t *filter;       /* a bit per hash; clear: not in pages */
+    GArray *ends;           /* of DirtyRingEntry: noted, not yet in pages */
 } DirtySuspects;
 
-/* Takes @n entries; may write to @pages, which goes away with the call. */
+/* Takes @n entries. @pages may be written to, and is valid during the call. */
 typedef void (*DirtySuspectsTake)(void *opaque, const uint32_t *slots,
                                   uint64_t *pages, size_t n);
 
@@ -41,7 +41,7 @@ void dirty_suspects_destroy(DirtySuspects *suspects);
  * An ioctl has reset entries of a ring, @from up to @to (@from < @to), which are
  * positions in @seen, of which the index is the position modulo @size.
  */
-void dirty_suspects_note(DirtySuspects *suspects, const DirtySeen *seen,
+void dirty_suspects_note(DirtySuspects *suspects, const DirtyRingEntry *seen,
                          uint32_t size, uint64_t from, uint64_t to);
 
 /* Entries of which it is not known where they stood; empties @passed. */

@@ -20,7 +20,7 @@
  *
  * A sync kicks all vCPUs out of the guest, because hardware may hold dirty
  * pages back until then (page modification logging), harvests all rings, and
- * waits for whoever else has harvested pages and not published them.
+ * waits until other threads have published what they have harvested.
  *
  * KVM_RESET_DIRTY_RINGS goes to the VM file descriptor directly, not through
  * kvm_vm_ioctl(): that one waits while a memory topology change inhibits
@@ -32,7 +32,7 @@
  * made to fail and new ones are refused; the guest runs on.  It cannot run on
  * where KVM does not reset a full ring, because KVM does not enter a vCPU then:
  * the machine is stopped with an internal error.  Either way the event
- * KVM_DIRTY_RING_FAULT says what has happened.
+ * __org.qemu-live_KVM_DIRTY_RING_FAULT says which.
  *
  * Limits: one virtual machine per process.  Rings of vCPUs that were unplugged
  * stay mapped, as their file descriptors stay open.
@@ -78,7 +78,7 @@ uint32_t kvm_dirty_ring_size(void)
     return kvm_state->kvm_dirty_ring_size;
 }
 
-/* Below: the kernel */
+/* Calls to the kernel */
 
 static int rings_reset(void *opaque)
 {
@@ -96,7 +96,7 @@ static size_t rings_translate(void *opaque, const uint32_t *slots,
     return dirty_slots_translate(&kvm_dirty_rings.slots, slots, pages, n);
 }
 
-/* Above: the RAM list */
+/* Publishing to the RAM list */
 
 /* Which dirty bitmaps a page that the guest wrote belongs into. */
 static uint8_t publish_clients(void)
@@ -123,7 +123,7 @@ static void rings_publish(void *opaque, const uint64_t *pages, size_t n)
     uint8_t clients = publish_clients();
     size_t start = 0;
 
-    /* Reads of the rings come before whoever sees these bits reads pages. */
+    /* Pairs with readers of the bitmaps: rings are read before pages are. */
     smp_mb();
     RCU_READ_LOCK_GUARD();
     for (size_t i = 1; i <= n; i++) {
@@ -148,7 +148,7 @@ static bool rings_leave_alone(void *opaque, void *owner)
 
 static void rings_broken(void *opaque, DirtyRingFault fault)
 {
-    qapi_event_send_kvm_dirty_ring_fault(
+    qapi_event_send___org_qemu_live_kvm_dirty_ring_fault(
         fault == DIRTY_RING_FAULT_RESET ? KVM_DIRTY_RING_FAULT_RESET_REFUSED
                                         : KVM_DIRTY_RING_FAULT_OVERFLOW,
         false, 0);
@@ -236,7 +236,7 @@ int kvm_dirty_ring_setup(KVMState *s)
     uint32_t size = s->kvm_dirty_ring_size;
     int ret;
 
-    /* Everyone asks this field whether there is a ring: not yet. */
+    /* A size other than 0 says that rings are in use, which is not yet so. */
     s->kvm_dirty_ring_size = 0;
     s->kvm_dirty_ring_bytes = 0;
     if (!size) {
@@ -348,8 +348,8 @@ static void vcpu_full_stuck(CPUState *cpu)
         error_report_once("KVM dirty ring: the ring of vCPU %d is full and "
                           "KVM does not reset it, so the vCPU cannot run: "
                           "stopping the guest", cpu->cpu_index);
-        qapi_event_send_kvm_dirty_ring_fault(KVM_DIRTY_RING_FAULT_VCPU_STUCK,
-                                             true, cpu->cpu_index);
+        qapi_event_send___org_qemu_live_kvm_dirty_ring_fault(
+            KVM_DIRTY_RING_FAULT_VCPU_STUCK, true, cpu->cpu_index);
         vm_stop(RUN_STATE_INTERNAL_ERROR);
     }
 }
@@ -443,11 +443,11 @@ void kvm_dirty_ring_slot_removed(const KVMSlot *slot)
 {
     if (kvm_dirty_ring_enabled()) {
         /*
-         * Only now does no vCPU dirty it any more: harvested before KVM let
-         * go of the slot, the rings could miss its last writes.
+         * vCPUs could write to the slot until KVM had dropped it, so rings
+         * that were harvested earlier would miss the last writes.
          */
         dirty_ring_reap_all(&kvm_dirty_rings.set);
-        dirty_ring_settle(&kvm_dirty_rings.set);
+        dirty_ring_wait_published(&kvm_dirty_rings.set);
         dirty_slots_remove(&kvm_dirty_rings.slots, slot_word(slot));
     }
 }
@@ -555,7 +555,7 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
     assert(bql_locked());
     kick_all_vcpus();
     dirty_ring_reap_all(&kvm_dirty_rings.set);
-    dirty_ring_settle(&kvm_dirty_rings.set);
+    dirty_ring_wait_published(&kvm_dirty_rings.set);
     qatomic_inc(&kvm_dirty_rings.syncs);
     if (kvm_state->kvm_dirty_ring_with_bitmap &&
         backup_bitmaps_final(last_stage)) {
@@ -568,9 +568,8 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
 }
 
 /*
- * Only a migration is refused.  Whoever measures (calc-dirty-rate, dirty-limit)
- * does not look whether logging began, and QEMU would die of an assertion when
- * it is told to end.
+ * Refuses migrations only.  calc-dirty-rate and dirty-limit do not look whether
+ * logging began, and QEMU would die of an assertion when they end it.
  */
 static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
 {

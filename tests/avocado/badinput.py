@@ -23,6 +23,7 @@ from pathlib import Path
 from avocado import Test
 from guest import PATIENCE, has_query, kvm_usable, machine, preload, qemu_binary
 from qemu.qmp import ExecuteError
+from qlab.qmpnames import QUERY_DIRTY_RING
 
 MACHINE = ("-machine", "none", "-nodefaults", "-no-user-config", "-S")
 
@@ -80,7 +81,7 @@ class KernelWithoutRing(_OnAccel):
         self.addCleanup(vm.kill)
         vm.launch()
         with self.assertRaises(ExecuteError) as refused:
-            vm.cmd("query-kvm-dirty-ring")
+            vm.cmd(QUERY_DIRTY_RING)
         self.assertIn("no dirty rings", str(refused.exception))
         answer = vm.cmd("query-kvm")
         assert isinstance(answer, dict)

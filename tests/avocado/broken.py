@@ -39,6 +39,7 @@ from avocado import Test
 from guest import (PATIENCE, Guest, has_query, kvm_usable, payload_rom, preload,
                    qemu_binary, wait_until)
 from qemu.qmp import ExecuteError
+from qlab.qmpnames import DIRTY_RING_FAULT, QUERY_DIRTY_RING
 
 #: Seconds in which the monitor has to answer whatever the rings do: once a second's patience.
 ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
@@ -79,7 +80,7 @@ class RingGuest(Test):
                            prefix=[*preload(self.folder, kernel), *environment], devices=devices)
         self.addCleanup(self.guest.kill)
         try:
-            self.ask("query-kvm-dirty-ring")
+            self.ask(QUERY_DIRTY_RING)
         except ExecuteError as err:
             self.cancel(f"this machine's KVM: {err}")
         self.guest.cmd("cont")
@@ -110,14 +111,14 @@ class BrokenRing(RingGuest):
     def broken(self) -> bool:
         """Whether QEMU knows; how long it took to answer is kept."""
         begun = time.monotonic()
-        broken = bool(self.ask("query-kvm-dirty-ring")["broken"])
+        broken = bool(self.ask(QUERY_DIRTY_RING)["broken"])
         self.worst_s = max(self.worst_s, time.monotonic() - begun)
         return broken
 
     def faults(self) -> list[str]:
         """Which faults events have told of so far."""
         self.told += [str(event["data"]["fault"]) for event in self.guest.vm.get_qmp_events()
-                      if event["event"] == "KVM_DIRTY_RING_FAULT"]
+                      if event["event"] == DIRTY_RING_FAULT]
         return self.told
 
     def refused(self) -> None:
@@ -218,7 +219,7 @@ class BackupBitmap(RingGuest):
 
     def test(self) -> None:
         """Measure the dirty rate, which syncs, of a guest that runs and of one that is stopped."""
-        self.assertTrue(self.ask("query-kvm-dirty-ring")["backup-bitmap"])
+        self.assertTrue(self.ask(QUERY_DIRTY_RING)["backup-bitmap"])
         self.measure()
         self.assertEqual(self.noted(), "")
         self.guest.cmd("stop")

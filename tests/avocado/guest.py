@@ -48,6 +48,7 @@ from qemu.qmp.legacy import QMPReturnValue  # noqa: E402
 
 from qlab import hostkvm  # noqa: E402
 from qlab.payload import Payload, fields  # noqa: E402
+from qlab.qmpnames import QUERY_DIRTY_RING  # noqa: E402
 
 KVM = Path("/dev/kvm")
 MEMORY_MIB = 24
@@ -96,7 +97,7 @@ def has_query(binary: Path) -> bool:
         [str(binary), "-machine", "none", "-accel", "tcg", "-nodefaults",
          "-display", "none", "-qmp", "stdio"], input=commands, text=True,
         capture_output=True, timeout=PATIENCE, check=True)
-    return '"query-kvm-dirty-ring"' in done.stdout
+    return f'"{QUERY_DIRTY_RING}"' in done.stdout
 
 
 def preload(folder: Path, kernel: str) -> list[str]:

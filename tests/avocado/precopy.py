@@ -36,6 +36,7 @@ from avocado import Test
 from guest import (PATIENCE, Guest, accelerator, has_query, payload_rom, preload,
                    qemu_binary, wait_until)
 from qemu.qmp import ExecuteError
+from qlab.qmpnames import QUERY_DIRTY_RING
 
 #: Rounds over memory before migration may complete.
 ROUNDS = 3
@@ -92,7 +93,7 @@ class Precopy(Test):
     def rings(self, guest: Guest) -> dict[str, Any] | None:
         """The counters of GUEST's rings; None where there are no rings."""
         try:
-            answer = guest.cmd("query-kvm-dirty-ring")
+            answer = guest.cmd(QUERY_DIRTY_RING)
         except ExecuteError as err:
             self.log.info("%s: %s", guest.name, err)
             return None

@@ -25,7 +25,7 @@ import demo_view as view  # noqa: E402
 from qlab import live, machine, qmp, stream  # noqa: E402
 
 RING = {"size": 4096, "harvested": 9000, "published": 8999, "full-exits": 1234, "resets": 40,
-        "resets-spared": 2, "resets-partial": 1, "resets-failed": 0, "overflows": 0,
+        "resets-skipped": 2, "resets-incomplete": 1, "resets-failed": 0, "overflows": 0,
         "broken": False, "reaper-wakeups": 56,
         "vcpus": [{"vcpu-id": 1, "full-exits": 1000}, {"vcpu-id": 0, "full-exits": 234}]}
 

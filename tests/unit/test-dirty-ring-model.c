@@ -138,7 +138,7 @@ static void model_free(Model *model)
 static void sync_and_copy(Model *model)
 {
     dirty_ring_reap_all(&model->set);
-    dirty_ring_settle(&model->set);
+    dirty_ring_wait_published(&model->set);
     for (uint64_t page = 0; page < NPAGES; page++) {
         if (__atomic_exchange_n(&model->dirty[page], false,
                                 __ATOMIC_SEQ_CST)) {

@@ -77,7 +77,7 @@ static void *reap_then_land(void *opaque)
 {
     Bench *b = opaque;
 
-    dirty_ring_settle(&b->set);
+    dirty_ring_wait_published(&b->set);
     __atomic_store_n(&b->landed, true, __ATOMIC_RELEASE);
     return NULL;
 }

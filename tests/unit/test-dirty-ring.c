@@ -67,7 +67,7 @@ static void test_partial(void)
     g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 10);
     g_assert_cmpuint(b->calls_at_publish, ==, 6);
     g_assert_cmpuint(b->published->len, ==, 10);
-    g_assert_cmpuint(bench_stats(b).resets_partial, ==, 5);
+    g_assert_cmpuint(bench_stats(b).resets_incomplete, ==, 5);
     g_assert_cmpuint(bench_stats(b).resets_failed, ==, 2);
     g_assert_false(dirty_ring_broken(&b->set));
     bench_free(b);
@@ -311,7 +311,7 @@ static void test_full(void)
                         DIRTY_RING_FULL_FREED);
     }
     g_assert_cmpuint(bench_stats(b).full_exits, ==, 20);
-    g_assert_cmpuint(bench_stats(b).full_empty, ==, 0);
+    g_assert_cmpuint(bench_stats(b).full_exits_empty, ==, 0);
     bench_free(b);
 }
 
@@ -339,7 +339,7 @@ static void test_full_but_reaped(void)
         g_assert_cmpint(dirty_ring_full(b->ring[0]), ==,
                         DIRTY_RING_FULL_FREED);
     }
-    g_assert_cmpuint(bench_stats(b).full_empty, ==, 20);
+    g_assert_cmpuint(bench_stats(b).full_exits_empty, ==, 20);
     g_assert_false(dirty_ring_broken(&b->set));
     bench_free(b);
 }

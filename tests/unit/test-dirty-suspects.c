@@ -50,10 +50,10 @@ static bool has(DirtySuspects *suspects, uint32_t slot, uint64_t page)
 /* One ioctl that has reset @n entries of slot 0. */
 static void reset(DirtySuspects *suspects, const uint64_t *pages, size_t n)
 {
-    DirtySeen seen[SIZE];
+    DirtyRingEntry seen[SIZE];
 
     for (size_t i = 0; i < n; i++) {
-        seen[i] = (DirtySeen){ .offset = pages[i] };
+        seen[i] = (DirtyRingEntry){ .offset = pages[i] };
     }
     dirty_suspects_note(suspects, seen, SIZE, 0, n);
 }
@@ -95,7 +95,7 @@ static void test_end(void)
 /* What an earlier ioctl has reset does not count. */
 static void test_earlier(void)
 {
-    const DirtySeen seen[4] = { { 10, 0 }, { 11, 0 }, { 12, 0 }, { 13, 0 } };
+    const DirtyRingEntry seen[4] = { { 10, 0 }, { 11, 0 }, { 12, 0 }, { 13, 0 } };
     DirtySuspects suspects;
 
     dirty_suspects_init(&suspects);
@@ -107,7 +107,7 @@ static void test_earlier(void)
 /* Pages of another slot are not protected together with these. */
 static void test_slots(void)
 {
-    const DirtySeen seen[2] = { { .slot = 1, .offset = 5 },
+    const DirtyRingEntry seen[2] = { { .slot = 1, .offset = 5 },
                                 { .slot = 2, .offset = 6 } };
     DirtySuspects suspects;
 
@@ -157,12 +157,12 @@ static void test_two_rings(void)
 /* Positions wrap round; a whole ring of neighbours is taken in chunks. */
 static void test_wrap(void)
 {
-    DirtySeen seen[SIZE];
+    DirtyRingEntry seen[SIZE];
     DirtySuspects suspects;
     Taken taken;
 
     for (int i = 0; i < SIZE; i++) {
-        seen[i] = (DirtySeen){ .offset = i % 4 };
+        seen[i] = (DirtyRingEntry){ .offset = i % 4 };
     }
     seen[SIZE - 2].offset = 500;
     dirty_suspects_init(&suspects);
@@ -170,8 +170,8 @@ static void test_wrap(void)
     g_assert_cmpuint(dirty_suspects_noted(&suspects), ==, 3);
 
     for (int i = 0; i < SIZE - 1; i++) {
-        GArray *passed = g_array_new(FALSE, FALSE, sizeof(DirtySeen));
-        DirtySeen one = { .slot = 3, .offset = i * 100 };
+        GArray *passed = g_array_new(FALSE, FALSE, sizeof(DirtyRingEntry));
+        DirtyRingEntry one = { .slot = 3, .offset = i * 100 };
 
         g_array_append_val(passed, one);
         dirty_suspects_note_passed(&suspects, passed);

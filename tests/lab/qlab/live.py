@@ -43,6 +43,7 @@ from .context import Lab
 from .migrate import DONE, settled, wait_end
 from .payload import Payload, PayloadError, Verified, fields
 from .qmp import QmpError, QmpGone, QmpTimeout
+from .qmpnames import QUERY_DIRTY_RING
 
 Put = Callable[..., None]
 
@@ -95,7 +96,7 @@ class Report:
 def ring_counters(guest: l2.Guest) -> dict[str, Any] | None:
     """query-kvm-dirty-ring; None where there is no such thing."""
     try:
-        counters: dict[str, Any] = guest.qmp.cmd("query-kvm-dirty-ring")
+        counters: dict[str, Any] = guest.qmp.cmd(QUERY_DIRTY_RING)
         return counters
     except QmpError as err:
         if err.error.get("class") == "CommandNotFound" or not guest.spec.ring:
