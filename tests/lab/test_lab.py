@@ -20,7 +20,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
-    context, host, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
+    context, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
     vdpameter, vduse, verdict)
 
 

@@ -137,7 +137,8 @@ class Family:
 
     def receive(self) -> tuple[list[dict[int, bytes]], Answer | None]:
         """The messages of one buffer, and the end if it is in there."""
-        data, found = self.socket.recv(self.buffer), []
+        data = self.socket.recv(self.buffer)
+        found: list[dict[int, bytes]] = []
         while len(data) >= HEADER.size:
             length, kind, flags, sequence, _ = HEADER.unpack_from(data)
             body, data = data[HEADER.size:length], data[(length + 3) & ~3:]

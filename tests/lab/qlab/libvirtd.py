@@ -125,8 +125,8 @@ class Host:
         (etc / "libvirtd.conf").write_text(DAEMON_CONF.format(
             uuid=uuid.uuid4(), sockets=self.sockets, log=lab.out / f"{name}.log"), "ascii")
         (etc / "qemu.conf").write_text(QEMU_CONF, "ascii")
-        for path in (*STATE, "/etc/libvirt"):
-            Path(path).mkdir(parents=True, exist_ok=True)
+        for shared in (*STATE, "/etc/libvirt"):
+            Path(shared).mkdir(parents=True, exist_ok=True)
         mounts = "; ".join(f"mount -t tmpfs none {path}" for path in STATE)
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--uts", "sh", "-ec",

@@ -5,8 +5,9 @@ Theory of operation
 ===================
 
 L1 gets the kernel modules of the lab (kmod.py) and network devices bound to vhost_vdpa: simulated
-ones here, processes in vduse.py; each is a character device /dev/vhost-vdpa-N.  A nested Linux guest gets the drivers it needs for one in a second initramfs, appended to the
-first, and drives numbered frames through it (tests/lab/guest/net.h).
+ones here, processes in vduse.py; each is a character device /dev/vhost-vdpa-N.  A nested Linux guest
+gets the drivers it needs for one in a second initramfs, appended to the first, and drives numbered
+frames through it (tests/lab/guest/net.h).
 
     devices = vdpa.Simulators(lab)
     one, two = devices.add(), devices.add()

@@ -41,6 +41,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from . import l2, migrate as migration, oracle, vdpa, vdparefuse, vduse
 from .context import Lab
@@ -164,7 +165,7 @@ def awake(lab: Lab, guest: l2.Guest, what: str) -> dict[str, object]:
 
 
 def destination(lab: Lab, device: vdpa.Device, mac: str, qemu: Path,
-                **how: object) -> l2.GuestSpec:
+                **how: Any) -> l2.GuestSpec:
     """A guest for another device, with the address that the guest knows."""
     svq = bool(how.pop("svq", False))
     mtu = how.pop("mtu", 0)

@@ -2,9 +2,10 @@
 """How long QEMU's monitor takes to answer while guest memory is being pinned for a vDPA device.
 
 A guest is started with a vDPA device and so much memory that pinning it takes long.  From the monitor's
-greeting until all is pinned and the device has it and runs, QMP is asked two things by turns, the next one right after a short pause: what
-the guest's state is, and what the device's is.  The slowest of all answers must have come within
-100 ms.  Meanwhile the guest boots, and its driver starts; frames have to go round in the end.
+greeting until all is pinned and the device has it and runs, QMP is asked two things by turns, the next
+one right after a short pause: what the guest's state is, and what the device's is.  The slowest of all
+answers must have come within 100 ms.  Meanwhile the guest boots, and its driver starts; frames have to
+go round in the end.
 
 Memory that L1 has not got: memory devices that share one file, of which each is pinned by itself, page by
 page, and counted against the limit on locked memory.  The guest's kernel is told to leave them alone.
@@ -19,7 +20,8 @@ lock for all of its turn while the other, which has it, stands still.
 
 With `--param watch=true` scenario.log has what QEMU's threads did while an answer was late.
 
-*Limits*: memory of the first device is allocated as it is pinned, that of the others only pinned.  Memory that is plugged in while the device runs is waited for: that is not measured here.
+*Limits*: memory of the first device is allocated as it is pinned, that of the others only pinned.
+QEMU waits for memory that is plugged in while the device runs: that is not measured here.
 """
 
 import threading

@@ -2,8 +2,8 @@
 """A guest with a vDPA network device is saved and comes back.
 
 Numbered frames go round while it is saved, and what can be held up is held up until some were left where
-the device wrote them, in pages that had been saved before (vdpaflow.hold_up()); none may be missing, come twice or be changed when the
-guest goes on, and the payload's stamps have to verify.
+the device wrote them, in pages that had been saved before (vdpaflow.hold_up()); none may be missing,
+come twice or be changed when the guest goes on, and the payload's stamps have to verify.
 
 `file`      migrated to a file while it runs, and back from it on the same device
 `paused`    the same, stopped before, as `virsh save` does
