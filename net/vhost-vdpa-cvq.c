@@ -49,8 +49,8 @@ enum { AREA_DRIVER, AREA_DEVICE, AREA_COMMAND, AREA_STATUS, AREAS };
 
 typedef struct VdpaCvq {
     VdpaQueue *q;
-    VdpaMapOwn area[AREAS];
-    VdpaMapOwned owned;     /* these */
+    VdpaHostBuf area[AREAS];
+    VdpaHostBufs owned;     /* these */
     VdpaRingDevice *ring;   /* NULL: the model serves, without the device */
     VdpaRingGuest *guest;
     AddressSpace *as;       /* what the guest's addresses are of */
@@ -344,9 +344,9 @@ static void cvq_release(VdpaCvq *c)
     VdpaDevice *d = c->q->device;
 
     g_clear_pointer(&c->ring, vdpa_ring_device_free);
-    vdpa_map_disown(d->map, &c->owned);
+    vdpa_unmap_host_bufs(d->map, &c->owned);
     for (int i = 0; i < AREAS; i++) {
-        vdpa_map_own_free(c->area[i].at, c->area[i].size);
+        vdpa_host_buf_free(c->area[i].at, c->area[i].size);
     }
     event_notifier_cleanup(&c->device_kick);
     event_notifier_cleanup(&c->device_call);
@@ -377,21 +377,21 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
     int err;
 
     for (int i = 0; i < AREAS; i++) {
-        VdpaMapOwn *a = &c->area[i];
+        VdpaHostBuf *a = &c->area[i];
 
         a->size = ROUND_UP(want[i].size, qemu_real_host_page_size());
         a->device_writes = want[i].device_writes;
-        a->at = vdpa_map_own_new(a->size);
+        a->at = vdpa_host_buf_new(a->size);
         if (!a->at) {
             error_setg(errp, "no memory for the control queue");
             return -ENOMEM;
         }
     }
-    c->owned = (VdpaMapOwned) {
-        d->together ? VDPA_ASID_GUEST : d->control_asid, c->area, AREAS
+    c->owned = (VdpaHostBufs) {
+        d->shared_asid ? VDPA_ASID_GUEST : d->control_asid, c->area, AREAS
     };
-    err = vdpa_map_own_begin(d->map, &c->owned, errp);
-    return err ?: vdpa_map_own_await(d->map, &c->owned, errp);
+    err = vdpa_map_host_bufs(d->map, &c->owned, errp);
+    return err ?: vdpa_await_host_bufs(d->map, &c->owned, errp);
 }
 
 static int guest_ring_start(VdpaCvq *c, const VdpaQueueSetup *guest,
@@ -469,7 +469,7 @@ static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
         cvq_release(c);
         return err;
     }
-    q->own = c;
+    q->priv = c;
     *setup = (VdpaQueueSetup) {
         .num = setup->num,
         .base = 0,
@@ -484,7 +484,7 @@ static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 
 static void cvq_run(VdpaQueue *q)
 {
-    VdpaCvq *c = q->own;
+    VdpaCvq *c = q->priv;
 
     c->running = true;
     c->bh = qemu_bh_new(on_bh, c);
@@ -495,7 +495,7 @@ static void cvq_run(VdpaQueue *q)
 
 static void cvq_pause(VdpaQueue *q)
 {
-    VdpaCvq *c = q->own;
+    VdpaCvq *c = q->priv;
 
     if (c->running) {
         c->running = false;
@@ -513,7 +513,7 @@ static int64_t guest_ring_stop(VdpaCvq *c)
 
 static int64_t cvq_detach(VdpaQueue *q, int64_t base)
 {
-    VdpaCvq *c = q->own;
+    VdpaCvq *c = q->priv;
     int64_t stopped_at = guest_ring_stop(c);
 
     cvq_release(c);
@@ -531,13 +531,13 @@ static int model_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
         cvq_unref(c);
         return err;
     }
-    q->own = c;
+    q->priv = c;
     return 0;
 }
 
 static int64_t model_detach(VdpaQueue *q, int64_t base)
 {
-    VdpaCvq *c = q->own;
+    VdpaCvq *c = q->priv;
     int64_t stopped_at = guest_ring_stop(c);
 
     cvq_unref(c);
@@ -628,7 +628,7 @@ static int tell_filter(VdpaCvq *c, Error **errp)
 int vdpa_cvq_restore(VdpaDevice *d, Error **errp)
 {
     VdpaCtrlState state = snapshot(VIRTIO_NET(d->vdev));
-    Restore r = { d->queue[d->control].own, errp };
+    Restore r = { d->queue[d->control].priv, errp };
     int err;
 
     ERRP_GUARD();

@@ -218,7 +218,7 @@ static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
         return migration_begins(net, errp);
     case MIG_EVENT_PRECOPY_DONE:
     case MIG_EVENT_PRECOPY_FAILED:
-        if (vdpa_device_switch(d, VDPA_MODE_DIRECT, "no migration", &err)) {
+        if (vdpa_device_switch(d, VDPA_MODE_PASSTHROUGH, "no migration", &err)) {
             error_reportf_err(err, "vhost-vdpa %s: ", net->name);
         }
         break;
@@ -383,7 +383,7 @@ bool vhost_vdpa_start_failed(NetClientState *nic, int error)
     return true;
 }
 
-static const VdpaUser net_user = {
+static const VdpaFrontendOps net_user = {
     .accepted = accepted,
     .left = left,
     .restore = restore,
@@ -591,9 +591,9 @@ static bool control_alone(VdpaDevice *d, const VdpaProbe *probe)
     if (vdpa_fd_command(&d->fd, VDPA_GET_AS_NUM, &spaces) || spaces < 2) {
         return false;
     }
-    d->life.features = probe->features;
-    alone = !vdpa_life_event(&d->life, VDPA_EVENT_GREET) &&
-            !vdpa_life_event(&d->life, VDPA_EVENT_AGREE) &&
+    d->status.features = probe->features;
+    alone = !vdpa_status_event(&d->status, VDPA_EVENT_ACK_DRIVER) &&
+            !vdpa_status_event(&d->status, VDPA_EVENT_SET_FEATURES) &&
             !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &own);
     for (unsigned i = 0; alone && i < control; i++) {
         alone = !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, i, &other) &&
@@ -610,11 +610,11 @@ static int choose_control(VdpaNet *net, Error **errp)
     bool alone = net->probe.control && control_alone(d, &net->probe);
 
     d->always_shadow = net->x_svq;
-    d->user = &net_user;
-    d->user_opaque = net;
+    d->frontend = &net_user;
+    d->frontend_opaque = net;
     if (net->x_svq) {
         d->mode = VDPA_MODE_SHADOW;
-        d->why = "x-svq=on";
+        d->reason = "x-svq=on";
     }
     if (alone || net->x_svq) {
         d->control_kind = &vdpa_queue_control;

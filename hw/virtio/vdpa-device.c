@@ -17,7 +17,7 @@
 #include "vdpa-report.h"
 #include "vdpa-rings.h"
 #include "vdpa-switch.h"
-#include "vdpa-traits.h"
+#include "vdpa-quirks.h"
 #include "trace.h"
 
 #define WANTED_FEATURES                                     \
@@ -38,7 +38,7 @@ uint64_t vdpa_device_unshadowable(const VdpaDevice *d)
 
 bool vdpa_device_shadows(const VdpaDevice *d)
 {
-    return d->together ||
+    return d->shared_asid ||
            (d->mode == VDPA_MODE_SHADOW && !vdpa_device_unshadowable(d));
 }
 
@@ -52,11 +52,11 @@ const VdpaQueueKind *vdpa_device_control(const VdpaDevice *d)
 
 int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp)
 {
-    VdpaState from = d->life.state;
-    int err = vdpa_life_event(&d->life, event);
+    VdpaState from = d->status.state;
+    int err = vdpa_status_event(&d->status, event);
 
-    trace_vdpa_life(d, vdpa_event_name(event), vdpa_state_name(from),
-                    vdpa_state_name(d->life.state), err);
+    trace_vdpa_status(d, vdpa_event_name(event), vdpa_state_name(from),
+                    vdpa_state_name(d->status.state), err);
     if (err == -EPROTO) {
         error_setg(errp, "the device refused to %s", vdpa_event_name(event));
     } else if (err == -ENODEV) {
@@ -86,7 +86,7 @@ static int set_config_call(VdpaDevice *d, Error **errp)
 /* Data queues are enabled only when the control state is there again. */
 static bool restores(const VdpaDevice *d)
 {
-    return d->user && d->control >= 0 && vdpa_device_control(d) &&
+    return d->frontend && d->control >= 0 && vdpa_device_control(d) &&
            d->queue[d->control].ready;
 }
 
@@ -94,20 +94,20 @@ static int prepare(VdpaDevice *d, Error **errp)
 {
     int err = 0;
 
-    if (d->life.state != VDPA_STATE_RESET) {
+    if (d->status.state != VDPA_STATE_RESET) {
         err = vdpa_device_advance(d, VDPA_EVENT_RESET, errp);
     }
-    d->life.features = d->features;
-    err = err ?: vdpa_device_advance(d, VDPA_EVENT_GREET, errp);
-    err = err ?: vdpa_device_advance(d, VDPA_EVENT_AGREE, errp);
-    err = err ?: vdpa_traits_space(d, errp);
+    d->status.features = d->features;
+    err = err ?: vdpa_device_advance(d, VDPA_EVENT_ACK_DRIVER, errp);
+    err = err ?: vdpa_device_advance(d, VDPA_EVENT_SET_FEATURES, errp);
+    err = err ?: vdpa_quirks_asid(d, errp);
     FOR_EACH_QUEUE(d, q) {
         err = err ?: vdpa_queue_attach(q, false, errp);
     }
     return err ?: set_config_call(d, errp);
 }
 
-static int go(VdpaDevice *d, Error **errp)
+static int start_and_enable(VdpaDevice *d, Error **errp)
 {
     int err = vdpa_queues_enable(d, true, errp);
 
@@ -116,7 +116,7 @@ static int go(VdpaDevice *d, Error **errp)
         return err ?: vdpa_device_advance(d, VDPA_EVENT_START, errp);
     }
     err = err ?: vdpa_device_advance(d, VDPA_EVENT_START, errp);
-    err = err ?: d->user->restore(d->user_opaque, errp);
+    err = err ?: d->frontend->restore(d->frontend_opaque, errp);
     return err ?: vdpa_queues_enable(d, false, errp);
 }
 
@@ -142,7 +142,7 @@ static int launch_now(VdpaDevice *d, Error **errp)
     vdpa_model_end(d);
     err = prepare(d, errp);
     served = !err;
-    err = err ?: go(d, errp);
+    err = err ?: start_and_enable(d, errp);
     if (err) {
         launch_undo(d, served);
         return err;
@@ -207,8 +207,8 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
     FOR_EACH_QUEUE(d, q) {
         q->stopped_at = q->guest.base;
     }
-    err = d->user && d->user->accepted
-          ? d->user->accepted(d->user_opaque, d->features, errp) : 0;
+    err = d->frontend && d->frontend->accepted
+          ? d->frontend->accepted(d->frontend_opaque, d->features, errp) : 0;
     if (err) {
         return err;
     }
@@ -230,12 +230,12 @@ int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp)
 /* --- halt --------------------------------------------------------------- */
 
 /* Stops the device with nothing in flight, by a reset if need be. */
-static void stand_still(VdpaDevice *d, bool suspend)
+static void quiesce(VdpaDevice *d, bool suspend)
 {
     Error *err = NULL;
 
     vdpa_queues_pause(d, true);
-    if (suspend && vdpa_life_may(&d->life, VDPA_EVENT_SUSPEND) &&
+    if (suspend && vdpa_status_may(&d->status, VDPA_EVENT_SUSPEND) &&
         vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
         vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err)) {
         vdpa_warn_reportf_err(err, "vhost-vdpa: ");
@@ -261,7 +261,7 @@ void vdpa_device_stop(VdpaDevice *d, bool suspend)
     if (waiting) {
         vdpa_switch_forgotten(d);
     } else {
-        stand_still(d, suspend);
+        quiesce(d, suspend);
     }
 }
 
@@ -287,7 +287,7 @@ void vdpa_device_reset(VdpaDevice *d)
 {
     Error *err = NULL;
 
-    if (d->life.state == VDPA_STATE_RESET) {
+    if (d->status.state == VDPA_STATE_RESET) {
         return;
     }
     if (vdpa_device_advance(d, VDPA_EVENT_RESET, &err)) {
@@ -309,8 +309,8 @@ void vdpa_device_leave(VdpaDevice *d)
         d->queue[i].ready = false;
     }
     d->vdev = NULL;
-    if (d->user && d->user->left) {
-        d->user->left(d->user_opaque);
+    if (d->frontend && d->frontend->left) {
+        d->frontend->left(d->frontend_opaque);
     }
 }
 
@@ -331,8 +331,8 @@ void vdpa_device_fail(VdpaDevice *d, Error *err)
 /* Maps are also dropped around a device that was reset, amid its detaching. */
 static bool runs(const VdpaDevice *d)
 {
-    return d->life.state == VDPA_STATE_RUNNING ||
-           d->life.state == VDPA_STATE_SUSPENDED;
+    return d->status.state == VDPA_STATE_DRIVER_OK ||
+           d->status.state == VDPA_STATE_SUSPENDED;
 }
 
 static void memory_changed(void *opaque, uint64_t first, uint64_t last)
@@ -381,14 +381,14 @@ VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last, Error **errp)
         return NULL;
     }
     trace_vdpa_device(d, fd, d->fd.backend);
-    vdpa_life_init(&d->life, &d->fd);
+    vdpa_status_init(&d->status, &d->fd);
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
         d->queue[i] = (VdpaQueue) {
             .device = d, .index = i, .guest = { .kick = -1, .call = -1 },
         };
     }
     d->control = d->config_call = -1;
-    d->why = "no migration";
+    d->reason = "no migration";
     d->users = 1;
     vdpa_fault_init(d);
     d->map = vdpa_map_new(&d->fd, first, last);
@@ -414,7 +414,7 @@ void vdpa_device_unref(VdpaDevice *d)
     vdpa_rings_drop(d);
     vdpa_map_destroy(d->map);
     vdpa_fault_destroy(d);
-    g_free(d->trouble);
+    g_free(d->last_error);
     g_free(d->path);
     g_free(d);
 }

@@ -1,36 +1,44 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A vDPA device in use by a virtio device of the guest.
+ * A vDPA device that a virtio device of the guest uses: launch, switch, stop.
  *
  * Theory of operation
  * -------------------
- * What the guest's driver set up is kept in a table of queues, and only kept:
- * nothing of it reaches the device before all of it is known. Then the device
- * is launched, in one place and in one order:
+ * The guest's driver sets queues up one by one. A table keeps what it set, and
+ * the device hears nothing of it until the driver has set everything. Then the
+ * device is launched, in one place and in one order:
  *
  *   features, address spaces, for each queue {attach, program}, DRIVER_OK,
  *   control state, enable, for each queue {run}
  *
- * How a queue is served is its kind's business, a table of operations:
+ * Each queue has a kind, a table of operations:
  *
- *   direct   the device works on the guest's ring; vdpa-queue-direct.c
- *   shadow   ... on a ring of ours, QEMU in between; vdpa-queue-shadow.c
- *   control  ... on a ring of ours, for commands of QEMU; net/vhost-vdpa-cvq.c
+ *   passthrough  the device works on the guest's ring;
+ *                vdpa-queue-passthrough.c
+ *   shadow       the device works on a ring of QEMU, which forwards buffers;
+ *                vdpa-queue-shadow.c
+ *   control      the device works on a ring of QEMU, which forwards commands;
+ *                net/vhost-vdpa-cvq.c
  *
- * A launched device changes between direct and shadow queues while it runs:
+ * While the device runs, its data queues can be switched between passthrough and
+ * shadow:
  *
  *   suspend, for each queue {read base, detach, attach as the other kind,
  *   program}, resume, for each queue {run}
  *
- * without touching a map, of guest memory or of rings, and without a reset:
- * rings to shadow with are mapped after launch (vdpa-rings.h). A device that
- * cannot suspend and resume, or whose queues stay where they are then
- * (vdpa-traits.h), or that has chains in flight (below), is reset and launched
- * anew instead, and what it was told through the control queue is told it again.
- * A device that fails to suspend, or to report a position, is reset, too: until a
- * queue has been exchanged no failure costs more than a reset. So is one that a switch has failed
- * for half way, in its old mode.
+ * A switch changes no map, of guest memory or of rings, and does not reset the
+ * device: the rings to shadow with are mapped after launch (vdpa-rings.h). The
+ * device is reset and launched anew instead, and told again what it was told
+ * through the control queue, if
+ *
+ *   it cannot suspend and resume;
+ *   its queues cannot be moved while it is suspended (vdpa-quirks.h);
+ *   it has chains in flight (below);
+ *   it fails to suspend or to report a ring base.
+ *
+ * A switch that fails after a queue was exchanged ends in the old mode, by a
+ * reset as well.
  *
  * Where a queue goes on. A device reports one number, its ring base: the chain
  * that it would take next. That is the guest's used index only if the device has
@@ -44,17 +52,17 @@
  * used index: the device takes these chains again. A packed ring's base has both
  * positions in it; it goes on at the used one.
  *
- * When memory is not yet mapped at launch, launching is put off until it is
- * (vdpa-map.h); the guest's driver believes that the device is running, and
- * its notifications are kept in their eventfds. The same goes for memory that
- * a postcopy migration still has to bring, which cannot be pinned. QEMU's model
- * of the device answers the control queue meanwhile (vdpa-model.h).
+ * If guest memory is not mapped yet, the launch waits for it (vdpa-map.h). The
+ * guest's driver believes that the device runs, and the driver's notifications
+ * stay in their eventfds. The launch also waits for memory that a postcopy
+ * migration still has to bring, since missing pages cannot be pinned. Meanwhile,
+ * QEMU's model of the device answers the control queue (vdpa-model.h).
  *
- * What the guest did wrong with its queues is a fault (vdpa_device_fault()): the
- * device is broken, as in virtio_error(), until the guest resets it. The guest is
- * interrupted for it from a bottom half, with nothing of this on the stack: an
- * interrupt message goes where the guest wants it to, device_status of this
- * device included, which halts the device and frees its queues.
+ * When the guest breaks the rules of its queues, that is a fault
+ * (vdpa_device_fault()): the device is broken, as in virtio_error(), until the
+ * guest resets it. A bottom half interrupts the guest for it, with nothing of the
+ * device on the stack: the guest may direct the interrupt message to
+ * device_status of this device, which halts the device and frees its queues.
  *
  * Life cycle: new -> (launch -> switch* -> halt)* -> unref
  *
@@ -66,7 +74,7 @@
 #define HW_VIRTIO_VDPA_DEVICE_H
 
 #include "hw/virtio/virtio.h"
-#include "hw/virtio/vdpa-life.h"
+#include "hw/virtio/vdpa-status.h"
 #include "hw/virtio/vdpa-map.h"
 #include "hw/virtio/vdpa-shadow-ring.h"
 
@@ -81,7 +89,7 @@ typedef struct VdpaQueueSetup {
     int kick, call;                 /* eventfds, -1: none */
 } VdpaQueueSetup;
 
-/* How a queue is served. @own is what attach() made, and detach() ends. */
+/* How a queue is served. @priv is what attach() made, and detach() ends. */
 typedef struct VdpaQueueKind {
     const char *name;
     /* Fills @setup, which holds what the guest's driver set up. */
@@ -118,7 +126,7 @@ struct VdpaQueue {
     VdpaQueueSetup guest;       /* what the guest's driver set up */
     bool ready;                 /* ... it did */
     const VdpaQueueKind *kind;  /* of now; NULL: not attached */
-    void *own;                  /* the kind's */
+    void *priv;                 /* the kind's */
     bool programmed;            /* the device has been told all of it */
     int64_t position;           /* with nothing in flight; or unknown (< 0) */
     int64_t stopped_at;         /* after halt: guest.base, or unknown (< 0) */
@@ -126,7 +134,7 @@ struct VdpaQueue {
 };
 
 /* What the network device has to do with a launch. */
-typedef struct VdpaUser {
+typedef struct VdpaFrontendOps {
     /*
      * The driver has accepted @features, and the device is about to be
      * launched. -errno with @errp: the launch fails. May be NULL.
@@ -144,7 +152,7 @@ typedef struct VdpaUser {
     void (*failed)(void *opaque);
     /* The device's configuration, on its way to the guest. */
     void (*config)(void *opaque, uint8_t *config, size_t size);
-} VdpaUser;
+} VdpaFrontendOps;
 
 /* A switch that is under way: it ends when the device runs again. */
 typedef struct VdpaSwitch {
@@ -153,12 +161,12 @@ typedef struct VdpaSwitch {
     uint64_t messages, resets;  /* so many before */
 } VdpaSwitch;
 
-typedef enum VdpaMode { VDPA_MODE_DIRECT, VDPA_MODE_SHADOW } VdpaMode;
+typedef enum VdpaMode { VDPA_MODE_PASSTHROUGH, VDPA_MODE_SHADOW } VdpaMode;
 
 /* Whether a queue can be put elsewhere while the device is suspended. */
-typedef enum VdpaMoves {
-    VDPA_MOVES_UNKNOWN, VDPA_MOVES, VDPA_MOVES_NOT,
-} VdpaMoves;
+typedef enum VdpaCanRebase {
+    VDPA_REBASE_UNKNOWN, VDPA_REBASE_YES, VDPA_REBASE_NO,
+} VdpaCanRebase;
 
 typedef struct VdpaDeviceStats {
     uint64_t switches, switches_failed;
@@ -170,7 +178,7 @@ typedef struct VdpaDeviceStats {
 
 struct VdpaDevice {
     VdpaFd fd;
-    VdpaLife life;
+    VdpaStatus status;
     VdpaMap *map;
     VirtIODevice *vdev;         /* while launched */
     uint64_t features;          /* what the driver accepted */
@@ -179,20 +187,20 @@ struct VdpaDevice {
     int control;                /* index of the control queue, or -1 */
     const VdpaQueueKind *control_kind;
     unsigned control_asid;      /* 0 or 1: what the device is capable of */
-    bool together;              /* launched with all queues in one space */
-    VdpaMoves moves;
+    bool shared_asid;              /* launched with all queues in one space */
+    VdpaCanRebase can_rebase;
     bool launched;              /* or waiting for memory */
     bool waiting;
     bool held;                  /* memory must not be mapped: launch waits */
     int config_call;            /* eventfd, -1: none */
     VdpaMode mode;              /* wanted; and, while launched, in force */
-    const char *why;            /* ... a static string */
+    const char *reason;            /* ... a static string */
     bool always_shadow;
-    const VdpaUser *user;
-    void *user_opaque;
+    const VdpaFrontendOps *frontend;
+    void *frontend_opaque;
     VdpaDeviceStats stats;
     VdpaSwitch switching;
-    char *trouble;              /* the last failure, for queries */
+    char *last_error;              /* the last failure, for queries */
     QEMUBH *fault_bh;           /* tells the guest of a fault */
     VirtIODevice *faulty;       /* ... this one; a reference */
     char *path;                 /* for queries, may be NULL */
@@ -206,7 +214,7 @@ enum { VDPA_RING_DESC, VDPA_RING_DRIVER, VDPA_RING_DEVICE, VDPA_RING_AREAS };
 /* Where part @area of the guest's ring begins, and how long it is. */
 uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr);
 
-extern const VdpaQueueKind vdpa_queue_direct;
+extern const VdpaQueueKind vdpa_queue_passthrough;
 extern const VdpaQueueKind vdpa_queue_shadow;
 
 /* The queue may be shadowed later: maps its rings, without waiting. */

@@ -67,24 +67,24 @@ void vdpa_device_fault(VdpaDevice *d, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    g_free(d->trouble);
-    d->trouble = g_strdup_vprintf(format, args);
+    g_free(d->last_error);
+    d->last_error = g_strdup_vprintf(format, args);
     va_end(args);
     if (d->vdev) {
-        break_device(d, d->vdev, d->trouble);
+        break_device(d, d->vdev, d->last_error);
     }
 }
 
 void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err)
 {
-    g_free(d->trouble);
-    d->trouble = g_strdup(error_get_pretty(err));
+    g_free(d->last_error);
+    d->last_error = g_strdup(error_get_pretty(err));
     error_free(err);
-    if (d->user) {
-        vdpa_error_report("vhost-vdpa: %s", d->trouble);
-        d->user->failed(d->user_opaque);
+    if (d->frontend) {
+        vdpa_error_report("vhost-vdpa: %s", d->last_error);
+        d->frontend->failed(d->frontend_opaque);
     } else if (vdev) {
-        break_device(d, vdev, d->trouble);
+        break_device(d, vdev, d->last_error);
     }
 }
 

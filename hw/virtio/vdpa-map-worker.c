@@ -272,7 +272,7 @@ static void ask(VdpaWorker *w, int64_t bytes)
 }
 
 /* References to memory regions are dropped under the BQL. */
-static void bury_locked(VdpaWorker *w)
+static void free_done_locked(VdpaWorker *w)
 {
     VdpaJob *job;
 
@@ -290,7 +290,7 @@ static void idle_bh(void *opaque)
     VdpaWorker *w = opaque;
 
     WITH_QEMU_LOCK_GUARD(&w->lock) {
-        bury_locked(w);
+        free_done_locked(w);
         if (w->busy) {
             return;     /* it has got more to do */
         }
@@ -391,14 +391,14 @@ void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                         .map = { .iova = iova, .size = size } });
 }
 
-void vdpa_worker_own_batch(VdpaWorker *w, unsigned asid, bool open,
+void vdpa_worker_host_batch(VdpaWorker *w, unsigned asid, bool open,
                            int *result)
 {
     give(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE, .asid = asid,
                         .result = result });
 }
 
-void vdpa_worker_own_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+void vdpa_worker_host_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                          int *result)
 {
     give(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, result });
@@ -410,7 +410,7 @@ void vdpa_worker_drain(VdpaWorker *w)
     while (w->busy) {
         qemu_cond_wait(&w->rest, &w->lock);
     }
-    bury_locked(w);
+    free_done_locked(w);
 }
 
 bool vdpa_worker_busy(const VdpaWorker *w)
@@ -426,14 +426,14 @@ void vdpa_worker_abandon(VdpaWorker *w)
     qatomic_set(&w->abandon, true);
 }
 
-void vdpa_worker_forgive(VdpaWorker *w)
+void vdpa_worker_reset(VdpaWorker *w)
 {
     qatomic_set(&w->abandon, false);
     ask(w, -(int64_t)w->asked);
-    vdpa_worker_go_on(w);
+    vdpa_worker_clear_error(w);
 }
 
-void vdpa_worker_go_on(VdpaWorker *w)
+void vdpa_worker_clear_error(VdpaWorker *w)
 {
     qatomic_set(&w->error, 0);
     w->reported = false;

@@ -64,9 +64,9 @@ void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
  * space. What fails is stored in *@result, which has to stay until a drain,
  * and is nobody else's failure; what succeeds leaves it alone.
  */
-void vdpa_worker_own_batch(VdpaWorker *w, unsigned asid, bool open,
+void vdpa_worker_host_batch(VdpaWorker *w, unsigned asid, bool open,
                            int *result);
-void vdpa_worker_own_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
+void vdpa_worker_host_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                          int *result);
 
 /* Waits until all jobs are done. */
@@ -75,10 +75,10 @@ bool vdpa_worker_busy(const VdpaWorker *w);
 
 /* The maps that are not done yet need not be; until forgive(). */
 void vdpa_worker_abandon(VdpaWorker *w);
-void vdpa_worker_forgive(VdpaWorker *w);
+void vdpa_worker_reset(VdpaWorker *w);
 
 /* Forgets a failure, while the worker rests: what comes next is tried. */
-void vdpa_worker_go_on(VdpaWorker *w);
+void vdpa_worker_clear_error(VdpaWorker *w);
 
 /* The first failure: 0 or -errno with @errp. */
 int vdpa_worker_error(const VdpaWorker *w, Error **errp);

@@ -46,7 +46,7 @@ struct VdpaMap {
     bool shared_only;       /* the device is a process */
     bool holes;             /* not all could be mapped since begin() */
     bool batch;             /* a batch is open */
-    GHashTable *condemned;  /* IOVA -> VdpaMapChange, until commit */
+    GHashTable *unmap_queue;  /* IOVA -> VdpaMapChange, until commit */
     GQueue wanted;          /* of VdpaMapChange, until commit */
     GHashTable *behind;     /* IOVA -> MemoryRegion, a reference: vIOMMU */
     VdpaMapReady ready;
@@ -87,7 +87,7 @@ static void settle(VdpaMap *map)
     vdpa_worker_drain(map->worker);
     if (vdpa_worker_error(map->worker, NULL)) {
         vdpa_worker_report(map->worker);
-        vdpa_worker_go_on(map->worker);
+        vdpa_worker_clear_error(map->worker);
         map->holes = true;
     }
 }
@@ -170,22 +170,22 @@ static void change_free(void *opaque)
 }
 
 /* A piece of a section that goes: it may come again in the same change. */
-static void piece_condemn(VdpaMap *map, const VdpaIovaMap *piece)
+static void queue_unmap(VdpaMap *map, const VdpaIovaMap *piece)
 {
     VdpaMapChange *change = g_new0(VdpaMapChange, 1);
 
     change->piece = *piece;
-    g_hash_table_replace(map->condemned, &change->piece.iova, change);
+    g_hash_table_replace(map->unmap_queue, &change->piece.iova, change);
 }
 
 static void piece_want(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
 {
-    VdpaMapChange *old = g_hash_table_lookup(map->condemned, &piece->iova);
+    VdpaMapChange *old = g_hash_table_lookup(map->unmap_queue, &piece->iova);
     VdpaMapChange *change;
 
     if (old && old->piece.size == piece->size &&
         old->piece.hva == piece->hva && old->piece.perm == piece->perm) {
-        g_hash_table_remove(map->condemned, &piece->iova);
+        g_hash_table_remove(map->unmap_queue, &piece->iova);
         return;
     }
     change = g_new0(VdpaMapChange, 1);
@@ -195,16 +195,16 @@ static void piece_want(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
     g_queue_push_tail(&map->wanted, change);
 }
 
-static void carry_out(VdpaMap *map)
+static void apply_changes(VdpaMap *map)
 {
     GHashTableIter iter;
     VdpaMapChange *change;
 
-    g_hash_table_iter_init(&iter, map->condemned);
+    g_hash_table_iter_init(&iter, map->unmap_queue);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&change)) {
         piece_unmap(map, change->piece.iova, change->piece.size);
     }
-    g_hash_table_remove_all(map->condemned);
+    g_hash_table_remove_all(map->unmap_queue);
     while ((change = g_queue_pop_head(&map->wanted))) {
         piece_map(map, &change->piece, change->mr);
         change_free(change);
@@ -225,7 +225,7 @@ static void section_pieces(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
         if (add) {
             piece_want(map, &piece, mr);
         } else {
-            piece_condemn(map, &piece);
+            queue_unmap(map, &piece);
         }
         all.iova += piece.size;
         all.hva += piece.size;
@@ -449,7 +449,7 @@ static void listener_commit(MemoryListener *listener)
 {
     VdpaMap *map = container_of(listener, VdpaMap, listener);
 
-    carry_out(map);
+    apply_changes(map);
     settle(map);
     if (map->changed) {
         map->changed(map->changed_opaque, 0, UINT64_MAX);
@@ -480,7 +480,7 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
     for (int i = 0; i < VDPA_ASIDS; i++) {
         map->table[i] = vdpa_iova_new(first, last, qemu_real_host_page_size());
     }
-    map->condemned = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
+    map->unmap_queue = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL,
                                            change_free);
     map->behind = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
                                         behind_unref);
@@ -520,7 +520,7 @@ void vdpa_map_drop(VdpaMap *map)
     memory_listener_unregister(&map->listener);
     batch_close(map);
     vdpa_worker_drain(map->worker);
-    vdpa_worker_forgive(map->worker);
+    vdpa_worker_reset(map->worker);
     map->as = NULL;
     map->holes = false;
 }
@@ -529,7 +529,7 @@ void vdpa_map_destroy(VdpaMap *map)
 {
     vdpa_map_drop(map);
     vdpa_worker_free(map->worker);
-    g_hash_table_destroy(map->condemned);
+    g_hash_table_destroy(map->unmap_queue);
     g_hash_table_destroy(map->behind);
     for (int i = 0; i < VDPA_ASIDS; i++) {
         vdpa_iova_free(map->table[i]);
@@ -571,7 +571,7 @@ void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque)
     map->changed_opaque = opaque;
 }
 
-void *vdpa_map_own_new(size_t size)
+void *vdpa_host_buf_new(size_t size)
 {
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -579,7 +579,7 @@ void *vdpa_map_own_new(size_t size)
     return at == MAP_FAILED ? NULL : at;
 }
 
-void vdpa_map_own_free(void *at, size_t size)
+void vdpa_host_buf_free(void *at, size_t size)
 {
     if (at) {
         munmap(at, size);
@@ -587,7 +587,7 @@ void vdpa_map_own_free(void *at, size_t size)
 }
 
 /* Gives @own an address. */
-static int own_book(VdpaMap *map, unsigned asid, VdpaMapOwn *own, Error **errp)
+static int own_book(VdpaMap *map, unsigned asid, VdpaHostBuf *own, Error **errp)
 {
     VdpaIovaWindow window = {
         .first = map->first, .last = map->last, .top_down = true,
@@ -622,13 +622,13 @@ static int own_book(VdpaMap *map, unsigned asid, VdpaMapOwn *own, Error **errp)
     return 0;
 }
 
-static void own_unbook(VdpaMap *map, unsigned asid, VdpaMapOwn *own)
+static void own_unbook(VdpaMap *map, unsigned asid, VdpaHostBuf *own)
 {
     vdpa_iova_remove(map->table[asid], own->iova, own->size);
     own->iova = 0;
 }
 
-int vdpa_map_own_begin(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
+int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp)
 {
     VdpaIovaTable *table = map->table[owned->asid];
 
@@ -643,18 +643,18 @@ int vdpa_map_own_begin(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
         }
     }
     owned->result = 0;
-    vdpa_worker_own_batch(map->worker, owned->asid, true, &owned->result);
+    vdpa_worker_host_batch(map->worker, owned->asid, true, &owned->result);
     for (unsigned i = 0; i < owned->n; i++) {
-        vdpa_worker_own_map(map->worker, owned->asid,
+        vdpa_worker_host_map(map->worker, owned->asid,
                             vdpa_iova_find(table, owned->piece[i].iova),
                             &owned->result);
     }
-    vdpa_worker_own_batch(map->worker, owned->asid, false, &owned->result);
-    map->stats.own_maps += owned->n;
+    vdpa_worker_host_batch(map->worker, owned->asid, false, &owned->result);
+    map->stats.host_buf_maps += owned->n;
     return 0;
 }
 
-int vdpa_map_own_await(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
+int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp)
 {
     vdpa_worker_drain(map->worker);
     if (owned->result) {
@@ -663,28 +663,28 @@ int vdpa_map_own_await(VdpaMap *map, VdpaMapOwned *owned, Error **errp)
     return owned->result;
 }
 
-void vdpa_map_disown(VdpaMap *map, VdpaMapOwned *owned)
+void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *owned)
 {
     bool any = false;
 
     vdpa_worker_drain(map->worker);     /* begin()'s result is its last word */
     for (unsigned i = 0; i < owned->n; i++) {
-        VdpaMapOwn *own = &owned->piece[i];
+        VdpaHostBuf *own = &owned->piece[i];
 
         if (!own->iova) {
             continue;
         }
         if (!any) {
-            vdpa_worker_own_batch(map->worker, owned->asid, true,
+            vdpa_worker_host_batch(map->worker, owned->asid, true,
                                   &owned->result);
         }
         any = true;
         vdpa_worker_unmap(map->worker, owned->asid, own->iova, own->size, true);
         own_unbook(map, owned->asid, own);
-        map->stats.own_unmaps++;
+        map->stats.host_buf_unmaps++;
     }
     if (any) {
-        vdpa_worker_own_batch(map->worker, owned->asid, false, &owned->result);
+        vdpa_worker_host_batch(map->worker, owned->asid, false, &owned->result);
         vdpa_worker_drain(map->worker);
     }
 }

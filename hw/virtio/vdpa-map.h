@@ -77,7 +77,7 @@ typedef struct VdpaMap VdpaMap;
 
 typedef struct VdpaMapStats {
     uint64_t maps, unmaps;          /* messages about guest memory */
-    uint64_t own_maps, own_unmaps;  /* ... about rings of ours */
+    uint64_t host_buf_maps, host_buf_unmaps;  /* ... about rings of ours */
     uint64_t ranges;                /* guest memory ranges that are mapped */
     uint64_t bytes;                 /* ... and their size */
     uint64_t skipped;               /* ranges that the device cannot reach */
@@ -115,20 +115,20 @@ typedef void (*VdpaMapChanged)(void *opaque, uint64_t first, uint64_t last);
 void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque);
 
 /* A piece of memory of ours; at and size are multiples of the host's page. */
-typedef struct VdpaMapOwn {
+typedef struct VdpaHostBuf {
     void *at;
     size_t size;
     bool device_writes;
     uint64_t iova;      /* where the device sees it; 0: nowhere */
-} VdpaMapOwn;
+} VdpaHostBuf;
 
 /*
  * Memory of ours for the device: zeroes, whole pages, shared as far as the
  * kernel is concerned, as a device in user space can see no other. NULL if
  * there is none.
  */
-void *vdpa_map_own_new(size_t size);
-void vdpa_map_own_free(void *at, size_t size);
+void *vdpa_host_buf_new(size_t size);
+void vdpa_host_buf_free(void *at, size_t size);
 
 /*
  * Several pieces that come and go together, in one address space. Begins to
@@ -136,16 +136,16 @@ void vdpa_map_own_free(void *at, size_t size);
  * with @errp. disown() waits, too, and may follow either; nothing happens to
  * what is not mapped. begin() fails only if there are no addresses left.
  */
-typedef struct VdpaMapOwned {
+typedef struct VdpaHostBufs {
     unsigned asid;
-    VdpaMapOwn *piece;
+    VdpaHostBuf *piece;
     unsigned n;
     int result;
-} VdpaMapOwned;
+} VdpaHostBufs;
 
-int vdpa_map_own_begin(VdpaMap *map, VdpaMapOwned *owned, Error **errp);
-int vdpa_map_own_await(VdpaMap *map, VdpaMapOwned *owned, Error **errp);
-void vdpa_map_disown(VdpaMap *map, VdpaMapOwned *owned);
+int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp);
+int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp);
+void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *owned);
 
 /*
  * Where guest memory that the device sees at @iova is in this process: fills

@@ -87,6 +87,6 @@ void vdpa_model_end(VdpaDevice *d)
     q->stopped_at = q->kind->detach(q, q->guest.base);
     q->guest.base = q->stopped_at;
     q->kind = NULL;
-    q->own = NULL;
+    q->priv = NULL;
     trace_vdpa_model_end(d, q->index, q->guest.base);
 }

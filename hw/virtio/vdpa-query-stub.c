@@ -6,7 +6,7 @@
 #include "qemu/osdep.h"
 #include "qapi/qapi-commands-net.h"
 
-VhostVdpaInfoList *qmp_query_vhost_vdpa(Error **errp)
+VhostVdpaInfoList *qmp___org_qemu_live_query_vhost_vdpa(Error **errp)
 {
     return NULL;
 }

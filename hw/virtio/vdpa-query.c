@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-net.h"
+#include "qapi/util.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "qemu/module.h"
@@ -27,7 +28,9 @@ static VhostVdpaQueue *query_queue(const VdpaQueue *q)
     const VdpaShadowStats *stats;
 
     info->index = q->index;
-    info->kind = g_strdup(q->kind->name);
+    info->kind = qapi_enum_parse(&VhostVdpaQueueKind_lookup, q->kind->name,
+                                 VHOST_VDPA_QUEUE_KIND_PASSTHROUGH,
+                                 &error_abort);
     if (q->kind == &vdpa_queue_shadow) {
         stats = vdpa_queue_shadow_stats(q);
         info->has_forwarded = info->has_completed = info->has_in_flight = true;
@@ -43,24 +46,34 @@ static void query_map(VhostVdpaInfo *info, const VdpaMap *map)
     VdpaMapStats stats = vdpa_map_stats(map);
 
     info->ranges = stats.ranges;
-    info->pinned = stats.bytes;
-    info->skipped = stats.skipped;
+    info->mapped = stats.bytes;
+    info->unreachable_ranges = stats.skipped;
     info->maps = stats.maps;
     info->unmaps = stats.unmaps;
-    info->own_maps = stats.own_maps;
+    info->host_buf_maps = stats.host_buf_maps;
 }
 
 static void query_counters(VhostVdpaInfo *info, const VdpaDevice *d)
 {
     info->launches = d->stats.launches;
-    info->resets = d->life.resets;
+    info->resets = d->status.resets;
     info->switches = d->stats.switches;
     info->switches_failed = d->stats.switches_failed;
-    info->switch_us = d->stats.switch_ns / SCALE_US;
-    info->switch_worst_us = d->stats.switch_worst_ns / SCALE_US;
+    info->last_switch_us = d->stats.switch_ns / SCALE_US;
+    info->longest_switch_us = d->stats.switch_worst_ns / SCALE_US;
     info->switch_messages = d->stats.switch_messages;
     info->switch_resets = d->stats.switch_resets;
 }
+
+static const VhostVdpaState states[VDPA_STATE__MAX] = {
+    [VDPA_STATE_RESET] = VHOST_VDPA_STATE_RESET,
+    [VDPA_STATE_DRIVER] = VHOST_VDPA_STATE_DRIVER,
+    [VDPA_STATE_FEATURES_OK] = VHOST_VDPA_STATE_FEATURES_OK,
+    [VDPA_STATE_DRIVER_OK] = VHOST_VDPA_STATE_DRIVER_OK,
+    [VDPA_STATE_SUSPENDED] = VHOST_VDPA_STATE_SUSPENDED,
+    [VDPA_STATE_NEEDS_RESET] = VHOST_VDPA_STATE_NEEDS_RESET,
+    [VDPA_STATE_REMOVED] = VHOST_VDPA_STATE_REMOVED,
+};
 
 static VhostVdpaInfo *query_device(const VdpaDevice *d)
 {
@@ -68,16 +81,16 @@ static VhostVdpaInfo *query_device(const VdpaDevice *d)
     VhostVdpaQueueList **tail = &info->queues;
 
     info->path = g_strdup(d->path);
-    info->state = g_strdup(vdpa_state_name(d->life.state));
+    info->state = states[d->status.state];
     info->waiting = d->waiting;
     info->mode = vdpa_device_shadows(d) ? VHOST_VDPA_MODE_SHADOW
                                         : VHOST_VDPA_MODE_PASSTHROUGH;
-    info->why = g_strdup(d->together ? "control queue in the data queues' group"
-                                     : d->why);
+    info->reason = g_strdup(d->shared_asid ? "control queue in the data queues' group"
+                                     : d->reason);
     info->control_isolated = vdpa_device_control(d) && d->control_asid &&
-                             !d->together;
+                             !d->shared_asid;
     info->backend_features = d->fd.backend;
-    info->trouble = g_strdup(d->trouble);
+    info->last_error = g_strdup(d->last_error);
     query_map(info, d->map);
     query_counters(info, d);
     for (unsigned i = 0; i < d->nqueues; i++) {
@@ -88,7 +101,7 @@ static VhostVdpaInfo *query_device(const VdpaDevice *d)
     return info;
 }
 
-VhostVdpaInfoList *qmp_query_vhost_vdpa(Error **errp)
+VhostVdpaInfoList *qmp___org_qemu_live_query_vhost_vdpa(Error **errp)
 {
     VhostVdpaInfoList *list = NULL, **tail = &list;
 
@@ -100,7 +113,8 @@ VhostVdpaInfoList *qmp_query_vhost_vdpa(Error **errp)
 
 static void print_queue(Monitor *mon, const VhostVdpaQueue *q)
 {
-    monitor_printf(mon, "  queue %u: %s", q->index, q->kind);
+    monitor_printf(mon, "  queue %u: %s", q->index,
+                   VhostVdpaQueueKind_str(q->kind));
     if (q->has_forwarded) {
         monitor_printf(mon, ", forwarded %" PRIu64 ", completed %" PRIu64
                        ", in flight %u", q->forwarded, q->completed,
@@ -112,20 +126,20 @@ static void print_queue(Monitor *mon, const VhostVdpaQueue *q)
 static void print_device(Monitor *mon, const VhostVdpaInfo *info)
 {
     monitor_printf(mon, "%s: %s%s, %s (%s)\n", info->path ?: "(descriptor)",
-                   info->state, info->waiting ? ", waiting for memory" : "",
-                   VhostVdpaMode_str(info->mode), info->why);
-    if (info->trouble) {
-        monitor_printf(mon, "  trouble: %s\n", info->trouble);
+                   VhostVdpaState_str(info->state), info->waiting ? ", waiting for memory" : "",
+                   VhostVdpaMode_str(info->mode), info->reason);
+    if (info->last_error) {
+        monitor_printf(mon, "  last error: %s\n", info->last_error);
     }
-    monitor_printf(mon, "  memory: %" PRIu64 " MiB in %" PRIu64 " pieces; "
+    monitor_printf(mon, "  memory: %" PRIu64 " MiB in %" PRIu64 " ranges; "
                    "messages: %" PRIu64 " map, %" PRIu64 " unmap\n",
-                   info->pinned / MiB, info->ranges, info->maps, info->unmaps);
+                   info->mapped / MiB, info->ranges, info->maps, info->unmaps);
     monitor_printf(mon, "  launches %" PRIu64 ", resets %" PRIu64 ", switches %"
                    PRIu64 " (%" PRIu64 " failed), last %" PRIu64
-                   " us, worst %" PRIu64 " us\n",
+                   " us, longest %" PRIu64 " us\n",
                    info->launches, info->resets, info->switches,
-                   info->switches_failed, info->switch_us,
-                   info->switch_worst_us);
+                   info->switches_failed, info->last_switch_us,
+                   info->longest_switch_us);
     for (VhostVdpaQueueList *q = info->queues; q; q = q->next) {
         print_queue(mon, q->value);
     }
@@ -133,7 +147,8 @@ static void print_device(Monitor *mon, const VhostVdpaInfo *info)
 
 static void hmp_info_vhost_vdpa(Monitor *mon, const QDict *qdict)
 {
-    g_autoptr(VhostVdpaInfoList) list = qmp_query_vhost_vdpa(NULL);
+    g_autoptr(VhostVdpaInfoList) list =
+        qmp___org_qemu_live_query_vhost_vdpa(NULL);
 
     for (VhostVdpaInfoList *i = list; i; i = i->next) {
         print_device(mon, i->value);

@@ -23,25 +23,25 @@
 #include "vdpa-guest-mem.h"
 #include "vdpa-ring-layout.h"
 
-static int direct_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
+static int passthrough_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {
     return 0;
 }
 
-static void direct_run(VdpaQueue *q)
+static void passthrough_run(VdpaQueue *q)
 {
     EventNotifier kick;
 
     /* For what the guest made available before, and has kicked for already. */
     event_notifier_init_fd(&kick, q->guest.kick);
     event_notifier_set(&kick);
-    q->own = vdpa_doorbell_new(q->device->vdev, q->device->fd.fd, q->index);
+    q->priv = vdpa_doorbell_new(q->device->vdev, q->device->fd.fd, q->index);
 }
 
-static void direct_pause(VdpaQueue *q)
+static void passthrough_pause(VdpaQueue *q)
 {
-    vdpa_doorbell_free(q->own);
-    q->own = NULL;
+    vdpa_doorbell_free(q->priv);
+    q->priv = NULL;
 }
 
 static int64_t direct_used(const VdpaQueue *q)
@@ -55,7 +55,7 @@ static int64_t direct_used(const VdpaQueue *q)
     return GUINT16_FROM_LE(idx);
 }
 
-static int64_t direct_detach(VdpaQueue *q, int64_t base)
+static int64_t passthrough_detach(VdpaQueue *q, int64_t base)
 {
     bool packed = virtio_has_feature(q->device->features,
                                      VIRTIO_F_RING_PACKED);
@@ -63,12 +63,12 @@ static int64_t direct_detach(VdpaQueue *q, int64_t base)
     return base >= 0 || packed ? base : direct_used(q);
 }
 
-const VdpaQueueKind vdpa_queue_direct = {
-    .name = "direct",
-    .attach = direct_attach,
-    .run = direct_run,
-    .pause = direct_pause,
-    .detach = direct_detach,
+const VdpaQueueKind vdpa_queue_passthrough = {
+    .name = "passthrough",
+    .attach = passthrough_attach,
+    .run = passthrough_run,
+    .pause = passthrough_pause,
+    .detach = passthrough_detach,
     .used = direct_used,
     .interrupts = true,
 };

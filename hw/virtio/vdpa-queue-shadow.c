@@ -51,7 +51,7 @@ typedef struct VdpaShadow {
     QEMUBH *bh;
     bool running;
     bool reported;
-    int wishes;             /* of what was done before the device runs */
+    int flags;             /* of what was done before the device runs */
 } VdpaShadow;
 
 /* --- guest memory ------------------------------------------------------- */
@@ -135,24 +135,24 @@ static void tell_broken(VdpaShadow *s)
     }
 }
 
-static void heed(VdpaShadow *s, int wishes)
+static void notify_from_flags(VdpaShadow *s, int flags)
 {
     int fd = s->q->guest.call;
 
-    if (wishes < 0) {
+    if (flags < 0) {
         tell_broken(s);
         return;
     }
-    if (wishes & VDPA_SHADOW_KICK) {
+    if (flags & VDPA_SHADOW_KICK) {
         event_notifier_set(&s->device_kick);
     }
-    if (wishes & VDPA_SHADOW_CALL && fd >= 0) {
+    if (flags & VDPA_SHADOW_CALL && fd >= 0) {
         EventNotifier guest_call;
 
         event_notifier_init_fd(&guest_call, fd);
         event_notifier_set(&guest_call);
     }
-    if (wishes & VDPA_SHADOW_MORE && s->bh) {
+    if (flags & VDPA_SHADOW_MORE && s->bh) {
         qemu_bh_schedule(s->bh);
     }
 }
@@ -163,7 +163,7 @@ static void on_guest_kick(EventNotifier *n)
     VDPA_IO_GUARD(s->q->device->vdev);
 
     if (event_notifier_test_and_clear(n)) {
-        heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+        notify_from_flags(s, vdpa_shadow_ring_forward(s->ring, ROUND));
     }
 }
 
@@ -173,7 +173,7 @@ static void on_device_call(EventNotifier *n)
     VDPA_IO_GUARD(s->q->device->vdev);
 
     if (event_notifier_test_and_clear(n)) {
-        heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
+        notify_from_flags(s, vdpa_shadow_ring_complete(s->ring, ROUND));
     }
 }
 
@@ -183,8 +183,8 @@ static void on_more(void *opaque)
     VdpaShadow *s = opaque;
     VDPA_IO_GUARD(s->q->device->vdev);
 
-    heed(s, vdpa_shadow_ring_complete(s->ring, ROUND));
-    heed(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+    notify_from_flags(s, vdpa_shadow_ring_complete(s->ring, ROUND));
+    notify_from_flags(s, vdpa_shadow_ring_forward(s->ring, ROUND));
 }
 
 /* --- the kind ----------------------------------------------------------- */
@@ -283,8 +283,8 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
      * The device is to find its buffers when it wakes up: a NIC without any
      * drops what comes, and queues are run one after the other.
      */
-    s->wishes = vdpa_shadow_ring_forward(s->ring, 0);
-    q->own = s;
+    s->flags = vdpa_shadow_ring_forward(s->ring, 0);
+    q->priv = s;
     *setup = vdpa_rings_setup(q->rings);
     setup->kick = event_notifier_get_fd(&s->device_kick);
     setup->call = event_notifier_get_wfd(&s->device_call);
@@ -293,21 +293,21 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 
 static void shadow_run(VdpaQueue *q)
 {
-    VdpaShadow *s = q->own;
+    VdpaShadow *s = q->priv;
 
     s->bh = qemu_bh_new(on_more, s);
     event_notifier_set_handler(&s->device_call, on_device_call);
     event_notifier_init_fd(&s->guest_kick, q->guest.kick);
     event_notifier_set_handler(&s->guest_kick, on_guest_kick);
     s->running = true;
-    heed(s, s->wishes);
-    s->wishes = 0;
+    notify_from_flags(s, s->flags);
+    s->flags = 0;
     qemu_bh_schedule(s->bh);    /* for what came meanwhile */
 }
 
 static void shadow_pause(VdpaQueue *q)
 {
-    VdpaShadow *s = q->own;
+    VdpaShadow *s = q->priv;
 
     if (!s->running) {
         return;
@@ -324,11 +324,11 @@ static void shadow_pause(VdpaQueue *q)
  */
 static int64_t shadow_detach(VdpaQueue *q, int64_t base)
 {
-    VdpaShadow *s = q->own;
+    VdpaShadow *s = q->priv;
     VdpaShadowState state = { 0 };
     int err;
 
-    heed(s, vdpa_shadow_ring_drain(s->ring));
+    notify_from_flags(s, vdpa_shadow_ring_drain(s->ring));
     err = vdpa_shadow_ring_rewind(s->ring);
     vdpa_shadow_ring_stop(s->ring, &state);
     trace_vdpa_shadow_stop(q->index, state.avail_idx, state.used_idx,
@@ -358,7 +358,7 @@ static bool ring_within(const VdpaQueue *q, uint64_t first, uint64_t last)
 
 static void shadow_remap(VdpaQueue *q, uint64_t first, uint64_t last)
 {
-    VdpaShadow *s = q->own;
+    VdpaShadow *s = q->priv;
 
     if (ring_within(q, first, last)) {
         vdpa_shadow_ring_remap(s->ring);
@@ -367,14 +367,14 @@ static void shadow_remap(VdpaQueue *q, uint64_t first, uint64_t last)
 
 const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q)
 {
-    const VdpaShadow *s = q->own;
+    const VdpaShadow *s = q->priv;
 
     return vdpa_shadow_ring_stats(s->ring);
 }
 
 unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q)
 {
-    const VdpaShadow *s = q->own;
+    const VdpaShadow *s = q->priv;
 
     return vdpa_shadow_ring_inflight(s->ring);
 }

@@ -33,12 +33,12 @@ static const VdpaQueueKind *kind_for(const VdpaQueue *q)
     const VdpaDevice *d = q->device;
 
     if (vdpa_queue_is_control(q)) {
-        return vdpa_device_control(d) ?: &vdpa_queue_direct;
+        return vdpa_device_control(d) ?: &vdpa_queue_passthrough;
     }
-    return vdpa_device_shadows(d) ? &vdpa_queue_shadow : &vdpa_queue_direct;
+    return vdpa_device_shadows(d) ? &vdpa_queue_shadow : &vdpa_queue_passthrough;
 }
 
-static int tell(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
+static int set_error(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 {
     if (err) {
         error_setg_errno(errp, -err, "queue %u: cannot %s", q->index,
@@ -50,13 +50,13 @@ static int tell(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 static int set_number(VdpaQueue *q, VdpaCommand command, unsigned n,
                       Error **errp)
 {
-    return tell(q, command,
+    return set_error(q, command,
                 vdpa_fd_queue(&q->device->fd, command, q->index, n), errp);
 }
 
 static int set_eventfd(VdpaQueue *q, VdpaCommand command, int fd, Error **errp)
 {
-    return tell(q, command,
+    return set_error(q, command,
                 vdpa_fd_queue_fd(&q->device->fd, command, q->index, fd), errp);
 }
 
@@ -69,7 +69,7 @@ static int set_addresses(VdpaQueue *q, const VdpaQueueSetup *s, Error **errp)
         .used_user_addr = s->used,
     };
 
-    return tell(q, VDPA_SET_QUEUE_ADDR,
+    return set_error(q, VDPA_SET_QUEUE_ADDR,
                 vdpa_fd_command(&q->device->fd, VDPA_SET_QUEUE_ADDR, &addr),
                 errp);
 }
@@ -93,7 +93,7 @@ static int set_size(VdpaQueue *q, unsigned num, Error **errp)
                    most);
         return err;
     }
-    return tell(q, VDPA_SET_QUEUE_NUM, err, errp);
+    return set_error(q, VDPA_SET_QUEUE_NUM, err, errp);
 }
 
 /* The size of a queue stays what it is as long as the device is not reset. */
@@ -213,7 +213,7 @@ static bool queue_settled(VdpaQueue *q)
 
 bool vdpa_queues_settled(VdpaDevice *d)
 {
-    bool suspended = d->life.state == VDPA_STATE_SUSPENDED;
+    bool suspended = d->status.state == VDPA_STATE_SUSPENDED;
     bool settled = suspended;
 
     FOR_EACH_QUEUE(d, q) {
@@ -237,7 +237,7 @@ void vdpa_queue_detach(VdpaQueue *q)
     trace_vdpa_queue_stopped(q->device, q->index, q->kind->name, base,
                              q->stopped_at);
     q->kind = NULL;
-    q->own = NULL;
+    q->priv = NULL;
     if (!vdpa_rings_kept(q->device)) {
         g_clear_pointer(&q->rings, vdpa_rings_free);
     }

@@ -1,14 +1,14 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a device turns out to be like. See vdpa-traits.h, also for the limits.
+ * What a device turns out to be like. See vdpa-quirks.h, also for the limits.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "vdpa-queue.h"
 #include "vdpa-rings.h"
-#include "vdpa-traits.h"
+#include "vdpa-quirks.h"
 #include "trace.h"
 
 /*
@@ -62,19 +62,19 @@ static int shadow_all(VdpaDevice *d, Error **errp)
                      " control queue is in the data queues' group; all are"
                      " shadowed, which is slower (does the driver want mq?"
                      " -device ...,mq=on)");
-    d->together = true;
+    d->shared_asid = true;
     return 0;
 }
 
 /* Explicitly also when it is the guest's: that is not known to end with a reset. */
-int vdpa_traits_space(VdpaDevice *d, Error **errp)
+int vdpa_quirks_asid(VdpaDevice *d, Error **errp)
 {
     unsigned asid = vdpa_device_control(d) ? d->control_asid : VDPA_ASID_GUEST;
     unsigned group;
     bool shared;
     int err;
 
-    d->together = false;
+    d->shared_asid = false;
     if (d->control < 0 || !d->control_kind || !d->control_asid) {
         return 0;
     }
@@ -96,7 +96,7 @@ int vdpa_traits_space(VdpaDevice *d, Error **errp)
 
 /* --- moves -------------------------------------------------------------- */
 
-static int tell(const VdpaQueue *q, VdpaCommand command, int err, Error **errp)
+static int set_error(const VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 {
     if (err) {
         error_setg_errno(errp, -err, "queue %u: cannot %s", q->index,
@@ -107,14 +107,14 @@ static int tell(const VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 
 static int set_base(VdpaQueue *q, unsigned base, Error **errp)
 {
-    return tell(q, VDPA_SET_QUEUE_BASE,
+    return set_error(q, VDPA_SET_QUEUE_BASE,
                 vdpa_fd_queue(&q->device->fd, VDPA_SET_QUEUE_BASE, q->index,
                               base), errp);
 }
 
 static int get_base(VdpaQueue *q, unsigned *base, Error **errp)
 {
-    return tell(q, VDPA_GET_QUEUE_BASE,
+    return set_error(q, VDPA_GET_QUEUE_BASE,
                 vdpa_fd_queue_get(&q->device->fd, VDPA_GET_QUEUE_BASE,
                                   q->index, base), errp);
 }
@@ -186,9 +186,9 @@ static VdpaQueue *trial_queue(VdpaDevice *d)
 static int try_moves(VdpaQueue *q, bool *moves, Error **errp)
 {
     VdpaDevice *d = q->device;
-    bool direct = q->kind == &vdpa_queue_direct;
+    bool direct = q->kind == &vdpa_queue_passthrough;
     unsigned was;
-    int err = tell(q, VDPA_SET_QUEUE_ENABLE,
+    int err = set_error(q, VDPA_SET_QUEUE_ENABLE,
                    vdpa_queue_enable(q, false, NULL), errp);
 
     err = err ?: get_base(q, &was, errp);
@@ -203,23 +203,23 @@ static int try_moves(VdpaQueue *q, bool *moves, Error **errp)
         err = try_resume(q, was, moves, errp);
     }
     if (!err && (*moves || direct)) {
-        d->moves = *moves ? VDPA_MOVES : VDPA_MOVES_NOT;
+        d->can_rebase = *moves ? VDPA_REBASE_YES : VDPA_REBASE_NO;
         trace_vdpa_moves(d, *moves, !q->programmed);
     }
     return err;
 }
 
-int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp)
+int vdpa_quirks_can_rebase(VdpaDevice *d, bool *moves, Error **errp)
 {
     VdpaQueue *q = trial_queue(d);
     int err;
 
-    *moves = d->moves != VDPA_MOVES_NOT;
-    if (d->moves || !q) {
+    *moves = d->can_rebase != VDPA_REBASE_NO;
+    if (d->can_rebase || !q) {
         return 0;
     }
     err = try_moves(q, moves, errp);
-    if (d->moves == VDPA_MOVES_NOT) {
+    if (d->can_rebase == VDPA_REBASE_NO) {
         warn_report("vhost-vdpa: the device's queues stay where they are"
                     " while it is suspended; it is reset for a switch");
     }

@@ -10,7 +10,7 @@
  *         agreed on multiqueue; but some devices' groups are fixed. Then it is
  *         among the data queues, and QEMU's rings for it must not be where a
  *         guest can have the device write: all queues are shadowed
- *         (VdpaDevice.together), as with x-svq=on.
+ *         (VdpaDevice.shared_asid), as with x-svq=on.
  * moves   Whether a queue of a suspended device can be put elsewhere. A device that
  *         ignores this continues with the old ring when it is resumed. So the
  *         first switch of a device tries it with one queue, in two ways:
@@ -38,14 +38,14 @@
 
 #include "vdpa-device.h"
 
-/* Between AGREE and the first queue: sets @d->together. 0, or -errno. */
-int vdpa_traits_space(VdpaDevice *d, Error **errp);
+/* Between AGREE and the first queue: sets @d->shared_asid. 0, or -errno. */
+int vdpa_quirks_asid(VdpaDevice *d, Error **errp);
 
 /*
  * @d is suspended, and is so afterwards. 0, or -errno with @errp. Trying disables
  * a queue, and may leave it parked in a ring of QEMU's: the caller exchanges all
  * queues, or resets the device.
  */
-int vdpa_traits_moves(VdpaDevice *d, bool *moves, Error **errp);
+int vdpa_quirks_can_rebase(VdpaDevice *d, bool *moves, Error **errp);
 
 #endif

@@ -14,7 +14,7 @@
  * Each place in the code says VDPA_REPORT_BURST messages in VDPA_REPORT_PERIOD_MS,
  * adds to the last of them that more are left out, and is silent until the period
  * is over. So one kind of message does not hide another. What a query answers
- * (VdpaDevice.trouble) is not limited.
+ * (VdpaDevice.last_error) is not limited.
  *
  * Thread model: the BQL.
  *

@@ -13,12 +13,12 @@
 #include "vdpa-ring-layout.h"
 #include "vdpa-rings.h"
 
-static VdpaMapOwn piece(size_t bytes, bool device_writes)
+static VdpaHostBuf piece(size_t bytes, bool device_writes)
 {
     size_t size = ROUND_UP(bytes, qemu_real_host_page_size());
 
-    return (VdpaMapOwn) {
-        .at = vdpa_map_own_new(size), .size = size,
+    return (VdpaHostBuf) {
+        .at = vdpa_host_buf_new(size), .size = size,
         .device_writes = device_writes,
     };
 }
@@ -40,11 +40,11 @@ VdpaRings *vdpa_rings_new(VdpaMap *map, unsigned num, Error **errp)
             return NULL;
         }
     }
-    rings->owned = (VdpaMapOwned) {
+    rings->owned = (VdpaHostBufs) {
         .asid = VDPA_ASID_GUEST, .piece = rings->piece,
         .n = ARRAY_SIZE(rings->piece),
     };
-    if (vdpa_map_own_begin(map, &rings->owned, errp)) {
+    if (vdpa_map_host_bufs(map, &rings->owned, errp)) {
         vdpa_rings_free(rings);
         return NULL;
     }
@@ -53,7 +53,7 @@ VdpaRings *vdpa_rings_new(VdpaMap *map, unsigned num, Error **errp)
 
 int vdpa_rings_await(VdpaRings *rings, Error **errp)
 {
-    return vdpa_map_own_await(rings->map, &rings->owned, errp);
+    return vdpa_await_host_bufs(rings->map, &rings->owned, errp);
 }
 
 void vdpa_rings_free(VdpaRings *rings)
@@ -61,9 +61,9 @@ void vdpa_rings_free(VdpaRings *rings)
     if (!rings) {
         return;
     }
-    vdpa_map_disown(rings->map, &rings->owned);
+    vdpa_unmap_host_bufs(rings->map, &rings->owned);
     for (int i = 0; i < ARRAY_SIZE(rings->piece); i++) {
-        vdpa_map_own_free(rings->piece[i].at, rings->piece[i].size);
+        vdpa_host_buf_free(rings->piece[i].at, rings->piece[i].size);
     }
     g_free(rings);
 }

@@ -31,8 +31,8 @@
 typedef struct VdpaRings {
     VdpaMap *map;
     unsigned num;
-    VdpaMapOwn piece[2];            /* VDPA_RINGS_* */
-    VdpaMapOwned owned;
+    VdpaHostBuf piece[2];            /* VDPA_RINGS_* */
+    VdpaHostBufs owned;
 } VdpaRings;
 
 enum { VDPA_RINGS_DRIVER, VDPA_RINGS_DEVICE };

@@ -93,8 +93,8 @@ struct VdpaShadowRing {
     uint64_t clock;             /* of order */
     uint16_t num;               /* of the guest's ring */
 
-    uint16_t *again;            /* in flight at start: to be given once more */
-    unsigned nagain, agained;
+    uint16_t *replay;            /* in flight at start: to be given once more */
+    unsigned n_replay, replayed;
 
     bool unfinished;            /* forwarding ended before the guest's ring */
     unsigned missing;           /* descriptors that a stalled chain needs */
@@ -116,9 +116,9 @@ static void forget(VdpaShadowRing *ring)
 {
     g_clear_pointer(&ring->device, vdpa_ring_device_free);
     g_clear_pointer(&ring->order, g_free);
-    g_clear_pointer(&ring->again, g_free);
+    g_clear_pointer(&ring->replay, g_free);
     g_clear_pointer(&ring->bufs, g_free);
-    ring->nagain = ring->agained = 0;
+    ring->n_replay = ring->replayed = 0;
     ring->missing = 0;
     ring->unfinished = false;
     ring->started = ring->rewound = false;
@@ -233,10 +233,10 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
     ring->num = layout->num;
     ring->order = g_new0(uint64_t, layout->num);
     ring->bufs = g_new(VdpaDeviceBuf, num);
-    ring->nagain = state->ninflight;
-    ring->again = g_new(uint16_t, ring->nagain);
-    for (unsigned i = 0; i < ring->nagain; i++) {
-        ring->again[i] = state->inflight[i];
+    ring->n_replay = state->ninflight;
+    ring->replay = g_new(uint16_t, ring->n_replay);
+    for (unsigned i = 0; i < ring->n_replay; i++) {
+        ring->replay[i] = state->inflight[i];
     }
     ring->started = true;
     return 0;
@@ -274,8 +274,8 @@ static uint16_t *heads_in_flight(const VdpaShadowRing *ring, uint16_t *n)
     for (unsigned i = 0; i < count; i++) {
         heads[i] = taken[i].head;
     }
-    for (unsigned i = ring->agained; i < ring->nagain; i++) {
-        heads[count++] = ring->again[i];
+    for (unsigned i = ring->replayed; i < ring->n_replay; i++) {
+        heads[count++] = ring->replay[i];
     }
     *n = count;
     return heads;
@@ -294,7 +294,7 @@ int vdpa_shadow_ring_rewind(VdpaShadowRing *ring)
     ret = vdpa_ring_guest_rewind(ring->guest, heads, n);
     if (!ret) {
         memset(ring->order, 0, sizeof(uint64_t) * ring->num);
-        ring->nagain = ring->agained = 0;
+        ring->n_replay = ring->replayed = 0;
         ring->rewound = true;
     }
     return ret;
@@ -322,7 +322,7 @@ void vdpa_shadow_ring_remap(VdpaShadowRing *ring)
 unsigned vdpa_shadow_ring_inflight(const VdpaShadowRing *ring)
 {
     return ring->started ? vdpa_ring_device_inflight(ring->device) +
-                           ring->nagain - ring->agained
+                           ring->n_replay - ring->replayed
                          : 0;
 }
 
@@ -425,8 +425,8 @@ static int expand(VdpaShadowRing *ring, const VdpaGuestChain *chain)
 /* The next chain for the device: 1, 0 (none) or -errno. */
 static int next_chain(VdpaShadowRing *ring, VdpaGuestChain *chain)
 {
-    if (ring->agained < ring->nagain) {
-        return vdpa_ring_guest_take(ring->guest, ring->again[ring->agained],
+    if (ring->replayed < ring->n_replay) {
+        return vdpa_ring_guest_take(ring->guest, ring->replay[ring->replayed],
                                     chain);
     }
     return vdpa_ring_guest_pop(ring->guest, chain);
@@ -434,7 +434,7 @@ static int next_chain(VdpaShadowRing *ring, VdpaGuestChain *chain)
 
 static void account(VdpaShadowRing *ring, uint16_t head, unsigned n)
 {
-    ring->agained += ring->agained < ring->nagain;
+    ring->replayed += ring->replayed < ring->n_replay;
     ring->order[head] = ++ring->clock;
     ring->stats.forwarded++;
     ring->stats.descriptors += n;

@@ -1,12 +1,12 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The life of a vDPA device. See vdpa-life.h, also for the limits.
+ * The status of a vDPA device. See vdpa-status.h, also for the limits.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
 
-#include "vdpa-life.h"
+#include "vdpa-status.h"
 
 #define GREETING    (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 #define TROUBLE     (VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET)
@@ -19,118 +19,118 @@ typedef enum Damage {
 
 typedef struct Step {
     const char *name;
-    int (*act)(VdpaLife *life);
+    int (*act)(VdpaStatus *status);
     Damage damage;
     VdpaState next;
     unsigned from;      /* set of 1 << VdpaState */
 } Step;
 
 /* Sets @bits on top of what is set, and sees whether the device took them. */
-static int status_add(VdpaLife *life, uint8_t bits)
+static int status_add(VdpaStatus *status, uint8_t bits)
 {
-    uint8_t status = 0, now = 0;
-    int err = vdpa_fd_command(life->fd, VDPA_GET_STATUS, &status);
+    uint8_t old = 0, now = 0;
+    int err = vdpa_fd_command(status->fd, VDPA_GET_STATUS, &old);
 
-    status |= bits;
-    err = err ? err : vdpa_fd_command(life->fd, VDPA_SET_STATUS, &status);
-    err = err ? err : vdpa_fd_command(life->fd, VDPA_GET_STATUS, &now);
+    old |= bits;
+    err = err ? err : vdpa_fd_command(status->fd, VDPA_SET_STATUS, &old);
+    err = err ? err : vdpa_fd_command(status->fd, VDPA_GET_STATUS, &now);
     if (err) {
         return err;
     }
     return (now & bits) == bits && !(now & TROUBLE) ? 0 : -EPROTO;
 }
 
-static int greet(VdpaLife *life)
+static int ack_driver(VdpaStatus *status)
 {
-    return status_add(life, GREETING);
+    return status_add(status, GREETING);
 }
 
-static int agree(VdpaLife *life)
+static int set_features(VdpaStatus *status)
 {
-    int err = vdpa_fd_command(life->fd, VDPA_SET_FEATURES, &life->features);
+    int err = vdpa_fd_command(status->fd, VDPA_SET_FEATURES, &status->features);
 
-    return err ? err : status_add(life, VIRTIO_CONFIG_S_FEATURES_OK);
+    return err ? err : status_add(status, VIRTIO_CONFIG_S_FEATURES_OK);
 }
 
-static int start(VdpaLife *life)
+static int start(VdpaStatus *status)
 {
-    return status_add(life, VIRTIO_CONFIG_S_DRIVER_OK);
+    return status_add(status, VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-static int suspend(VdpaLife *life)
+static int suspend(VdpaStatus *status)
 {
-    return vdpa_fd_command(life->fd, VDPA_SUSPEND, NULL);
+    return vdpa_fd_command(status->fd, VDPA_SUSPEND, NULL);
 }
 
-static int resume(VdpaLife *life)
+static int resume(VdpaStatus *status)
 {
-    return vdpa_fd_command(life->fd, VDPA_RESUME, NULL);
+    return vdpa_fd_command(status->fd, VDPA_RESUME, NULL);
 }
 
-static int reset(VdpaLife *life)
+static int reset(VdpaStatus *status)
 {
-    uint8_t status = 0;
+    uint8_t none = 0;
 
-    life->resets++;
-    return vdpa_fd_command(life->fd, VDPA_SET_STATUS, &status);
+    status->resets++;
+    return vdpa_fd_command(status->fd, VDPA_SET_STATUS, &none);
 }
 
 #define IN(state)   (1u << VDPA_STATE_##state)
 
 static const Step steps[VDPA_EVENT__MAX] = {
-    [VDPA_EVENT_GREET] = { "greet", greet, UNKNOWN, VDPA_STATE_KNOWN,
+    [VDPA_EVENT_ACK_DRIVER] = { "ack_driver", ack_driver, UNKNOWN, VDPA_STATE_DRIVER,
         IN(RESET) },
-    [VDPA_EVENT_AGREE] = { "agree", agree, UNKNOWN, VDPA_STATE_AGREED,
-        IN(KNOWN) },
-    [VDPA_EVENT_START] = { "start", start, UNKNOWN, VDPA_STATE_RUNNING,
-        IN(AGREED) },
+    [VDPA_EVENT_SET_FEATURES] = { "set_features", set_features, UNKNOWN, VDPA_STATE_FEATURES_OK,
+        IN(DRIVER) },
+    [VDPA_EVENT_START] = { "start", start, UNKNOWN, VDPA_STATE_DRIVER_OK,
+        IN(FEATURES_OK) },
     [VDPA_EVENT_SUSPEND] = { "suspend", suspend, HARMLESS,
-        VDPA_STATE_SUSPENDED, IN(RUNNING) },
-    [VDPA_EVENT_RESUME] = { "resume", resume, UNKNOWN, VDPA_STATE_RUNNING,
+        VDPA_STATE_SUSPENDED, IN(DRIVER_OK) },
+    [VDPA_EVENT_RESUME] = { "resume", resume, UNKNOWN, VDPA_STATE_DRIVER_OK,
         IN(SUSPENDED) },
     [VDPA_EVENT_RESET] = { "reset", reset, UNKNOWN, VDPA_STATE_RESET,
-        IN(RESET) | IN(KNOWN) | IN(AGREED) | IN(RUNNING) | IN(SUSPENDED) |
-        IN(BROKEN) },
+        IN(RESET) | IN(DRIVER) | IN(FEATURES_OK) | IN(DRIVER_OK) | IN(SUSPENDED) |
+        IN(NEEDS_RESET) },
 };
 
 static const char *const state_names[VDPA_STATE__MAX] = {
     [VDPA_STATE_RESET] = "reset",
-    [VDPA_STATE_KNOWN] = "known",
-    [VDPA_STATE_AGREED] = "agreed",
-    [VDPA_STATE_RUNNING] = "running",
+    [VDPA_STATE_DRIVER] = "driver",
+    [VDPA_STATE_FEATURES_OK] = "features-ok",
+    [VDPA_STATE_DRIVER_OK] = "driver-ok",
     [VDPA_STATE_SUSPENDED] = "suspended",
-    [VDPA_STATE_BROKEN] = "broken",
-    [VDPA_STATE_GONE] = "gone",
+    [VDPA_STATE_NEEDS_RESET] = "needs-reset",
+    [VDPA_STATE_REMOVED] = "removed",
 };
 
-void vdpa_life_init(VdpaLife *life, VdpaFd *fd)
+void vdpa_status_init(VdpaStatus *status, VdpaFd *fd)
 {
-    *life = (VdpaLife) { .fd = fd, .state = VDPA_STATE_RESET };
+    *status = (VdpaStatus) { .fd = fd, .state = VDPA_STATE_RESET };
 }
 
-bool vdpa_life_may(const VdpaLife *life, VdpaEvent event)
+bool vdpa_status_may(const VdpaStatus *status, VdpaEvent event)
 {
-    return steps[event].from >> life->state & 1;
+    return steps[event].from >> status->state & 1;
 }
 
-int vdpa_life_event(VdpaLife *life, VdpaEvent event)
+int vdpa_status_event(VdpaStatus *status, VdpaEvent event)
 {
     const Step *step = &steps[event];
     int err;
 
-    if (life->state == VDPA_STATE_GONE) {
+    if (status->state == VDPA_STATE_REMOVED) {
         return -ENODEV;
     }
-    if (!vdpa_life_may(life, event)) {
+    if (!vdpa_status_may(status, event)) {
         return -EPERM;
     }
-    err = step->act(life);
+    err = step->act(status);
     if (!err) {
-        life->state = step->next;
-    } else if (life->fd->gone) {
-        life->state = VDPA_STATE_GONE;
+        status->state = step->next;
+    } else if (status->fd->gone) {
+        status->state = VDPA_STATE_REMOVED;
     } else if (step->damage == UNKNOWN) {
-        life->state = VDPA_STATE_BROKEN;
+        status->state = VDPA_STATE_NEEDS_RESET;
     }
     return err;
 }

@@ -10,7 +10,7 @@
 #include "qemu/timer.h"
 #include "vdpa-queue.h"
 #include "vdpa-switch.h"
-#include "vdpa-traits.h"
+#include "vdpa-quirks.h"
 #include "trace.h"
 
 /* --- what it costs ------------------------------------------------------ */
@@ -28,7 +28,7 @@ void vdpa_switch_begins(VdpaDevice *d)
         .pending = true,
         .start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME),
         .messages = messages(d),
-        .resets = d->life.resets,
+        .resets = d->status.resets,
     };
 }
 
@@ -45,7 +45,7 @@ void vdpa_switch_ends(VdpaDevice *d)
     d->stats.switch_ns = spent;
     d->stats.switch_worst_ns = MAX(d->stats.switch_worst_ns, spent);
     d->stats.switch_messages += messages(d) - s->messages;
-    d->stats.switch_resets += d->life.resets - s->resets;
+    d->stats.switch_resets += d->status.resets - s->resets;
     trace_vdpa_switched(d, d->mode, spent);
 }
 
@@ -68,7 +68,7 @@ static bool can_resume(const VdpaDevice *d)
 {
     return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
            vdpa_fd_has(&d->fd, VHOST_BACKEND_F_RESUME) &&
-           d->moves != VDPA_MOVES_NOT;
+           d->can_rebase != VDPA_REBASE_NO;
 }
 
 static int exchange(VdpaQueue *q, Error **errp)
@@ -100,7 +100,7 @@ static int switch_suspended(VdpaDevice *d, Error **errp)
         }
     }
     err = vdpa_device_advance(d, VDPA_EVENT_RESUME, errp);
-    return err ?: vdpa_queues_enable(d, true, errp);    /* see vdpa-traits.h */
+    return err ?: vdpa_queues_enable(d, true, errp);    /* see vdpa-quirks.h */
 }
 
 /* What cannot suspend and resume is launched anew, from where it stopped. */
@@ -130,7 +130,7 @@ static bool suspend(VdpaDevice *d)
 
     vdpa_queues_pause(d, false);
     if (vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err) ||
-        vdpa_traits_moves(d, &moves, &err)) {
+        vdpa_quirks_can_rebase(d, &moves, &err)) {
         warn_reportf_err(err, "vhost-vdpa: the device is reset for a switch: ");
         return false;
     }
@@ -168,15 +168,15 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp)
 {
     VdpaMode old = d->mode;
-    const char *old_why = d->why;
+    const char *old_why = d->reason;
     int err;
 
     if (d->always_shadow || mode == d->mode) {
         return 0;
     }
     d->mode = mode;
-    d->why = why;
-    if (!d->launched || d->waiting || d->together) {
+    d->reason = why;
+    if (!d->launched || d->waiting || d->shared_asid) {
         return 0;
     }
     vdpa_switch_begins(d);
@@ -189,7 +189,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     }
     vdpa_switch_fails(d);
     d->mode = old;
-    d->why = mode == VDPA_MODE_DIRECT ? "the switch back failed" : old_why;
+    d->reason = mode == VDPA_MODE_PASSTHROUGH ? "the switch back failed" : old_why;
     switch_undo(d);
     return err;
 }

@@ -227,8 +227,8 @@ static int get_config(struct vhost_dev *dev, uint8_t *config, uint32_t size,
     if (err) {
         error_setg_errno(errp, -err, "vhost-vdpa: cannot %s",
                          vdpa_fd_name(VDPA_GET_CONFIG));
-    } else if (d->user) {
-        d->user->config(d->user_opaque, config, size);
+    } else if (d->frontend) {
+        d->frontend->config(d->frontend_opaque, config, size);
     }
     return err;
 }

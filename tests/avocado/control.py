@@ -110,7 +110,7 @@ class Control(Hostile):
         """Memory is mapped, and the device runs."""
         self.tell(hold=0)
         wait_until("the device runs", self.runs)
-        self.assertEqual(self.kinds(), ["direct", "direct", "control"])
+        self.assertEqual(self.kinds(), ["passthrough", "passthrough", "control"])
 
     def waiting(self) -> None:
         """Answers, none of which the device has given, and what it hears of them."""
@@ -186,7 +186,7 @@ class Control(Hostile):
             self.waits()
         self.assertEqual(self.nic.command(SET_MAC, AT_ONCE, times=20), 0)
         self.tell(f"fail {SET_NUM:#x} {EIO}", hold=0)
-        wait_until("the launch fails", lambda: "size" in str(self.info().get("trouble")))
+        wait_until("the launch fails", lambda: "size" in str(self.info().get("last-error")))
         self.tell()
         self.vm.cmd("set_link", name="n0", up=True)
         wait_until("the device runs", self.runs)

@@ -46,6 +46,7 @@ from avocado import Test
 from guest import PATIENCE, has_query, preload, qemu_binary, wait_until
 from qemu.machine.qtest import QEMUQtestMachine
 from qemu.qmp import ExecuteError
+from qlab.qmpnames import QUERY_VHOST_VDPA
 from qtest_nic import (BAR, COMMAND, NEEDS_RESET, NOTIFY, REGISTERS, RING_PACKED, RINGS, VERSION_1,
                        Nic)
 
@@ -127,7 +128,7 @@ class Hostile(Test):
 
     def info(self) -> dict[str, Any]:
         """query-vhost-vdpa of the one device."""
-        answer: Any = self.vm.cmd("query-vhost-vdpa")
+        answer: Any = self.vm.cmd(QUERY_VHOST_VDPA)
         return dict(answer[0])
 
     def kinds(self) -> list[str]:
@@ -137,7 +138,7 @@ class Hostile(Test):
     def runs(self) -> bool:
         """Whether the device does, and does not wait for memory."""
         info = self.info()
-        return info["state"] == "running" and not info["waiting"]
+        return info["state"] == "driver-ok" and not info["waiting"]
 
     def drive(self, refuse: int = 0) -> None:
         """The guest's driver starts the device."""
@@ -204,10 +205,10 @@ class Hostile(Test):
         """Split first, with QEMU in between; then packed, and the device is left alone with it."""
         self.start(device=",packed=on", features=CONTROL | 1 << RING_PACKED)
         self.drive(refuse=1 << RING_PACKED)
-        self.assertEqual(self.kinds(), ["direct", "direct", "control"])
+        self.assertEqual(self.kinds(), ["passthrough", "passthrough", "control"])
         self.assertEqual(self.calls("set", SET_ASID)[-1], (1, 1))
         self.drive()
-        self.assertEqual(self.kinds(), ["direct", "direct", "direct"])
+        self.assertEqual(self.kinds(), ["passthrough", "passthrough", "passthrough"])
         self.assertEqual(self.calls("set", SET_ASID)[-1], (1, 0))
         self.assertEqual(self.end(), "")
 
@@ -332,7 +333,7 @@ class Hostile(Test):
             self.nic.kick(2)
             wait_until("the device is broken",
                        lambda: bool(self.nic.get("status") & NEEDS_RESET))
-        self.assertIn(f"{STATUS_REGISTER + (39 << 40):#x}", str(self.info()["trouble"]))
+        self.assertIn(f"{STATUS_REGISTER + (39 << 40):#x}", str(self.info()["last-error"]))
         lines = [line for line in self.end().splitlines() if "vhost-vdpa" in line]
         self.assertEqual(len(lines), 6, lines)
         self.assertIn("more messages like this one are left out", lines[5])
@@ -399,7 +400,7 @@ class Hostile(Test):
         self.vm.cmd("stop")
         self.tell(f"fail {SET_NUM:#x} {EIO}")
         self.vm.cmd("cont")
-        wait_until("the launch fails", lambda: "size" in str(self.info().get("trouble")))
+        wait_until("the launch fails", lambda: "size" in str(self.info().get("last-error")))
         self.tell()
         self.vm.cmd("set_link", name="n0", up=True)
         wait_until("the device runs", self.runs)
@@ -447,7 +448,7 @@ class Hostile(Test):
         self.vm.cmd("migrate", uri="exec:cat >/dev/null")
         wait_until("the migration runs", lambda: self.migration() == "active")
         self.drive()
-        self.assertEqual(self.kinds(), ["direct"] * 3)
+        self.assertEqual(self.kinds(), ["passthrough"] * 3)
         wait_until("the migration fails", lambda: self.migration() == "failed")
         self.assertIn("accepted RING_PACKED", str(self.vm.cmd("query-migrate")))
         self.assertTrue(self.runs())
@@ -522,7 +523,7 @@ class Hostile(Test):
             self.calm()
             wait_until("the guest's half is gone", lambda: nic_goes(self, lot))
             wait_until("QEMU's half is gone", lambda: netdev_goes(self, lot))
-            self.assertEqual(self.vm.cmd("query-vhost-vdpa"), [])
+            self.assertEqual(self.vm.cmd(QUERY_VHOST_VDPA), [])
             self.assertTrue(netdev_comes(self, lot) and nic_comes(self, lot))
             self.nic.find()
             self.recovers()
@@ -681,5 +682,5 @@ PLUG: tuple[Callable[[Hostile, random.Random], object], ...] = (
     nic_goes, netdev_goes, netdev_comes, nic_comes, netdev_comes, nic_comes, driver, driver,
     fault, no_memory, stop, migrate, cancel, set_link,
     lambda test, lot: test.vm.cmd("system_reset"),
-    lambda test, lot: test.vm.cmd("query-vhost-vdpa"),
+    lambda test, lot: test.vm.cmd(QUERY_VHOST_VDPA),
 )

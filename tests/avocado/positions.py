@@ -121,7 +121,7 @@ class Positions(Hostile):
         """And back."""
         self.vm.cmd("migrate_cancel")
         wait_until("the migration ends", lambda: self.migration() == "cancelled")
-        self.assertEqual(self.kinds()[:2], ["direct"] * 2)
+        self.assertEqual(self.kinds()[:2], ["passthrough"] * 2)
 
     def life(self) -> None:
         """There, back, there again, and stopped in each mode, with chains in flight."""

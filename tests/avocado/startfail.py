@@ -36,6 +36,7 @@ from guest import wait_until
 from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PROMISC, SET_MAC, Hostile, netdev_goes,
                      nic_goes)
 from qemu.qmp import ExecuteError
+from qlab.qmpnames import QUERY_VHOST_VDPA
 from qtest_nic import BAR, CONFIG, CTRL_VQ, Nic
 
 STOPPED_AT = 5
@@ -138,7 +139,7 @@ class StartFails(Hostile):
         info = self.info()
         self.assertIn(info["state"], self.states)
         self.assertEqual((info["waiting"], info["queues"]), (False, []))
-        self.assertRegex(str(info.get("trouble")), self.reason)
+        self.assertRegex(str(info.get("last-error")), self.reason)
         for queue in self.data():
             self.nic.kick(queue)
         self.assertEqual(self.nic.command(PROMISC), 0)
@@ -204,7 +205,7 @@ class StartFails(Hostile):
             words.update(mq=True, vectors=20)
         svq = {"x-svq": True} if self.svq else {}
         self.try_cmd("netdev_add", type="vhost-vdpa", id="n0", vhostdev="/dev/null", **svq)
-        if not self.vm.cmd("query-vhost-vdpa"):
+        if not self.vm.cmd(QUERY_VHOST_VDPA):
             return False
         self.try_cmd("device_add", driver="virtio-net-pci", id="nic", netdev="n0", addr=str(SLOT),
                      romfile="", **words)
@@ -289,7 +290,7 @@ class StartFails(Hostile):
         """Each fails as long as it is told to."""
         failures = 0
         self.reason = "."
-        self.states = ("reset", "broken")       # a reset may be what fails
+        self.states = ("reset", "needs-reset")       # a reset may be what fails
         self.begin()
         for number in FAILING:
             for by_link in (True, False):
@@ -320,7 +321,7 @@ class StartFails(Hostile):
                 self.nic.put("queue_enable", 1)
                 self.nic.ready()
                 wait_until("the start fails", self.down)
-                self.assertRegex(str(self.info().get("trouble")), self.reason)
+                self.assertRegex(str(self.info().get("last-error")), self.reason)
                 self.comes_back(by_link=False)
                 self.nic.reset()
         self.assertNotIn("falling back", self.end())

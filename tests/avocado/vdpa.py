@@ -23,6 +23,7 @@ from pathlib import Path
 
 from avocado import Test
 from guest import PATIENCE, accelerator, has_query, machine, preload, qemu_binary, wait_until
+from qlab.qmpnames import QUERY_VHOST_VDPA
 
 #: Where virtio-pci puts the device's configuration space, and the link status in that.
 CONFIG, STATUS = 0x2000, 6
@@ -55,9 +56,9 @@ class _OnFake(Test):
 
     def device_runs(self) -> bool:
         """Whether the guest's driver has started the device."""
-        answer = self.vm.cmd("query-vhost-vdpa")
+        answer = self.vm.cmd(QUERY_VHOST_VDPA)
         assert isinstance(answer, list)
-        return bool(answer[0]["state"] == "running")
+        return bool(answer[0]["state"] == "driver-ok")
 
     def hmp(self, line: str) -> str:
         """A command of the human monitor."""

@@ -157,7 +157,7 @@ class Viommu(Hostile):
             self.nic.kick(2)
             wait_until("the device is broken",
                        lambda: bool(self.nic.get("status") & NEEDS_RESET))
-            self.assertIn("guest memory", str(self.info()["trouble"]))
+            self.assertIn("guest memory", str(self.info()["last-error"]))
             self.lead(page, page)
             self.drive()
             self.works()

@@ -280,7 +280,7 @@ static void test_full(void)
     g_assert_nonnull(strstr(error_get_pretty(err), "max_iotlb_entries is 4,"));
     g_assert_nonnull(strstr(error_get_pretty(err), "2048 are enough"));
     error_free(err);
-    vdpa_worker_go_on(b->worker);
+    vdpa_worker_clear_error(b->worker);
     b->kernel.error = 0;
     region(b, 8 * MiB, &most);
     bench_free(b);
@@ -320,7 +320,7 @@ static void test_abandon_late(void)
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 0);
     shim_on_populate = NULL;
-    vdpa_worker_forgive(b->worker);
+    vdpa_worker_reset(b->worker);
     give_map(b, 0, PIECE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 1);
@@ -441,7 +441,7 @@ static void test_failure(void)
     check(b, 3, VHOST_IOTLB_INVALIDATE, 4 * PIECE, PIECE);
     g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
     error_free(err);
-    vdpa_worker_go_on(b->worker);
+    vdpa_worker_clear_error(b->worker);
     give_map(b, 8 * PIECE, PIECE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
@@ -476,13 +476,13 @@ static void test_words(void)
     vdpa_worker_report(b->worker);
     vdpa_worker_report(b->worker);
     g_assert_cmpuint(shim_reported(), ==, said + 1);
-    vdpa_worker_go_on(b->worker);
+    vdpa_worker_clear_error(b->worker);
     b->kernel.bad = 24 * MiB;
     give_map(b, 24 * MiB, 8 * MiB, &mr);
     vdpa_worker_drain(b->worker);
     vdpa_worker_report(b->worker);
     g_assert_cmpuint(shim_reported(), ==, said + 2);
-    vdpa_worker_forgive(b->worker);
+    vdpa_worker_reset(b->worker);
     give_map(b, 24 * MiB, 8 * MiB, &mr);
     vdpa_worker_drain(b->worker);
     err = NULL;
@@ -542,7 +542,7 @@ static void test_abandon(void)
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(messages(b), ==, 2);
     check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 32 * PIECE);
-    vdpa_worker_forgive(b->worker);
+    vdpa_worker_reset(b->worker);
     give_map(b, 0, PIECE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(messages(b), ==, 3);
@@ -579,9 +579,9 @@ static void test_own(void)
 
     b->kernel.bad = own.iova;
     b->kernel.error = ENOMEM;
-    vdpa_worker_own_batch(b->worker, 1, true, &result);
-    vdpa_worker_own_map(b->worker, 1, &own, &result);
-    vdpa_worker_own_batch(b->worker, 1, false, &result);
+    vdpa_worker_host_batch(b->worker, 1, true, &result);
+    vdpa_worker_host_map(b->worker, 1, &own, &result);
+    vdpa_worker_host_batch(b->worker, 1, false, &result);
     vdpa_worker_drain(b->worker);
     g_assert_cmpint(result, ==, -ENOMEM);
     g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);

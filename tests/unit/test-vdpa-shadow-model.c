@@ -336,7 +336,7 @@ static void device_returns(Model *m)
 
 /* --- who runs the shadow ring --------------------------------------------- */
 
-static void heed(Model *m, int flags, bool *more)
+static void notify_from_flags(Model *m, int flags, bool *more)
 {
     if (flags < 0) {
         g_error("broken: %s", vdpa_shadow_ring_broken(m->ring));
@@ -354,7 +354,7 @@ static unsigned budget(Model *m)
 static void shadow_forwards(Model *m)
 {
     m->kick = false;
-    heed(m, vdpa_shadow_ring_forward(m->ring, budget(m)), &m->more_forward);
+    notify_from_flags(m, vdpa_shadow_ring_forward(m->ring, budget(m)), &m->more_forward);
 }
 
 /* Used entries from @from on and the index are in the dirty log. */
@@ -377,7 +377,7 @@ static void shadow_completes(Model *m)
     uint16_t used = m->driver.used->idx;
 
     m->call = false;
-    heed(m, vdpa_shadow_ring_complete(m->ring, budget(m)), &m->more_complete);
+    notify_from_flags(m, vdpa_shadow_ring_complete(m->ring, budget(m)), &m->more_complete);
     check_used_logged(m, used);
 }
 

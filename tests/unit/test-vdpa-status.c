@@ -4,7 +4,7 @@
  * The life of a vDPA device, command by command, on a fake one.
  *
  * Every event is tried in every state against a table of its own, written from
- * the drawing in vdpa-life.h rather than from the code; then every command that
+ * the drawing in vdpa-status.h rather than from the code; then every command that
  * an event gives is made to fail.
  */
 #include <errno.h>
@@ -16,62 +16,62 @@
 #include <unistd.h>
 
 #include "fake-vhost-vdpa.h"
-#include "hw/virtio/vdpa-life.h"
+#include "hw/virtio/vdpa-status.h"
 #include "hw/virtio/vdpa-uapi.h"
 #include "net/vhost-vdpa-probe.h"
 
 #define NO  VDPA_STATE__MAX     /* illegal */
 
 static const VdpaState drawing[VDPA_STATE__MAX][VDPA_EVENT__MAX] = {
-    /*                        greet agree start suspend resume reset */
-    [VDPA_STATE_RESET]     = { VDPA_STATE_KNOWN, NO, NO, NO, NO,
+    /*                        ack_driver set_features start suspend resume reset */
+    [VDPA_STATE_RESET]     = { VDPA_STATE_DRIVER, NO, NO, NO, NO,
                                VDPA_STATE_RESET },
-    [VDPA_STATE_KNOWN]     = { NO, VDPA_STATE_AGREED, NO, NO, NO,
+    [VDPA_STATE_DRIVER]     = { NO, VDPA_STATE_FEATURES_OK, NO, NO, NO,
                                VDPA_STATE_RESET },
-    [VDPA_STATE_AGREED]    = { NO, NO, VDPA_STATE_RUNNING, NO, NO,
+    [VDPA_STATE_FEATURES_OK]    = { NO, NO, VDPA_STATE_DRIVER_OK, NO, NO,
                                VDPA_STATE_RESET },
-    [VDPA_STATE_RUNNING]   = { NO, NO, NO, VDPA_STATE_SUSPENDED, NO,
+    [VDPA_STATE_DRIVER_OK]   = { NO, NO, NO, VDPA_STATE_SUSPENDED, NO,
                                VDPA_STATE_RESET },
-    [VDPA_STATE_SUSPENDED] = { NO, NO, NO, NO, VDPA_STATE_RUNNING,
+    [VDPA_STATE_SUSPENDED] = { NO, NO, NO, NO, VDPA_STATE_DRIVER_OK,
                                VDPA_STATE_RESET },
-    [VDPA_STATE_BROKEN]    = { NO, NO, NO, NO, NO, VDPA_STATE_RESET },
-    [VDPA_STATE_GONE]      = { NO, NO, NO, NO, NO, NO },
+    [VDPA_STATE_NEEDS_RESET]    = { NO, NO, NO, NO, NO, VDPA_STATE_RESET },
+    [VDPA_STATE_REMOVED]      = { NO, NO, NO, NO, NO, NO },
 };
 
 typedef struct Bench {
     FakeVdpa fake;
     VdpaFd fd;
-    VdpaLife life;
+    VdpaStatus status;
 } Bench;
 
 static void bench_init(Bench *b)
 {
     fake_vdpa_init(&b->fake, &b->fd);
-    vdpa_life_init(&b->life, &b->fd);
+    vdpa_status_init(&b->status, &b->fd);
     g_assert_cmpint(vdpa_fd_agree(&b->fd, UINT64_MAX), ==, 0);
-    b->life.features = b->fake.features;
+    b->status.features = b->fake.features;
 }
 
 /* Leads a fresh device to @state. */
 static void bench_bring(Bench *b, VdpaState state)
 {
     static const VdpaEvent way[] = {
-        VDPA_EVENT_GREET, VDPA_EVENT_AGREE, VDPA_EVENT_START,
+        VDPA_EVENT_ACK_DRIVER, VDPA_EVENT_SET_FEATURES, VDPA_EVENT_START,
         VDPA_EVENT_SUSPEND,
     };
 
     bench_init(b);
-    if (state == VDPA_STATE_BROKEN || state == VDPA_STATE_GONE) {
+    if (state == VDPA_STATE_NEEDS_RESET || state == VDPA_STATE_REMOVED) {
         b->fake.fail_request = VHOST_VDPA_SET_STATUS;
-        b->fake.fail_errno = state == VDPA_STATE_GONE ? ENODEV : EIO;
-        g_assert_cmpint(vdpa_life_event(&b->life, VDPA_EVENT_GREET), <, 0);
+        b->fake.fail_errno = state == VDPA_STATE_REMOVED ? ENODEV : EIO;
+        g_assert_cmpint(vdpa_status_event(&b->status, VDPA_EVENT_ACK_DRIVER), <, 0);
         b->fake.fail_request = 0;
     } else {
         for (unsigned i = 0; i < state; i++) {
-            g_assert_cmpint(vdpa_life_event(&b->life, way[i]), ==, 0);
+            g_assert_cmpint(vdpa_status_event(&b->status, way[i]), ==, 0);
         }
     }
-    g_assert_cmpint(b->life.state, ==, state);
+    g_assert_cmpint(b->status.state, ==, state);
 }
 
 static void test_drawing(void)
@@ -85,18 +85,18 @@ static void test_drawing(void)
 
             bench_bring(&b, state);
             before = b.fake.logged;
-            err = vdpa_life_event(&b.life, event);
+            err = vdpa_status_event(&b.status, event);
             if (next == NO) {
-                g_assert_cmpint(err, ==, state == VDPA_STATE_GONE ? -ENODEV
+                g_assert_cmpint(err, ==, state == VDPA_STATE_REMOVED ? -ENODEV
                                                                  : -EPERM);
-                g_assert_cmpint(b.life.state, ==, state);
+                g_assert_cmpint(b.status.state, ==, state);
                 g_assert_cmpuint(b.fake.logged, ==, before);
             } else {
                 g_assert_cmpint(err, ==, 0);
-                g_assert_cmpint(b.life.state, ==, next);
+                g_assert_cmpint(b.status.state, ==, next);
             }
-            g_assert_cmpint(vdpa_life_may(&b.life, event), ==,
-                            drawing[b.life.state][event] != NO);
+            g_assert_cmpint(vdpa_status_may(&b.status, event), ==,
+                            drawing[b.status.state][event] != NO);
         }
     }
 }
@@ -122,9 +122,9 @@ static void test_refusal(void)
         VdpaState from;
         VdpaEvent event;
     } cases[] = {
-        { VIRTIO_CONFIG_S_DRIVER, VDPA_STATE_RESET, VDPA_EVENT_GREET },
-        { VIRTIO_CONFIG_S_FEATURES_OK, VDPA_STATE_KNOWN, VDPA_EVENT_AGREE },
-        { VIRTIO_CONFIG_S_DRIVER_OK, VDPA_STATE_AGREED, VDPA_EVENT_START },
+        { VIRTIO_CONFIG_S_DRIVER, VDPA_STATE_RESET, VDPA_EVENT_ACK_DRIVER },
+        { VIRTIO_CONFIG_S_FEATURES_OK, VDPA_STATE_DRIVER, VDPA_EVENT_SET_FEATURES },
+        { VIRTIO_CONFIG_S_DRIVER_OK, VDPA_STATE_FEATURES_OK, VDPA_EVENT_START },
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -132,12 +132,12 @@ static void test_refusal(void)
 
         bench_bring(&b, cases[i].from);
         b.fake.refused_status = cases[i].bit;
-        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -EPROTO);
-        g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+        g_assert_cmpint(vdpa_status_event(&b.status, cases[i].event), ==, -EPROTO);
+        g_assert_cmpint(b.status.state, ==, VDPA_STATE_NEEDS_RESET);
         b.fake.refused_status = 0;
-        g_assert_cmpint(vdpa_life_event(&b.life, VDPA_EVENT_RESET), ==, 0);
-        g_assert_cmpint(b.life.state, ==, VDPA_STATE_RESET);
-        g_assert_cmpuint(b.life.resets, ==, 1);
+        g_assert_cmpint(vdpa_status_event(&b.status, VDPA_EVENT_RESET), ==, 0);
+        g_assert_cmpint(b.status.state, ==, VDPA_STATE_RESET);
+        g_assert_cmpuint(b.status.resets, ==, 1);
     }
 }
 
@@ -148,7 +148,7 @@ static void test_trouble(void)
         VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
     };
     static const VdpaEvent events[] = {
-        VDPA_EVENT_GREET, VDPA_EVENT_AGREE, VDPA_EVENT_START,
+        VDPA_EVENT_ACK_DRIVER, VDPA_EVENT_SET_FEATURES, VDPA_EVENT_START,
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bits) * G_N_ELEMENTS(events); i++) {
@@ -157,8 +157,8 @@ static void test_trouble(void)
 
         bench_bring(&b, i / G_N_ELEMENTS(bits));
         b.fake.trouble = bits[i % G_N_ELEMENTS(bits)];
-        g_assert_cmpint(vdpa_life_event(&b.life, event), ==, -EPROTO);
-        g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+        g_assert_cmpint(vdpa_status_event(&b.status, event), ==, -EPROTO);
+        g_assert_cmpint(b.status.state, ==, VDPA_STATE_NEEDS_RESET);
     }
 }
 
@@ -167,12 +167,12 @@ static void test_read_back(void)
 {
     Bench b;
 
-    bench_bring(&b, VDPA_STATE_AGREED);
+    bench_bring(&b, VDPA_STATE_FEATURES_OK);
     b.fake.fail_request = VHOST_VDPA_GET_STATUS;
     b.fake.fail_errno = EIO;
     b.fake.fail_after = 1;
-    g_assert_cmpint(vdpa_life_event(&b.life, VDPA_EVENT_START), ==, -EIO);
-    g_assert_cmpint(b.life.state, ==, VDPA_STATE_BROKEN);
+    g_assert_cmpint(vdpa_status_event(&b.status, VDPA_EVENT_START), ==, -EIO);
+    g_assert_cmpint(b.status.state, ==, VDPA_STATE_NEEDS_RESET);
 }
 
 /* What a failed command leaves behind. */
@@ -183,17 +183,17 @@ static void test_failure(void)
         VdpaState from, after;
         VdpaEvent event;
     } cases[] = {
-        { VHOST_VDPA_GET_STATUS, VDPA_STATE_RESET, VDPA_STATE_BROKEN,
-          VDPA_EVENT_GREET },
-        { VHOST_SET_FEATURES, VDPA_STATE_KNOWN, VDPA_STATE_BROKEN,
-          VDPA_EVENT_AGREE },
-        { VHOST_VDPA_SET_STATUS, VDPA_STATE_AGREED, VDPA_STATE_BROKEN,
+        { VHOST_VDPA_GET_STATUS, VDPA_STATE_RESET, VDPA_STATE_NEEDS_RESET,
+          VDPA_EVENT_ACK_DRIVER },
+        { VHOST_SET_FEATURES, VDPA_STATE_DRIVER, VDPA_STATE_NEEDS_RESET,
+          VDPA_EVENT_SET_FEATURES },
+        { VHOST_VDPA_SET_STATUS, VDPA_STATE_FEATURES_OK, VDPA_STATE_NEEDS_RESET,
           VDPA_EVENT_START },
-        { VHOST_VDPA_SUSPEND, VDPA_STATE_RUNNING, VDPA_STATE_RUNNING,
+        { VHOST_VDPA_SUSPEND, VDPA_STATE_DRIVER_OK, VDPA_STATE_DRIVER_OK,
           VDPA_EVENT_SUSPEND },
-        { VHOST_VDPA_RESUME, VDPA_STATE_SUSPENDED, VDPA_STATE_BROKEN,
+        { VHOST_VDPA_RESUME, VDPA_STATE_SUSPENDED, VDPA_STATE_NEEDS_RESET,
           VDPA_EVENT_RESUME },
-        { VHOST_VDPA_SET_STATUS, VDPA_STATE_RUNNING, VDPA_STATE_BROKEN,
+        { VHOST_VDPA_SET_STATUS, VDPA_STATE_DRIVER_OK, VDPA_STATE_NEEDS_RESET,
           VDPA_EVENT_RESET },
     };
 
@@ -203,14 +203,14 @@ static void test_failure(void)
         bench_bring(&b, cases[i].from);
         b.fake.fail_request = cases[i].request;
         b.fake.fail_errno = EIO;
-        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -EIO);
-        g_assert_cmpint(b.life.state, ==, cases[i].after);
+        g_assert_cmpint(vdpa_status_event(&b.status, cases[i].event), ==, -EIO);
+        g_assert_cmpint(b.status.state, ==, cases[i].after);
         b.fake.fail_errno = ENXIO;
         bench_bring(&b, cases[i].from);
         b.fake.fail_request = cases[i].request;
         b.fake.fail_errno = ENXIO;
-        g_assert_cmpint(vdpa_life_event(&b.life, cases[i].event), ==, -ENODEV);
-        g_assert_cmpint(b.life.state, ==, VDPA_STATE_GONE);
+        g_assert_cmpint(vdpa_status_event(&b.status, cases[i].event), ==, -ENODEV);
+        g_assert_cmpint(b.status.state, ==, VDPA_STATE_REMOVED);
     }
 }
 
@@ -405,7 +405,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa/life/trouble", test_trouble);
     g_test_add_func("/vdpa/life/read-back", test_read_back);
     g_test_add_func("/vdpa/life/failure", test_failure);
-    g_test_add_func("/vdpa/fd/agree", test_agree);
+    g_test_add_func("/vdpa/fd/set_features", test_agree);
     g_test_add_func("/vdpa/fd/commands", test_commands);
     g_test_add_func("/vdpa/fd/messages", test_messages);
     g_test_add_func("/vdpa/fd/process", test_process);

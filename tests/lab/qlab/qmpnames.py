@@ -8,4 +8,5 @@ them for something else.
 PREFIX = "__org.qemu-live_"
 
 QUERY_DIRTY_RING = PREFIX + "query-kvm-dirty-ring"
+QUERY_VHOST_VDPA = PREFIX + "query-vhost-vdpa"
 DIRTY_RING_FAULT = PREFIX + "KVM_DIRTY_RING_FAULT"

@@ -45,6 +45,7 @@ from typing import Any
 
 from . import l2, migrate as migration, oracle, vdpa, vdparefuse, vduse
 from .context import Lab
+from .qmpnames import QUERY_VHOST_VDPA
 
 KINDS: dict[str, type[vdpa.Devices]] = {"simulator": vdpa.Simulators, "process": vduse.Processes}
 
@@ -129,20 +130,20 @@ def boot(lab: Lab, kind: str = "simulator", svq: bool = False, pairs: int = 1, c
 
 def device_info(guest: l2.Guest) -> dict[str, object]:
     """query-vhost-vdpa of the one device."""
-    info: dict[str, object] = guest.qmp.cmd("query-vhost-vdpa")[0]
+    info: dict[str, object] = guest.qmp.cmd(QUERY_VHOST_VDPA)[0]
     return info
 
 
 def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
     """The device is in trouble, for a reason with WORDS in it; the guest runs."""
     deadline = time.monotonic() + 60
-    while not (info := device_info(guest)).get("trouble"):
+    while not (info := device_info(guest)).get("last-error"):
         lab.check(time.monotonic() < deadline, f"nobody complains: {info}")
         time.sleep(0.1)
-    lab.log(str(info["trouble"]))
-    lab.check(words in str(info["trouble"]) and words in guest.said(),
+    lab.log(str(info["last-error"]))
+    lab.check(words in str(info["last-error"]) and words in guest.said(),
               f"not '{words}': {info['trouble']}; {guest.said()}")
-    lab.check(info["state"] != "running", f"it runs: {info}")
+    lab.check(info["state"] != "driver-ok", f"it runs: {info}")
     lab.check(guest.status() == "running", f"the guest is {guest.status()}")
 
 
@@ -150,8 +151,8 @@ def check_viommu(lab: Lab, guest: l2.Guest, viommu: str) -> None:
     """Whether the device sees what the guest's IOMMU shows it: some buffers, or all memory."""
     info = device_info(guest)
     lab.log(f"{guest.name}: {info}")
-    lab.figures["pinned"] = info["pinned"]
-    some = int(str(info["pinned"])) < guest.spec.mem << 19  # half of it
+    lab.figures["pinned"] = info["mapped"]
+    some = int(str(info["mapped"])) < guest.spec.mem << 19  # half of it
     lab.check(some == (viommu == "translates"), f"the IOMMU is not in use as asked: {info}")
 
 
@@ -183,7 +184,7 @@ def in_passthrough(lab: Lab, guest: l2.Guest, net: vdpa.Net, what: str, suspends
     """After a migration that did not happen."""
     after = awake(lab, guest, what)
     net.flows(lab, what, frames=5)
-    lab.check(after["mode"] == "passthrough" and after["state"] == "running",
+    lab.check(after["mode"] == "passthrough" and after["state"] == "driver-ok",
               f"after {what}: {after}")
     resets = 0 if suspends else after["switches"]
     lab.check(after["switch-resets"] == resets and bool(after["switch-messages"]) != suspends,
@@ -204,7 +205,7 @@ def cancel(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, number:
     lab.check(during["mode"] == "shadow", f"while migrating: {during}")
     in_passthrough(lab, guest, net, f"cancel {number}", suspends)
     after = device_info(guest)
-    lab.check(not suspends or not ahead or after["own-maps"] == before["own-maps"],
+    lab.check(not suspends or not ahead or after["host-buf-maps"] == before["host-buf-maps"],
               f"cancel {number}: rings were mapped in a switch: {before}, {after}")
 
 

@@ -27,6 +27,7 @@ from qlab.context import Lab
 from qlab.libvirtd import NAME, Host, domain, require
 from qlab.payload import PayloadError
 from qlab.scenario import Scenario
+from qlab.qmpnames import QUERY_VHOST_VDPA
 
 SCENARIO = Scenario(
     about="libvirt: a guest with a vDPA interface, attached, detached, migrated",
@@ -95,7 +96,7 @@ def detach(lab: Lab, host: Host, device: vdpa.Device, xml: str) -> None:
     while "vdpa" in host.virsh("domiflist", NAME):
         lab.check(time.monotonic() < deadline, "the interface does not go away")
         time.sleep(0.5)
-    lab.check(not host.qmp("query-vhost-vdpa"), "QEMU still has the device")
+    lab.check(not host.qmp(QUERY_VHOST_VDPA), "QEMU still has the device")
     files = [fd.get("opaque", "") for fdset in host.qmp("query-fdsets") for fd in fdset["fds"]]
     lab.check(str(device.node) not in files, f"QEMU still has the file: {files}")
     os.close(os.open(device.node, os.O_RDWR))

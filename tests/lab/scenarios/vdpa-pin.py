@@ -33,6 +33,7 @@ from typing import Any
 from qlab import l2, vdpa
 from qlab.context import Lab
 from qlab.scenario import Scenario
+from qlab.qmpnames import QUERY_VHOST_VDPA
 
 SCENARIO = Scenario(
     about="vhost-vdpa: QMP answers while guest memory is pinned (figures)",
@@ -89,11 +90,11 @@ class Pings:
         """Ask, and ask, until DONE; how long that took."""
         start = time.monotonic()
         while not done():
-            for what in ("query-status", "query-vhost-vdpa"):
+            for what in ("query-status", QUERY_VHOST_VDPA):
                 self.ask(what)
                 time.sleep(PAUSE_S)
             if time.monotonic() > start + timeout:
-                raise TimeoutError(f"after {len(self.took)} questions: {self.ask('query-vhost-vdpa')}")
+                raise TimeoutError(f"after {len(self.took)} questions: {self.ask(QUERY_VHOST_VDPA)}")
         return time.monotonic() - start
 
     def figures(self) -> dict[str, Any]:
@@ -125,11 +126,11 @@ def run(lab: Lab, gib: int, huge: bool = False, watch: bool = False) -> None:
         threading.Thread(target=pings.watch, args=(lab,), daemon=True).start()
     took = pings.until(lambda: guest.pinned() >= gib * GIB + (spec.mem << 20), 600)
     asked = len(pings.took)
-    more = pings.until(lambda: pings.ask("query-vhost-vdpa")[0]["state"] == "running", 300)
+    more = pings.until(lambda: pings.ask(QUERY_VHOST_VDPA)[0]["state"] == "driver-ok", 300)
     lab.figures.update(pings.figures(), pinning_s=round(took, 2), greeted_s=round(greeted, 2),
                        pings_while_pinning=asked, until_running_s=round(took + more, 2),
                        pinned_before=already, pinned=guest.pinned(),
-                       maps=pings.ask("query-vhost-vdpa")[0]["maps"])
+                       maps=pings.ask(QUERY_VHOST_VDPA)[0]["maps"])
     lab.log(str(lab.figures))
     lab.check(already < gib * GIB // 2, f"{already} bytes were pinned before anything was asked")
     lab.check(asked >= 100, f"asked too seldom: {lab.figures}")

@@ -28,6 +28,7 @@ from qlab.context import Lab
 from qlab.payload import PayloadError
 from qlab.qmp import QmpError
 from qlab.scenario import Scenario
+from qlab.qmpnames import QUERY_VHOST_VDPA
 
 SCENARIO = Scenario(
     about="vhost-vdpa: unplugging, memory hotplug, guest reset",
@@ -49,7 +50,7 @@ DIMM = 64 << 20
 
 def devices(guest: l2.Guest) -> list[dict[str, object]]:
     """query-vhost-vdpa."""
-    answer: list[dict[str, object]] = guest.qmp.cmd("query-vhost-vdpa")
+    answer: list[dict[str, object]] = guest.qmp.cmd(QUERY_VHOST_VDPA)
     return answer
 
 

@@ -130,7 +130,7 @@ def do_snapshot(lab: Lab, guest: l2.Guest, net: vdpa.Net) -> l2.Guest:
         lab.check(now["sent"] < later["sent"], f"loadvm changed nothing: {saved}, {later}, {now}")
         net.flows(lab, f"after loadvm, {number}")
     info = vdpaflow.device_info(guest)
-    lab.check(info["mode"] == "passthrough" and info["state"] == "running", f"{info}")
+    lab.check(info["mode"] == "passthrough" and info["state"] == "driver-ok", f"{info}")
     return guest
 
 

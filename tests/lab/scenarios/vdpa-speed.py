@@ -40,6 +40,7 @@ from pathlib import Path
 from qlab import l2, migrate, vdpa, vdpameter
 from qlab.context import Lab
 from qlab.scenario import Scenario
+from qlab.qmpnames import QUERY_VHOST_VDPA
 
 SCENARIO = Scenario(
     about="vhost-vdpa: switch and downtime, ours and stock by turns (figures)",
@@ -165,7 +166,7 @@ def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
     names = [device.name for device in devices]
     found = there_and_back(lab, guest, net, other, names[0]) if back else {}
     if not stock:
-        lab.log(f"ours: {guest.qmp.cmd('query-vhost-vdpa')[0]}")
+        lab.log(f"ours: {guest.qmp.cmd(QUERY_VHOST_VDPA)[0]}")
     found = for_good(lab, guest, net, other, names) | found
     guest.kill()
     return found

@@ -3,7 +3,7 @@
 
 The simulator is told to fail at one step, once.  `there`: the migration has to fail, with the step in
 its error; the guest runs and keeps its network, in passthrough, and the next migration passes.  A migration
-before it has found out whether the device's queues move (vdpa-traits.h): a step that fails there costs a
+before it has found out whether the device's queues move (vdpa-quirks.h): a step that fails there costs a
 reset only.
 `back`: it fails when a migration is cancelled, and stays in shadow mode until the next.  `reset`: it fails
 to suspend, or to say where its queues are, when a migration begins and when that is cancelled; both
@@ -81,7 +81,7 @@ def survives(lab: Lab, guest: l2.Guest, net: vdpa.Net, away: l2.GuestSpec, devic
     info = vdpaflow.awake(lab, guest, "cancelled")
     lab.log(str(info))
     net.flows(lab, "after the faults", frames=20)
-    lab.check(info["state"] == "running" and info["mode"] == "passthrough", f"device: {info}")
+    lab.check(info["state"] == "driver-ok" and info["mode"] == "passthrough", f"device: {info}")
     lab.check(info["switches"] == info["switch-resets"] == 2
               and not info["switches-failed"], f"switches: {info}")
 
@@ -91,8 +91,8 @@ def works(lab: Lab, guest: l2.Guest, net: vdpa.Net, mode: str, why: str) -> None
     info = vdpaflow.awake(lab, guest, "the fault")
     lab.log(str(info))
     net.flows(lab, "after the fault", frames=20)
-    lab.check(info["state"] == "running" and info["mode"] == mode, f"device: {info}")
-    lab.check(info["why"] == why, f"not for '{why}': {info}")
+    lab.check(info["state"] == "driver-ok" and info["mode"] == mode, f"device: {info}")
+    lab.check(info["reason"] == why, f"not for '{why}': {info}")
     lab.check(info["switches-failed"] == 1, f"failed switches: {info}")
     lab.check(guest.status() == "running", f"the guest is {guest.status()}")
 
