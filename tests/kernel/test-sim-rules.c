@@ -27,7 +27,7 @@ static bool accepts(const struct net_rules *rules, const __u8 *dst)
 	__u8 frame[18] = { 0 };
 
 	memcpy(frame, dst, 6);
-	return net_rules_accept(rules, frame, sizeof(frame));
+	return vdpa_sim_net_rules_accept(rules, frame, sizeof(frame));
 }
 
 static bool accepts_vlan(const struct net_rules *rules, unsigned int tag, size_t len)
@@ -35,7 +35,7 @@ static bool accepts_vlan(const struct net_rules *rules, unsigned int tag, size_t
 	__u8 frame[18] = { [12] = 0x81, [14] = tag >> 8, [15] = tag & 255 };
 
 	memcpy(frame, own, 6);
-	return net_rules_accept(rules, frame, len);
+	return vdpa_sim_net_rules_accept(rules, frame, len);
 }
 
 static __u8 command(struct net_rules *rules, __u8 class, __u8 cmd, const void *data, size_t len)
@@ -46,14 +46,14 @@ static __u8 command(struct net_rules *rules, __u8 class, __u8 cmd, const void *d
 	all[1] = cmd;
 	if (len)
 		memcpy(all + 2, data, len);
-	return net_rules_command(rules, all, len + 2);
+	return vdpa_sim_net_rules_command(rules, all, len + 2);
 }
 
 static struct net_rules *fresh(__u64 features)
 {
 	static struct net_rules rules;
 
-	net_rules_reset(&rules, features, own, 4);
+	vdpa_sim_net_rules_reset(&rules, features, own, 4);
 	return &rules;
 }
 
@@ -68,7 +68,7 @@ static void test_power_on(void)
 	r = fresh(BIT64(VIRTIO_NET_F_CTRL_RX));
 	g_assert_true(accepts(r, other));
 	g_assert_cmpuint(r->pairs, ==, 1);
-	g_assert_false(net_rules_accept(r, own, 13));
+	g_assert_false(vdpa_sim_net_rules_accept(r, own, 13));
 }
 
 static void test_modes(void)
@@ -174,8 +174,8 @@ static void test_gates(void)
 							 rows[i].cmd, zeroes, len), ==,
 						 VIRTIO_NET_ERR);
 	}
-	g_assert_cmpuint(net_rules_command(fresh(EVERYTHING), zeroes, 1), ==, VIRTIO_NET_ERR);
-	g_assert_cmpuint(net_rules_command(fresh(EVERYTHING), zeroes, 0), ==, VIRTIO_NET_ERR);
+	g_assert_cmpuint(vdpa_sim_net_rules_command(fresh(EVERYTHING), zeroes, 1), ==, VIRTIO_NET_ERR);
+	g_assert_cmpuint(vdpa_sim_net_rules_command(fresh(EVERYTHING), zeroes, 0), ==, VIRTIO_NET_ERR);
 }
 
 static void test_values(void)
@@ -218,7 +218,7 @@ static void test_random_commands(void)
 		g_assert_cmpuint(r->pairs, <=, r->max_pairs);
 		g_assert_cmpuint(r->unicast.count, <=, NET_TABLE_MAX);
 		g_assert_cmpuint(r->multicast.count, <=, NET_TABLE_MAX);
-		g_assert_true(net_mac_is_valid(r->mac));
+		g_assert_true(vdpa_sim_net_mac_is_valid(r->mac));
 	}
 }
 
@@ -231,7 +231,7 @@ static struct blk_request parse(__u64 features, __u32 type, __u64 sector, size_t
 	struct blk_limits limits = { features, DISK };
 	struct virtio_blk_outhdr head = { htole32(type), 0, htole64(sector) };
 
-	return blk_parse(&limits, &head, sizeof(head) + out, in + 1);
+	return vdpa_sim_blk_parse(&limits, &head, sizeof(head) + out, in + 1);
 }
 
 static void test_blk_bounds(void)
@@ -289,7 +289,7 @@ static bool range(enum blk_action action, __u64 sector, __u32 count, __u32 flags
 		htole64(sector), htole32(count), htole32(flags),
 	};
 
-	return blk_range_is_good(&limits, action, &r);
+	return vdpa_sim_blk_range_is_good(&limits, action, &r);
 }
 
 static void test_blk_ranges(void)

@@ -51,12 +51,12 @@ struct mapping {
 	void *opaque;
 };
 
-static bool is_full(const struct vhost_iotlb *iotlb, unsigned int wanted)
+static bool vhost_iotlb_is_full(const struct vhost_iotlb *iotlb, unsigned int wanted)
 {
 	return iotlb->limit < wanted || iotlb->nmaps > iotlb->limit - wanted;
 }
 
-static void take_out(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
+static void vhost_iotlb_take_out(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
 {
 	range_tree_remove(map, &iotlb->root);
 	list_del(&map->link);
@@ -64,8 +64,8 @@ static void take_out(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
 }
 
 /* Give @map its range and its place in the tree, which is where it must not be yet. */
-static void put_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start, u64 last,
-		      u64 addr)
+static void vhost_iotlb_put_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start,
+				  u64 last, u64 addr)
 {
 	map->start = start;
 	map->last = last;
@@ -75,34 +75,34 @@ static void put_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u6
 }
 
 /* Memory for one more map: new, or the oldest one's where the table is a cache. */
-static struct vhost_iotlb_map *room_for_one(struct vhost_iotlb *iotlb)
+static struct vhost_iotlb_map *vhost_iotlb_room_for_one(struct vhost_iotlb *iotlb)
 {
 	struct vhost_iotlb_map *oldest;
 
-	if (!is_full(iotlb, 1))
+	if (!vhost_iotlb_is_full(iotlb, 1))
 		return kmalloc(sizeof(struct vhost_iotlb_map), GFP_ATOMIC);
 	oldest = list_first_entry(&iotlb->list, struct vhost_iotlb_map, link);
-	take_out(iotlb, oldest);
+	vhost_iotlb_take_out(iotlb, oldest);
 	return oldest;
 }
 
-static int add_one(struct vhost_iotlb *iotlb, const struct mapping *m)
+static int vhost_iotlb_add_one(struct vhost_iotlb *iotlb, const struct mapping *m)
 {
-	struct vhost_iotlb_map *map = room_for_one(iotlb);
+	struct vhost_iotlb_map *map = vhost_iotlb_room_for_one(iotlb);
 
 	if (!map)
 		return -ENOMEM;
 	map->perm = m->perm;
 	map->flags_padding = 0;
 	map->opaque = m->opaque;
-	put_range(iotlb, map, m->start, m->last, m->addr);
+	vhost_iotlb_put_range(iotlb, map, m->start, m->last, m->addr);
 	list_add_tail(&map->link, &iotlb->list);
 	iotlb->nmaps++;
 	return 0;
 }
 
 /* All 2^64 bytes: both halves, or neither. */
-static int add_everything(struct vhost_iotlb *iotlb, const struct mapping *m)
+static int vhost_iotlb_add_everything(struct vhost_iotlb *iotlb, const struct mapping *m)
 {
 	const u64 half = 1ULL << 63;
 	struct mapping low = *m, high = *m;
@@ -112,10 +112,10 @@ static int add_everything(struct vhost_iotlb *iotlb, const struct mapping *m)
 	high.start = half;
 	high.addr += half;
 
-	ret = add_one(iotlb, &low);
+	ret = vhost_iotlb_add_one(iotlb, &low);
 	if (ret)
 		return ret;
-	ret = add_one(iotlb, &high);
+	ret = vhost_iotlb_add_one(iotlb, &high);
 	if (ret)
 		vhost_iotlb_map_free(iotlb, list_last_entry(&iotlb->list,
 							    struct vhost_iotlb_map, link));
@@ -152,9 +152,9 @@ int vhost_iotlb_add_range_ctx(struct vhost_iotlb *iotlb, u64 start, u64 last,
 		return -EINVAL;
 	if (iotlb->limit < wanted)
 		return -ENOSPC;
-	if (is_full(iotlb, wanted) && !(iotlb->flags & VHOST_IOTLB_FLAG_RETIRE))
+	if (vhost_iotlb_is_full(iotlb, wanted) && !(iotlb->flags & VHOST_IOTLB_FLAG_RETIRE))
 		return -ENOSPC;
-	return everything ? add_everything(iotlb, &m) : add_one(iotlb, &m);
+	return everything ? vhost_iotlb_add_everything(iotlb, &m) : vhost_iotlb_add_one(iotlb, &m);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_add_range_ctx);
 
@@ -182,17 +182,17 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_add_range);
  */
 void vhost_iotlb_map_free(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
 {
-	take_out(iotlb, map);
+	vhost_iotlb_take_out(iotlb, map);
 	kfree(map);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_map_free);
 
 /* The part of @old above @last as a map of its own, as old as @old; nothing if that cannot be. */
-static void keep_above(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *old, u64 last)
+static void vhost_iotlb_keep_above(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *old, u64 last)
 {
 	struct vhost_iotlb_map *above;
 
-	if (is_full(iotlb, 1))
+	if (vhost_iotlb_is_full(iotlb, 1))
 		return;
 	above = kmalloc(sizeof(*above), GFP_ATOMIC | __GFP_NOWARN);
 	if (!above)
@@ -200,13 +200,15 @@ static void keep_above(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *old, u
 	above->perm = old->perm;
 	above->flags_padding = 0;
 	above->opaque = NULL;
-	put_range(iotlb, above, last + 1, old->last, old->addr + (last + 1 - old->start));
+	vhost_iotlb_put_range(iotlb, above, last + 1, old->last,
+			      old->addr + (last + 1 - old->start));
 	list_add(&above->link, &old->link);
 	iotlb->nmaps++;
 }
 
 /* Take [start, last] out of @map, which overlaps it and has no context. */
-static void cut(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start, u64 last)
+static void vhost_iotlb_cut(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start,
+			    u64 last)
 {
 	bool below = map->start < start, above = map->last > last;
 
@@ -215,12 +217,13 @@ static void cut(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 star
 		return;
 	}
 	if (below && above)
-		keep_above(iotlb, map, last);
+		vhost_iotlb_keep_above(iotlb, map, last);
 	range_tree_remove(map, &iotlb->root);
 	if (below)
-		put_range(iotlb, map, map->start, start - 1, map->addr);
+		vhost_iotlb_put_range(iotlb, map, map->start, start - 1, map->addr);
 	else
-		put_range(iotlb, map, last + 1, map->last, map->addr + (last + 1 - map->start));
+		vhost_iotlb_put_range(iotlb, map, last + 1, map->last,
+				      map->addr + (last + 1 - map->start));
 }
 
 /**
@@ -242,7 +245,7 @@ void vhost_iotlb_del_range(struct vhost_iotlb *iotlb, u64 start, u64 last)
 		if (map->opaque)
 			vhost_iotlb_map_free(iotlb, map);
 		else
-			cut(iotlb, map, start, last);
+			vhost_iotlb_cut(iotlb, map, start, last);
 	}
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_del_range);

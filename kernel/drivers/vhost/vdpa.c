@@ -10,7 +10,7 @@
  * the plumbing of kick and error eventfds are used.
  *
  * This file is about life and death.  Closing a session and removing the device under it are the
- * same act, session_detach(), whoever comes first; it is done in an order in which nothing that
+ * same act, vhost_vdpa_session_detach(), whoever comes first; it is done in an order in which nothing that
  * still runs can reach what is already gone:
  *
  *	1. kicks		user space cannot start work on the device
@@ -45,7 +45,7 @@ static DEFINE_IDA(node_numbers);
 static dev_t node_region;
 
 /**
- * vv_reset - reset the device of a session
+ * vhost_vdpa_reset - reset the device of a session
  * @s: attached
  *
  * A device that could keep its mappings over a reset is asked to drop them, unless user space has
@@ -54,10 +54,10 @@ static dev_t node_region;
  * Context: vhost.mutex held, or the session not yet published.
  * Return: 0 or what the device said.
  */
-int vv_reset(struct vv_session *s)
+int vhost_vdpa_reset(struct vhost_vdpa_session *s)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
-	bool keep = s->backend_features & BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
+	bool keep = s->backend_features & BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
 	int err;
 
 	if (ext && ext->compat_reset) {
@@ -73,13 +73,13 @@ int vv_reset(struct vv_session *s)
 	return err;
 }
 
-static void session_free(struct vv_session *s)
+static void vhost_vdpa_session_free(struct vhost_vdpa_session *s)
 {
-	struct eventfd_ctx *ctx = vv_signal_swap(&s->config, NULL);
+	struct eventfd_ctx *ctx = vhost_vdpa_signal_swap(&s->config, NULL);
 
 	if (ctx)
 		eventfd_ctx_put(ctx);
-	vv_queues_free(s);
+	vhost_vdpa_queues_free(s);
 	/* Pairs with the callbacks that a device calls from its interrupt handlers. */
 	synchronize_rcu();
 	kvfree(s->as);
@@ -89,10 +89,10 @@ static void session_free(struct vv_session *s)
 }
 
 /* Memory and nothing else: the device is not touched. */
-static struct vv_session *session_alloc(struct vv_node *node)
+static struct vhost_vdpa_session *vhost_vdpa_session_alloc(struct vhost_vdpa_node *node)
 {
 	struct vdpa_device *vdpa = node->vdpa;
-	struct vv_session *s = kzalloc(sizeof(*s), GFP_KERNEL);
+	struct vhost_vdpa_session *s = kzalloc(sizeof(*s), GFP_KERNEL);
 
 	if (!s)
 		return NULL;
@@ -110,41 +110,41 @@ static struct vv_session *session_alloc(struct vv_node *node)
 	s->vdpa = vdpa;
 	s->nvqs = vdpa->nvqs;
 	s->nas = vdpa->nas;
-	s->dma = vv_dma_ops_of(vdpa);
-	s->mem = vdpa->use_va ? &vv_mem_files : &vv_mem_pinned;
+	s->dma = vhost_vdpa_dma_ops_of(vdpa);
+	s->mem = vdpa->use_va ? &vhost_vdpa_mem_files : &vhost_vdpa_mem_pinned;
 	spin_lock_init(&s->config.lock);
 	mutex_init(&s->notify_lock);
 	mutex_init(&s->mem_lock);
 	INIT_LIST_HEAD(&s->reserved);
-	vv_as_init_all(s);
-	vv_queues_init(s);
+	vhost_vdpa_as_init_all(s);
+	vhost_vdpa_queues_init(s);
 	return s;
 }
 
 /* A device in its initial state, with nothing mapped. */
-static struct vv_session *session_create(struct vv_node *node)
+static struct vhost_vdpa_session *vhost_vdpa_session_create(struct vhost_vdpa_node *node)
 {
-	struct vv_session *s = session_alloc(node);
+	struct vhost_vdpa_session *s = vhost_vdpa_session_alloc(node);
 	int err;
 
 	if (!s)
 		return ERR_PTR(-ENOMEM);
-	err = vv_reset(s);
+	err = vhost_vdpa_reset(s);
 	if (err)
 		goto free;
 	err = s->dma->attach ? s->dma->attach(s) : 0;
 	if (err)
 		goto free;
-	vv_dma_set_range(s);
+	vhost_vdpa_dma_set_range(s);
 	return s;
 
 free:
-	session_free(s);
+	vhost_vdpa_session_free(s);
 	return ERR_PTR(err);
 }
 
 /* See the head of this file for the order, and why. */
-static void session_detach(struct vv_session *s)
+static void vhost_vdpa_session_detach(struct vhost_vdpa_session *s)
 {
 	struct vdpa_callback nobody = {};
 	int err;
@@ -153,24 +153,24 @@ static void session_detach(struct vv_session *s)
 	if (!s->vdpa)
 		return;
 	vhost_dev_stop(&s->vhost);
-	vv_queues_silence(s);
+	vhost_vdpa_queues_silence(s);
 	s->vdpa->config->set_config_cb(s->vdpa, &nobody);
-	s->backend_features &= ~BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
-	err = vv_reset(s);
+	s->backend_features &= ~BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
+	err = vhost_vdpa_reset(s);
 	if (err)
 		dev_warn_ratelimited(&s->node->dev, "the device could not be reset: %d\n", err);
-	vv_as_disconnect_all(s);
+	vhost_vdpa_as_disconnect_all(s);
 	if (s->dma->detach)
 		s->dma->detach(s);
-	vv_as_release_all(s);
-	vv_notify_revoke(s);
+	vhost_vdpa_as_release_all(s);
+	vhost_vdpa_notify_revoke(s);
 	s->vdpa = NULL;
 }
 
 static int node_open(struct inode *inode, struct file *file)
 {
-	struct vv_node *node = container_of(inode->i_cdev, struct vv_node, cdev);
-	struct vv_session *s;
+	struct vhost_vdpa_node *node = container_of(inode->i_cdev, struct vhost_vdpa_node, cdev);
+	struct vhost_vdpa_session *s;
 	int err = 0;
 
 	mutex_lock(&node->lock);
@@ -182,7 +182,7 @@ static int node_open(struct inode *inode, struct file *file)
 		err = -EBUSY;
 		goto unlock;
 	}
-	s = session_create(node);
+	s = vhost_vdpa_session_create(node);
 	if (IS_ERR(s)) {
 		err = PTR_ERR(s);
 		goto unlock;
@@ -196,13 +196,13 @@ unlock:
 	return err;
 }
 
-static int node_release(struct inode *inode, struct file *file)
+static int vhost_vdpa_node_release(struct inode *inode, struct file *file)
 {
-	struct vv_session *s = file->private_data;
-	struct vv_node *node = s->node;
+	struct vhost_vdpa_session *s = file->private_data;
+	struct vhost_vdpa_node *node = s->node;
 
 	mutex_lock(&s->vhost.mutex);
-	session_detach(s);
+	vhost_vdpa_session_detach(s);
 	mutex_unlock(&s->vhost.mutex);
 
 	/* Removal looks at the session under this lock only: from here on it finds none. */
@@ -210,7 +210,7 @@ static int node_release(struct inode *inode, struct file *file)
 	node->session = NULL;
 	mutex_unlock(&node->lock);
 
-	session_free(s);
+	vhost_vdpa_session_free(s);
 	put_device(&node->dev);
 	return 0;
 }
@@ -218,17 +218,17 @@ static int node_release(struct inode *inode, struct file *file)
 static const struct file_operations node_fops = {
 	.owner		= THIS_MODULE,
 	.open		= node_open,
-	.release	= node_release,
-	.write_iter	= vv_write_iter,
-	.unlocked_ioctl	= vv_ioctl,
+	.release	= vhost_vdpa_node_release,
+	.write_iter	= vhost_vdpa_write_iter,
+	.unlocked_ioctl	= vhost_vdpa_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
-	.mmap		= vv_mmap,
+	.mmap		= vhost_vdpa_mmap,
 	.llseek		= no_llseek,
 };
 
-static void node_free(struct device *dev)
+static void vhost_vdpa_node_free(struct device *dev)
 {
-	struct vv_node *node = container_of(dev, struct vv_node, dev);
+	struct vhost_vdpa_node *node = container_of(dev, struct vhost_vdpa_node, dev);
 
 	ida_free(&node_numbers, MINOR(dev->devt));
 	mutex_destroy(&node->lock);
@@ -236,7 +236,7 @@ static void node_free(struct device *dev)
 }
 
 /* Some combinations cannot work; better said once here than at every open. */
-static int device_acceptable(struct vdpa_device *vdpa)
+static int vhost_vdpa_device_acceptable(struct vdpa_device *vdpa)
 {
 	const struct vdpa_config_ops *ops = vdpa->config;
 	bool on_chip = ops->set_map || ops->dma_map;
@@ -251,12 +251,12 @@ static int device_acceptable(struct vdpa_device *vdpa)
 	return 0;
 }
 
-static int node_probe(struct vdpa_device *vdpa)
+static int vhost_vdpa_node_probe(struct vdpa_device *vdpa)
 {
-	struct vv_node *node;
+	struct vhost_vdpa_node *node;
 	int number, err;
 
-	err = device_acceptable(vdpa);
+	err = vhost_vdpa_device_acceptable(vdpa);
 	if (err)
 		return err;
 	node = kzalloc(sizeof(*node), GFP_KERNEL);
@@ -272,7 +272,7 @@ static int node_probe(struct vdpa_device *vdpa)
 	node->vdpa = vdpa;
 	device_initialize(&node->dev);
 	node->dev.parent = &vdpa->dev;
-	node->dev.release = node_free;
+	node->dev.release = vhost_vdpa_node_free;
 	node->dev.devt = MKDEV(MAJOR(node_region), number);
 	cdev_init(&node->cdev, &node_fops);
 	node->cdev.owner = THIS_MODULE;
@@ -286,10 +286,10 @@ static int node_probe(struct vdpa_device *vdpa)
 	return err;
 }
 
-static void node_remove(struct vdpa_device *vdpa)
+static void vhost_vdpa_node_remove(struct vdpa_device *vdpa)
 {
-	struct vv_node *node = vdpa_get_drvdata(vdpa);
-	struct vv_session *s;
+	struct vhost_vdpa_node *node = vdpa_get_drvdata(vdpa);
+	struct vhost_vdpa_session *s;
 
 	cdev_device_del(&node->cdev, &node->dev);
 
@@ -298,7 +298,7 @@ static void node_remove(struct vdpa_device *vdpa)
 	s = node->session;
 	if (s) {
 		mutex_lock(&s->vhost.mutex);
-		session_detach(s);
+		vhost_vdpa_session_detach(s);
 		mutex_unlock(&s->vhost.mutex);
 	}
 	mutex_unlock(&node->lock);
@@ -307,8 +307,8 @@ static void node_remove(struct vdpa_device *vdpa)
 
 static struct vdpa_driver node_driver = {
 	.driver	= { .name = "vhost_vdpa" },
-	.probe	= node_probe,
-	.remove	= node_remove,
+	.probe	= vhost_vdpa_node_probe,
+	.remove	= vhost_vdpa_node_remove,
 };
 
 static int __init vhost_vdpa_init(void)

@@ -60,24 +60,26 @@ MODULE_PARM_DESC(max_file_entries,
 static_assert(offsetof(struct vhost_msg, iotlb) == offsetof(struct vhost_msg_v2, iotlb));
 static_assert(sizeof(struct vhost_msg) == sizeof(struct vhost_msg_v2));
 
-static void entry_release(struct vv_as *as, struct vhost_iotlb *tree, struct vhost_iotlb_map *map)
+static void vhost_vdpa_entry_release(struct vhost_vdpa_as *as, struct vhost_iotlb *tree,
+				     struct vhost_iotlb_map *map)
 {
 	as->session->mem->release(as->session, map);
 	vhost_iotlb_map_free(tree, map);
 }
 
-static void tree_release(struct vv_as *as, struct vhost_iotlb *tree)
+static void vhost_vdpa_tree_release(struct vhost_vdpa_as *as, struct vhost_iotlb *tree)
 {
 	struct vhost_iotlb_map *map;
 
 	while ((map = vhost_iotlb_itree_first(tree, 0, U64_MAX))) {
-		entry_release(as, tree, map);
+		vhost_vdpa_entry_release(as, tree, map);
 		cond_resched();
 	}
 }
 
 /* From the live tree into another; on error it stays. */
-static int entry_move(struct vv_as *as, struct vhost_iotlb *to, struct vhost_iotlb_map *map)
+static int vhost_vdpa_entry_move(struct vhost_vdpa_as *as, struct vhost_iotlb *to,
+				 struct vhost_iotlb_map *map)
 {
 	int err = vhost_iotlb_add_range_ctx(to, map->start, map->last, map->addr, map->perm,
 					    map->opaque);
@@ -88,9 +90,9 @@ static int entry_move(struct vv_as *as, struct vhost_iotlb *to, struct vhost_iot
 }
 
 /* The device no longer hears of @map, and still holds it. */
-static int entry_retire(struct vv_as *as, struct vhost_iotlb_map *map)
+static int vhost_vdpa_entry_retire(struct vhost_vdpa_as *as, struct vhost_iotlb_map *map)
 {
-	return entry_move(as, &as->retired, map);
+	return vhost_vdpa_entry_move(as, &as->retired, map);
 }
 
 /* Entries that are unmapped and not yet out of the IOTLB. */
@@ -99,42 +101,43 @@ struct unmapped {
 	struct iommu_iotlb_gather gather;
 };
 
-static void unmapped_init(struct unmapped *u)
+static void vhost_vdpa_unmapped_init(struct unmapped *u)
 {
 	vhost_iotlb_init(&u->tree, UINT_MAX, 0);
 	iommu_iotlb_gather_init(&u->gather);
 }
 
-static void unmapped_release(struct vv_as *as, struct unmapped *u)
+static void vhost_vdpa_unmapped_release(struct vhost_vdpa_as *as, struct unmapped *u)
 {
 	if (as->session->dma->sync)
 		as->session->dma->sync(as, &u->gather);
-	tree_release(as, &u->tree);
+	vhost_vdpa_tree_release(as, &u->tree);
 }
 
 /* The device is told now; the memory of an entry that it would not give up stays held. */
-static int entry_unmap(struct vv_as *as, struct vhost_iotlb_map *map, struct unmapped *u)
+static int vhost_vdpa_entry_unmap(struct vhost_vdpa_as *as, struct vhost_iotlb_map *map,
+				  struct unmapped *u)
 {
-	const struct vv_dma_ops *dma = as->session->dma;
+	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	int err = dma->unmap(as, map->start, map->size, &u->gather);
 
 	if (err) {
-		entry_retire(as, map);	/* or it stays live */
+		vhost_vdpa_entry_retire(as, map); /* or it stays live */
 		return err;
 	}
 	if (!dma->sync) {
-		entry_release(as, &as->live, map);
-	} else if (entry_move(as, &u->tree, map)) {
+		vhost_vdpa_entry_release(as, &as->live, map);
+	} else if (vhost_vdpa_entry_move(as, &u->tree, map)) {
 		dma->sync(as, &u->gather);
-		entry_release(as, &as->live, map);
+		vhost_vdpa_entry_release(as, &as->live, map);
 	}
 	return 0;
 }
 
 /* One more entry like @map, which then is what holds the memory; on error @map still does. */
-static int as_add(struct vv_as *as, const struct vhost_iotlb_map *map)
+static int vhost_vdpa_as_add(struct vhost_vdpa_as *as, const struct vhost_iotlb_map *map)
 {
-	const struct vv_dma_ops *dma = as->session->dma;
+	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	int err;
 
 	err = vhost_iotlb_add_range_ctx(&as->live, map->start, map->last, map->addr, map->perm,
@@ -150,13 +153,13 @@ static int as_add(struct vv_as *as, const struct vhost_iotlb_map *map)
 }
 
 /* All of @held, by age; on error what was not added stays there. */
-static int as_add_all(struct vv_as *as, struct vhost_iotlb *held)
+static int vhost_vdpa_as_add_all(struct vhost_vdpa_as *as, struct vhost_iotlb *held)
 {
 	struct vhost_iotlb_map *map;
 	int err;
 
 	while ((map = list_first_entry_or_null(&held->list, struct vhost_iotlb_map, link))) {
-		err = as_add(as, map);
+		err = vhost_vdpa_as_add(as, map);
 		if (err)
 			return err;
 		vhost_iotlb_map_free(held, map);
@@ -166,9 +169,9 @@ static int as_add_all(struct vv_as *as, struct vhost_iotlb *held)
 }
 
 /* The device takes the live tree; what it has thereby lost is released. */
-static int as_commit(struct vv_as *as)
+static int vhost_vdpa_as_commit(struct vhost_vdpa_as *as)
 {
-	const struct vv_dma_ops *dma = as->session->dma;
+	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	int err;
 
 	if (!dma->commit)
@@ -176,7 +179,7 @@ static int as_commit(struct vv_as *as)
 	as->told = true;
 	err = dma->commit(as, &as->live);
 	if (!err)
-		tree_release(as, &as->retired);
+		vhost_vdpa_tree_release(as, &as->retired);
 	return err;
 }
 
@@ -184,50 +187,52 @@ static int as_commit(struct vv_as *as)
  * Everything that touches the range leaves the live tree.  The first error wins, and none stops it but
  * one: without room to remember an entry by, it stays, and so do those behind it.
  */
-static int as_remove(struct vv_as *as, u64 first, u64 last)
+static int vhost_vdpa_as_remove(struct vhost_vdpa_as *as, u64 first, u64 last)
 {
 	bool now = as->session->dma->unmap;
 	struct vhost_iotlb_map *map;
 	struct unmapped unmapped;
 	int err, result = 0;
 
-	unmapped_init(&unmapped);
+	vhost_vdpa_unmapped_init(&unmapped);
 	while ((map = vhost_iotlb_itree_first(&as->live, first, last))) {
-		err = now ? entry_unmap(as, map, &unmapped) : entry_retire(as, map);
+		err = now ? vhost_vdpa_entry_unmap(as, map, &unmapped)
+			  : vhost_vdpa_entry_retire(as, map);
 		if (err && !result)
 			result = err;
 		if (err && vhost_iotlb_itree_first(&as->live, first, last) == map)
 			break;
 		cond_resched();
 	}
-	unmapped_release(as, &unmapped);
+	vhost_vdpa_unmapped_release(as, &unmapped);
 	return result;
 }
 
 /* Pieces of an UPDATE that failed before a device that takes whole trees saw any of them. */
-static void as_forget(struct vv_as *as, u64 first, u64 last)
+static void vhost_vdpa_as_forget(struct vhost_vdpa_as *as, u64 first, u64 last)
 {
 	struct vhost_iotlb_map *map;
 
 	if (as->session->dma->unmap) {
-		as_remove(as, first, last);
+		vhost_vdpa_as_remove(as, first, last);
 		return;
 	}
 	while ((map = vhost_iotlb_itree_first(&as->live, first, last))) {
-		entry_release(as, &as->live, map);
+		vhost_vdpa_entry_release(as, &as->live, map);
 		cond_resched();
 	}
 }
 
 /* Is it a range at all? */
-static int range_check(const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_range_check(const struct vhost_iotlb_msg *msg)
 {
 	if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
 		return -EINVAL;
 	return 0;
 }
 
-static int update_check(struct vv_as *as, const struct vhost_iotlb_msg *msg, struct vv_range *range)
+static int vhost_vdpa_update_check(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg,
+				   struct vhost_vdpa_range *range)
 {
 	const struct vdpa_iova_range *allowed = &as->session->range;
 	int err;
@@ -236,7 +241,7 @@ static int update_check(struct vv_as *as, const struct vhost_iotlb_msg *msg, str
 		return -EINVAL;
 	if (msg->uaddr + (msg->size - 1) < msg->uaddr)
 		return -EINVAL;
-	*range = (struct vv_range) {
+	*range = (struct vhost_vdpa_range) {
 		.iova = msg->iova, .size = msg->size, .uaddr = msg->uaddr, .perm = msg->perm,
 	};
 	err = as->session->mem->check(range);
@@ -244,7 +249,7 @@ static int update_check(struct vv_as *as, const struct vhost_iotlb_msg *msg, str
 		return err;
 	if (range->iova < allowed->first || range->iova + (range->size - 1) > allowed->last)
 		return -EINVAL;
-	if (vv_dma_is_reserved(as->session, range->iova, range->iova + (range->size - 1)))
+	if (vhost_vdpa_dma_is_reserved(as->session, range->iova, range->iova + (range->size - 1)))
 		return -EINVAL;
 	if (vhost_iotlb_itree_first(&as->live, range->iova, range->iova + (range->size - 1)))
 		return -EEXIST;
@@ -255,7 +260,8 @@ static int update_check(struct vv_as *as, const struct vhost_iotlb_msg *msg, str
  * Fault the memory in and hold it, without vhost.mutex.  The device may be gone afterwards; nothing else
  * that was checked before has changed, for mem_lock is held.
  */
-static int memory_hold(struct vv_session *s, const struct vv_range *range, struct vhost_iotlb *held)
+static int vhost_vdpa_memory_hold(struct vhost_vdpa_session *s,
+				  const struct vhost_vdpa_range *range, struct vhost_iotlb *held)
 {
 	int err;
 
@@ -266,78 +272,81 @@ static int memory_hold(struct vv_session *s, const struct vv_range *range, struc
 	return s->vdpa ? err : -ENODEV;
 }
 
-static int message_update(struct vv_as *as, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
 {
-	struct vv_session *s = as->session;
+	struct vhost_vdpa_session *s = as->session;
 	struct vhost_iotlb held;
-	struct vv_range range;
+	struct vhost_vdpa_range range;
 	u64 last;
 	int err;
 
-	err = range_check(msg) ?: update_check(as, msg, &range);
+	err = vhost_vdpa_range_check(msg) ?: vhost_vdpa_update_check(as, msg, &range);
 	if (err)
 		return err;
 	last = range.iova + (range.size - 1);
 	vhost_iotlb_init(&held, as->live.limit, 0);
-	err = memory_hold(s, &range, &held);
+	err = vhost_vdpa_memory_hold(s, &range, &held);
 	if (!err) {
-		err = as_add_all(as, &held);
+		err = vhost_vdpa_as_add_all(as, &held);
 		if (err)
-			as_forget(as, range.iova, last);
+			vhost_vdpa_as_forget(as, range.iova, last);
 	}
-	tree_release(as, &held);
+	vhost_vdpa_tree_release(as, &held);
 	if (err)
 		return err;
 	if (s->batch)
 		return 0;
-	err = as_commit(as);
+	err = vhost_vdpa_as_commit(as);
 	if (err) {
 		/* The device may have taken part of it: it is offered what it had before. */
-		as_remove(as, range.iova, last);
-		as_commit(as);
+		vhost_vdpa_as_remove(as, range.iova, last);
+		vhost_vdpa_as_commit(as);
 	}
 	return err;
 }
 
-static int message_invalidate(struct vv_as *as, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_invalidate(struct vhost_vdpa_as *as,
+					 const struct vhost_iotlb_msg *msg)
 {
-	int err = range_check(msg);
+	int err = vhost_vdpa_range_check(msg);
 	int told;
 
 	if (err)
 		return err;
 	if (!vhost_iotlb_itree_first(&as->live, msg->iova, msg->iova + (msg->size - 1)))
 		return 0;
-	err = as_remove(as, msg->iova, msg->iova + (msg->size - 1));
-	told = as->session->batch ? 0 : as_commit(as);
+	err = vhost_vdpa_as_remove(as, msg->iova, msg->iova + (msg->size - 1));
+	told = as->session->batch ? 0 : vhost_vdpa_as_commit(as);
 	return err ?: told;
 }
 
-static int message_batch_begin(struct vv_as *as, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_batch_begin(struct vhost_vdpa_as *as,
+					  const struct vhost_iotlb_msg *msg)
 {
 	as->session->batch = as;
 	return 0;
 }
 
-static int message_batch_end(struct vv_as *as, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_batch_end(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
 {
 	if (!as->session->batch)
 		return 0;
 	as->session->batch = NULL;
-	return as_commit(as);
+	return vhost_vdpa_as_commit(as);
 }
 
-static int (* const messages[])(struct vv_as *as, const struct vhost_iotlb_msg *msg) = {
-	[VHOST_IOTLB_UPDATE]		= message_update,
-	[VHOST_IOTLB_INVALIDATE]	= message_invalidate,
-	[VHOST_IOTLB_BATCH_BEGIN]	= message_batch_begin,
-	[VHOST_IOTLB_BATCH_END]		= message_batch_end,
+static int (*const messages[])(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg) = {
+	[VHOST_IOTLB_UPDATE] = vhost_vdpa_message_update,
+	[VHOST_IOTLB_INVALIDATE] = vhost_vdpa_message_invalidate,
+	[VHOST_IOTLB_BATCH_BEGIN] = vhost_vdpa_message_batch_begin,
+	[VHOST_IOTLB_BATCH_END] = vhost_vdpa_message_batch_end,
 };
 
 /* Which address space?  While a batch is open, no other than its own. */
-static int message_dispatch(struct vv_session *s, u32 asid, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_dispatch(struct vhost_vdpa_session *s, u32 asid,
+				       const struct vhost_iotlb_msg *msg)
 {
-	struct vv_as *as;
+	struct vhost_vdpa_as *as;
 
 	if (asid >= s->nas)
 		return -EINVAL;
@@ -350,8 +359,8 @@ static int message_dispatch(struct vv_session *s, u32 asid, const struct vhost_i
 	return messages[msg->type](as, msg);
 }
 
-static int message_take(struct vv_session *s, const struct vhost_msg_v2 *msg, size_t size,
-			bool copied)
+static int vhost_vdpa_message_take(struct vhost_vdpa_session *s, const struct vhost_msg_v2 *msg,
+				   size_t size, bool copied)
 {
 	u32 asid = 0;
 	long err;
@@ -372,13 +381,13 @@ static int message_take(struct vv_session *s, const struct vhost_msg_v2 *msg, si
 	err = vhost_dev_check_owner(&s->vhost);
 	if (err)
 		return err;
-	return message_dispatch(s, asid, &msg->iotlb);
+	return vhost_vdpa_message_dispatch(s, asid, &msg->iotlb);
 }
 
 /* One message a call; more bytes than that are left to the next call. */
-ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from)
+ssize_t vhost_vdpa_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
-	struct vv_session *s = iocb->ki_filp->private_data;
+	struct vhost_vdpa_session *s = iocb->ki_filp->private_data;
 	size_t size = min(iov_iter_count(from), sizeof(struct vhost_msg_v2));
 	struct vhost_msg_v2 msg = {};
 	bool copied = copy_from_iter_full(&msg, size, from);
@@ -387,7 +396,7 @@ ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (mutex_lock_killable(&s->mem_lock))
 		return -EINTR;
 	if (!mutex_lock_killable(&s->vhost.mutex)) {
-		err = message_take(s, &msg, size, copied);
+		err = vhost_vdpa_message_take(s, &msg, size, copied);
 		mutex_unlock(&s->vhost.mutex);
 	}
 	mutex_unlock(&s->mem_lock);
@@ -395,7 +404,7 @@ ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from)
 }
 
 /* vhost.mutex protects all of it from the first open on. */
-void vv_as_init_all(struct vv_session *s)
+void vhost_vdpa_as_init_all(struct vhost_vdpa_session *s)
 {
 	unsigned int most = s->vdpa->use_va ? max_file_entries : UINT_MAX;
 	u32 i;
@@ -408,9 +417,9 @@ void vv_as_init_all(struct vv_session *s)
 	}
 }
 
-static void unmap_tree(struct vv_as *as, struct vhost_iotlb *tree)
+static void vhost_vdpa_unmap_tree(struct vhost_vdpa_as *as, struct vhost_iotlb *tree)
 {
-	const struct vv_dma_ops *dma = as->session->dma;
+	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	struct iommu_iotlb_gather gather;
 	struct vhost_iotlb_map *map;
 
@@ -425,19 +434,19 @@ static void unmap_tree(struct vv_as *as, struct vhost_iotlb *tree)
 }
 
 /* The device has forgotten all of one address space, as far as it can be made to. */
-static void as_disconnect(struct vv_as *as)
+static void vhost_vdpa_as_disconnect(struct vhost_vdpa_as *as)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(vdpa);
-	const struct vv_dma_ops *dma = as->session->dma;
+	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	struct vhost_iotlb empty;
 	int err = 0;
 
 	if (!as->told)
 		return;
 	if (dma->unmap) {
-		unmap_tree(as, &as->live);
-		unmap_tree(as, &as->retired);
+		vhost_vdpa_unmap_tree(as, &as->live);
+		vhost_vdpa_unmap_tree(as, &as->retired);
 	} else if (!ext || !ext->reset_map) {
 		vhost_iotlb_init(&empty, 0, 0);
 		err = dma->commit(as, &empty);
@@ -454,22 +463,22 @@ static void as_disconnect(struct vv_as *as)
 }
 
 /* The device was reset before.  vhost.mutex held. */
-void vv_as_disconnect_all(struct vv_session *s)
+void vhost_vdpa_as_disconnect_all(struct vhost_vdpa_session *s)
 {
 	u32 i;
 
 	for (i = 0; i < s->nas; i++)
-		as_disconnect(&s->as[i]);
+		vhost_vdpa_as_disconnect(&s->as[i]);
 }
 
 /* No device reaches the memory any more.  vhost.mutex held. */
-void vv_as_release_all(struct vv_session *s)
+void vhost_vdpa_as_release_all(struct vhost_vdpa_session *s)
 {
 	u32 i;
 
 	s->batch = NULL;
 	for (i = 0; i < s->nas; i++) {
-		tree_release(&s->as[i], &s->as[i].live);
-		tree_release(&s->as[i], &s->as[i].retired);
+		vhost_vdpa_tree_release(&s->as[i], &s->as[i].live);
+		vhost_vdpa_tree_release(&s->as[i], &s->as[i].retired);
 	}
 }

@@ -37,38 +37,39 @@ module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Open devices behind an IOMMU that does not remap interrupts");
 
-static int incremental_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque)
+static int vhost_vdpa_incremental_map(struct vhost_vdpa_as *as, u64 iova, u64 size, u64 addr,
+				      u32 perm, void *opaque)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;
 
 	return vdpa->config->dma_map(vdpa, as->id, iova, size, addr, perm, opaque);
 }
 
-static int incremental_unmap(struct vv_as *as, u64 iova, u64 size,
-			     struct iommu_iotlb_gather *gather)
+static int vhost_vdpa_incremental_unmap(struct vhost_vdpa_as *as, u64 iova, u64 size,
+					struct iommu_iotlb_gather *gather)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;
 
 	return vdpa->config->dma_unmap(vdpa, as->id, iova, size);
 }
 
-static const struct vv_dma_ops incremental = {
-	.map	= incremental_map,
-	.unmap	= incremental_unmap,
+static const struct vhost_vdpa_dma_ops incremental = {
+	.map = vhost_vdpa_incremental_map,
+	.unmap = vhost_vdpa_incremental_unmap,
 };
 
-static int tree_commit(struct vv_as *as, struct vhost_iotlb *tree)
+static int vhost_vdpa_tree_commit(struct vhost_vdpa_as *as, struct vhost_iotlb *tree)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;
 
 	return vdpa->config->set_map(vdpa, as->id, tree);
 }
 
-static const struct vv_dma_ops whole_tree = {
-	.commit	= tree_commit,
+static const struct vhost_vdpa_dma_ops whole_tree = {
+	.commit = vhost_vdpa_tree_commit,
 };
 
-static void reserved_free(struct vv_session *s)
+static void vhost_vdpa_reserved_free(struct vhost_vdpa_session *s)
 {
 	struct iommu_resv_region *region, *next;
 
@@ -77,7 +78,7 @@ static void reserved_free(struct vv_session *s)
 	INIT_LIST_HEAD(&s->reserved);
 }
 
-static int reserved_read(struct vv_session *s, struct device *dma_dev)
+static int vhost_vdpa_reserved_read(struct vhost_vdpa_session *s, struct device *dma_dev)
 {
 	struct iommu_group *group = iommu_group_get(dma_dev);
 	int err;
@@ -89,7 +90,7 @@ static int reserved_read(struct vv_session *s, struct device *dma_dev)
 	return err;
 }
 
-static int platform_attach(struct vv_session *s)
+static int vhost_vdpa_platform_attach(struct vhost_vdpa_session *s)
 {
 	struct device *dma_dev = vdpa_get_dma_dev(s->vdpa);
 	int err;
@@ -107,7 +108,7 @@ static int platform_attach(struct vv_session *s)
 		if (!allow_unsafe_interrupts)
 			return -EPERM;
 	}
-	err = reserved_read(s, dma_dev);
+	err = vhost_vdpa_reserved_read(s, dma_dev);
 	if (err)
 		goto free;
 	err = -ENOMEM;
@@ -120,19 +121,20 @@ static int platform_attach(struct vv_session *s)
 	iommu_domain_free(s->domain);
 	s->domain = NULL;
 free:
-	reserved_free(s);
+	vhost_vdpa_reserved_free(s);
 	return err;
 }
 
-static void platform_detach(struct vv_session *s)
+static void vhost_vdpa_platform_detach(struct vhost_vdpa_session *s)
 {
 	iommu_detach_device(s->domain, vdpa_get_dma_dev(s->vdpa));
 	iommu_domain_free(s->domain);
 	s->domain = NULL;
-	reserved_free(s);
+	vhost_vdpa_reserved_free(s);
 }
 
-static int platform_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque)
+static int vhost_vdpa_platform_map(struct vhost_vdpa_as *as, u64 iova, u64 size, u64 addr, u32 perm,
+				   void *opaque)
 {
 	int prot = IOMMU_CACHE;
 
@@ -143,26 +145,27 @@ static int platform_map(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm
 	return iommu_map(as->session->domain, iova, addr, size, prot);
 }
 
-static int platform_unmap(struct vv_as *as, u64 iova, u64 size, struct iommu_iotlb_gather *gather)
+static int vhost_vdpa_platform_unmap(struct vhost_vdpa_as *as, u64 iova, u64 size,
+				     struct iommu_iotlb_gather *gather)
 {
 	return iommu_unmap_fast(as->session->domain, iova, size, gather) == size ? 0 : -EIO;
 }
 
-static void platform_sync(struct vv_as *as, struct iommu_iotlb_gather *gather)
+static void vhost_vdpa_platform_sync(struct vhost_vdpa_as *as, struct iommu_iotlb_gather *gather)
 {
 	iommu_iotlb_sync(as->session->domain, gather);
 }
 
-static const struct vv_dma_ops platform = {
-	.attach	= platform_attach,
-	.detach	= platform_detach,
-	.map	= platform_map,
-	.unmap	= platform_unmap,
-	.sync	= platform_sync,
+static const struct vhost_vdpa_dma_ops platform = {
+	.attach = vhost_vdpa_platform_attach,
+	.detach = vhost_vdpa_platform_detach,
+	.map = vhost_vdpa_platform_map,
+	.unmap = vhost_vdpa_platform_unmap,
+	.sync = vhost_vdpa_platform_sync,
 };
 
 /* Never NULL: what has no IOMMU of its own depends on the platform's. */
-const struct vv_dma_ops *vv_dma_ops_of(const struct vdpa_device *vdpa)
+const struct vhost_vdpa_dma_ops *vhost_vdpa_dma_ops_of(const struct vdpa_device *vdpa)
 {
 	if (vdpa->config->dma_map)
 		return &incremental;
@@ -172,7 +175,7 @@ const struct vv_dma_ops *vv_dma_ops_of(const struct vdpa_device *vdpa)
 }
 
 /* Which addresses may be mapped.  After attach. */
-void vv_dma_set_range(struct vv_session *s)
+void vhost_vdpa_dma_set_range(struct vhost_vdpa_session *s)
 {
 	struct vdpa_device *vdpa = s->vdpa;
 
@@ -187,7 +190,7 @@ void vv_dma_set_range(struct vv_session *s)
 }
 
 /* Can a mapping of [@first, @last] have no effect?  Regions that a driver gives up may be mapped. */
-bool vv_dma_is_reserved(struct vv_session *s, u64 first, u64 last)
+bool vhost_vdpa_dma_is_reserved(struct vhost_vdpa_session *s, u64 first, u64 last)
 {
 	struct iommu_resv_region *region;
 

@@ -6,7 +6,7 @@
  *
  * The table below is what there is: number, direction and size (all three in the command), the
  * states in which it is allowed and the errno in the others, whether the caller has to be the
- * owner, and the handler.  vv_ioctl() does everything that is the same for all, in this order, so
+ * owner, and the handler.  vhost_vdpa_ioctl() does everything that is the same for all, in this order, so
  * that of several mistakes it is always the same one that is reported:
  *
  *	ENODEV	the device is gone
@@ -39,17 +39,18 @@
 
 #include "vdpa_priv.h"
 
-enum vv_state {
-	VV_SETUP	= BIT(0),
-	VV_AGREED	= BIT(1),
-	VV_RUNNING	= BIT(2),
-	VV_SUSPENDED	= BIT(3),
-	VV_ALWAYS	= VV_SETUP | VV_AGREED | VV_RUNNING | VV_SUSPENDED,
-	VV_STILL	= VV_ALWAYS & ~VV_RUNNING,
+enum vhost_vdpa_state {
+	VHOST_VDPA_DRIVER = BIT(0), /* or reset */
+	VHOST_VDPA_FEATURES_OK = BIT(1),
+	VHOST_VDPA_DRIVER_OK = BIT(2),
+	VHOST_VDPA_SUSPENDED = BIT(3),
+	VHOST_VDPA_ALWAYS = VHOST_VDPA_DRIVER | VHOST_VDPA_FEATURES_OK | VHOST_VDPA_DRIVER_OK |
+			    VHOST_VDPA_SUSPENDED,
+	VHOST_VDPA_NOT_RUNNING = VHOST_VDPA_ALWAYS & ~VHOST_VDPA_DRIVER_OK,
 };
 
 /**
- * struct vv_command - one ioctl; exactly one of the handlers is there
+ * struct vhost_vdpa_command - one ioctl; exactly one of the handlers is there
  * @cmd:	number, direction and size
  * @states:	where it is allowed
  * @refusal:	errno elsewhere
@@ -58,79 +59,80 @@ enum vv_state {
  * @queue:	about one queue; the index was checked
  * @raw:	copies its argument itself
  */
-struct vv_command {
+struct vhost_vdpa_command {
 	unsigned int cmd;
 	u8 states;
 	s8 refusal;
 	bool owner;
-	int (*device)(struct vv_session *s, union vv_arg *arg);
-	int (*queue)(struct vv_session *s, u16 idx, union vv_arg *arg);
-	long (*raw)(struct vv_session *s, unsigned int cmd, void __user *user);
+	int (*device)(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg);
+	int (*queue)(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+	long (*raw)(struct vhost_vdpa_session *s, unsigned int cmd, void __user *user);
 };
 
-static enum vv_state session_state(struct vv_session *s)
+static enum vhost_vdpa_state vhost_vdpa_session_state(struct vhost_vdpa_session *s)
 {
 	u8 status = s->vdpa->config->get_status(s->vdpa);
 
 	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
-		return s->suspended ? VV_SUSPENDED : VV_RUNNING;
-	return status & VIRTIO_CONFIG_S_FEATURES_OK ? VV_AGREED : VV_SETUP;
+		return s->suspended ? VHOST_VDPA_SUSPENDED : VHOST_VDPA_DRIVER_OK;
+	return status & VIRTIO_CONFIG_S_FEATURES_OK ? VHOST_VDPA_FEATURES_OK : VHOST_VDPA_DRIVER;
 }
 
-static int get_device_id(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_device_id(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->number = s->vdpa->config->get_device_id(s->vdpa);
 	return 0;
 }
 
-static int get_status(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_status(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->status = s->vdpa->config->get_status(s->vdpa);
 	return 0;
 }
 
 /* Bits are only ever added; the one way back is 0, which resets. */
-static int set_status(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_set_status(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	u8 old = s->vdpa->config->get_status(s->vdpa);
 	u8 new = arg->status;
 	int err;
 
 	if (!new) {
-		vv_bypass_all(s, false);
-		err = vv_reset(s);
+		vhost_vdpa_bypass_all(s, false);
+		err = vhost_vdpa_reset(s);
 		if (err && (old & VIRTIO_CONFIG_S_DRIVER_OK))
-			vv_bypass_all(s, true);
+			vhost_vdpa_bypass_all(s, true);
 		return err;
 	}
 	if (old & ~new)
 		return -EINVAL;
 	vdpa_set_status(s->vdpa, new);
 	if (~old & new & VIRTIO_CONFIG_S_DRIVER_OK)
-		vv_bypass_all(s, true);
+		vhost_vdpa_bypass_all(s, true);
 	return 0;
 }
 
-static int get_features(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_features(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->bits = s->vdpa->config->get_device_features(s->vdpa);
 	return 0;
 }
 
-static int set_features(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_set_features(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	return vdpa_set_features(s->vdpa, arg->bits) ? -EINVAL : 0;
 }
 
 /* The mappings of a device outlive a reset if somebody else does the mapping, or if it says so. */
-static bool mappings_persist(struct vv_session *s, u64 own)
+static bool vhost_vdpa_mappings_persist(struct vhost_vdpa_session *s, u64 own)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 
-	return s->domain || (ext && ext->reset_map) || (own & BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST));
+	return s->domain || (ext && ext->reset_map) ||
+	       (own & BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST));
 }
 
-static u64 backend_features_offered(struct vv_session *s)
+static u64 vhost_vdpa_backend_features_offered(struct vhost_vdpa_session *s)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 	u64 own = ext && ext->get_backend_features ? ext->get_backend_features(s->vdpa) : 0;
@@ -140,57 +142,57 @@ static u64 backend_features_offered(struct vv_session *s)
 	if (s->vdpa->config->suspend)
 		bits |= BIT_ULL(VHOST_BACKEND_F_SUSPEND);
 	if (ext && ext->resume)
-		bits |= BIT_ULL(VV_BACKEND_F_RESUME);
-	if (mappings_persist(s, own))
-		bits |= BIT_ULL(VV_BACKEND_F_IOTLB_PERSIST);
-	return bits | (own & BIT_ULL(VV_BACKEND_F_ENABLE_AFTER_DRIVER_OK));
+		bits |= BIT_ULL(VHOST_VDPA_BACKEND_F_RESUME);
+	if (vhost_vdpa_mappings_persist(s, own))
+		bits |= BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
+	return bits | (own & BIT_ULL(VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK));
 }
 
-static int get_backend_features(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_backend_features(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
-	arg->bits = backend_features_offered(s);
+	arg->bits = vhost_vdpa_backend_features_offered(s);
 	return 0;
 }
 
-static int set_backend_features(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_set_backend_features(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
-	if (arg->bits & ~backend_features_offered(s))
+	if (arg->bits & ~vhost_vdpa_backend_features_offered(s))
 		return -EOPNOTSUPP;
 	s->backend_features = arg->bits;
 	return 0;
 }
 
-static int get_vring_num(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_vring_num(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->entries = s->vdpa->config->get_vq_num_max(s->vdpa);
 	return 0;
 }
 
-static int get_config_size(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_config_size(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->number = s->vdpa->config->get_config_size(s->vdpa);
 	return 0;
 }
 
-static int get_vqs_count(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_vqs_count(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->number = s->nvqs;
 	return 0;
 }
 
-static int get_group_num(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_group_num(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->number = s->vdpa->ngroups;
 	return 0;
 }
 
-static int get_as_num(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_as_num(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->number = s->nas;
 	return 0;
 }
 
-static int get_iova_range(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_get_iova_range(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	arg->range.first = s->range.first;
 	arg->range.last = s->range.last;
@@ -198,7 +200,7 @@ static int get_iova_range(struct vv_session *s, union vv_arg *arg)
 }
 
 /* The index is a group's, not a queue's. */
-static int set_group_asid(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_set_group_asid(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	struct vdpa_device *vdpa = s->vdpa;
 
@@ -210,15 +212,15 @@ static int set_group_asid(struct vv_session *s, union vv_arg *arg)
 					    array_index_nospec(arg->vring.num, s->nas));
 }
 
-static int set_config_call(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_set_config_call(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
-	struct vdpa_callback cb = { .callback = vv_signal_raise, .private = &s->config };
+	struct vdpa_callback cb = { .callback = vhost_vdpa_signal_raise, .private = &s->config };
 	struct eventfd_ctx *ctx;
-	int err = vv_signal_from_fd(arg->fd, &ctx);
+	int err = vhost_vdpa_signal_from_fd(arg->fd, &ctx);
 
 	if (err)
 		return err;
-	ctx = vv_signal_swap(&s->config, ctx);
+	ctx = vhost_vdpa_signal_swap(&s->config, ctx);
 	if (ctx)
 		eventfd_ctx_put(ctx);
 	s->vdpa->config->set_config_cb(s->vdpa, &cb);
@@ -226,13 +228,13 @@ static int set_config_call(struct vv_session *s, union vv_arg *arg)
 }
 
 /* A device that does not run has nothing to suspend, nor to resume. */
-static int suspend(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_suspend(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	int err;
 
 	if (!s->vdpa->config->suspend)
 		return -EOPNOTSUPP;
-	if (session_state(s) != VV_RUNNING)
+	if (vhost_vdpa_session_state(s) != VHOST_VDPA_DRIVER_OK)
 		return 0;
 	err = s->vdpa->config->suspend(s->vdpa);
 	if (!err)
@@ -240,14 +242,14 @@ static int suspend(struct vv_session *s, union vv_arg *arg)
 	return err;
 }
 
-static int resume(struct vv_session *s, union vv_arg *arg)
+static int vhost_vdpa_resume(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 	int err;
 
 	if (!ext || !ext->resume)
 		return -EOPNOTSUPP;
-	if (session_state(s) != VV_SUSPENDED)
+	if (vhost_vdpa_session_state(s) != VHOST_VDPA_SUSPENDED)
 		return 0;
 	down_write(&s->vdpa->cf_lock);
 	err = ext->resume(s->vdpa);
@@ -258,8 +260,9 @@ static int resume(struct vv_session *s, union vv_arg *arg)
 }
 
 /* Which part of the configuration space?  A kernel buffer for it, for the caller to free. */
-static void *config_window(struct vv_session *s, struct vhost_vdpa_config __user *user,
-			   struct vhost_vdpa_config *window)
+static void *vhost_vdpa_config_window(struct vhost_vdpa_session *s,
+				      struct vhost_vdpa_config __user *user,
+				      struct vhost_vdpa_config *window)
 {
 	size_t size = s->vdpa->config->get_config_size(s->vdpa);
 	void *buf;
@@ -272,10 +275,10 @@ static void *config_window(struct vv_session *s, struct vhost_vdpa_config __user
 	return buf ?: ERR_PTR(-ENOMEM);
 }
 
-static long get_config(struct vv_session *s, unsigned int cmd, void __user *user)
+static long vhost_vdpa_get_config(struct vhost_vdpa_session *s, unsigned int cmd, void __user *user)
 {
 	struct vhost_vdpa_config window;
-	void *buf = config_window(s, user, &window);
+	void *buf = vhost_vdpa_config_window(s, user, &window);
 	long err;
 
 	if (IS_ERR(buf))
@@ -286,10 +289,10 @@ static long get_config(struct vv_session *s, unsigned int cmd, void __user *user
 	return err;
 }
 
-static long set_config(struct vv_session *s, unsigned int cmd, void __user *user)
+static long vhost_vdpa_set_config(struct vhost_vdpa_session *s, unsigned int cmd, void __user *user)
 {
 	struct vhost_vdpa_config window;
-	void *buf = config_window(s, user, &window);
+	void *buf = vhost_vdpa_config_window(s, user, &window);
 	long err;
 
 	if (IS_ERR(buf))
@@ -301,62 +304,68 @@ static long set_config(struct vv_session *s, unsigned int cmd, void __user *user
 	return err;
 }
 
-static long by_vhost_device(struct vv_session *s, unsigned int cmd, void __user *user)
+static long vhost_vdpa_by_vhost_device(struct vhost_vdpa_session *s, unsigned int cmd,
+				       void __user *user)
 {
 	return vhost_dev_ioctl(&s->vhost, cmd, user);
 }
 
-static long by_vhost_vring(struct vv_session *s, unsigned int cmd, void __user *user)
+static long vhost_vdpa_by_vhost_vring(struct vhost_vdpa_session *s, unsigned int cmd,
+				      void __user *user)
 {
 	return vhost_vring_ioctl(&s->vhost, cmd, user);
 }
 
-#define ANY		.states = VV_ALWAYS
+#define ANY		.states = VHOST_VDPA_ALWAYS
 #define ONLY(st, err)	.states = (st), .refusal = -(err)
 #define OWNED		.owner = true
 
-static const struct vv_command commands[] = {
-	{ VHOST_GET_FEATURES,		ANY, .device = get_features },
-	{ VHOST_SET_FEATURES,		ONLY(VV_SETUP, EBUSY), .device = set_features },
-	{ VHOST_SET_OWNER,		ANY, .raw = by_vhost_device },
-	{ VHOST_SET_MEM_TABLE,		ANY, OWNED, .raw = by_vhost_device },
-	{ VHOST_SET_VRING_NUM,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_num },
-	{ VHOST_SET_VRING_ADDR,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_addr },
-	{ VHOST_SET_VRING_BASE,		ONLY(VV_STILL, EINVAL), OWNED, .queue = vv_vring_set_base },
-	{ VHOST_GET_VRING_BASE,		ANY, OWNED, .queue = vv_vring_get_base },
-	{ VHOST_SET_VRING_ENDIAN,	ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_GET_VRING_ENDIAN,	ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_SET_VRING_KICK,		ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_SET_VRING_CALL,		ANY, OWNED, .queue = vv_vring_set_call },
-	{ VHOST_SET_VRING_ERR,		ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_SET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_GET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = by_vhost_vring },
-	{ VHOST_SET_BACKEND_FEATURES,	ANY, .device = set_backend_features },
-	{ VHOST_GET_BACKEND_FEATURES,	ANY, .device = get_backend_features },
-	{ VHOST_VDPA_GET_DEVICE_ID,	ANY, .device = get_device_id },
-	{ VHOST_VDPA_GET_STATUS,	ANY, .device = get_status },
-	{ VHOST_VDPA_SET_STATUS,	ANY, .device = set_status },
-	{ VHOST_VDPA_GET_CONFIG,	ANY, .raw = get_config },
-	{ VHOST_VDPA_SET_CONFIG,	ANY, .raw = set_config },
-	{ VHOST_VDPA_SET_VRING_ENABLE,	ANY, OWNED, .queue = vv_vring_enable },
-	{ VHOST_VDPA_GET_VRING_NUM,	ANY, .device = get_vring_num },
-	{ VHOST_VDPA_SET_CONFIG_CALL,	ANY, .device = set_config_call },
-	{ VHOST_VDPA_GET_IOVA_RANGE,	ANY, .device = get_iova_range },
-	{ VHOST_VDPA_GET_CONFIG_SIZE,	ANY, .device = get_config_size },
-	{ VHOST_VDPA_GET_AS_NUM,	ANY, .device = get_as_num },
-	{ VHOST_VDPA_GET_VRING_GROUP,	ANY, OWNED, .queue = vv_vring_get_group },
-	{ VHOST_VDPA_SET_GROUP_ASID,	ONLY(VV_STILL, EBUSY), OWNED, .device = set_group_asid },
-	{ VHOST_VDPA_SUSPEND,		ANY, .device = suspend },
-	{ VV_RESUME,			ANY, .device = resume },
-	{ VV_GET_VRING_DESC_GROUP,	ANY, OWNED, .queue = vv_vring_get_desc_group },
-	{ VHOST_VDPA_GET_VQS_COUNT,	ANY, .device = get_vqs_count },
-	{ VHOST_VDPA_GET_GROUP_NUM,	ANY, .device = get_group_num },
-	{ VV_GET_VRING_SIZE,		ANY, OWNED, .queue = vv_vring_get_size },
+static const struct vhost_vdpa_command commands[] = {
+	{ VHOST_GET_FEATURES, ANY, .device = vhost_vdpa_get_features },
+	{ VHOST_SET_FEATURES, ONLY(VHOST_VDPA_DRIVER, EBUSY), .device = vhost_vdpa_set_features },
+	{ VHOST_SET_OWNER, ANY, .raw = vhost_vdpa_by_vhost_device },
+	{ VHOST_SET_MEM_TABLE, ANY, OWNED, .raw = vhost_vdpa_by_vhost_device },
+	{ VHOST_SET_VRING_NUM, ONLY(VHOST_VDPA_NOT_RUNNING, EINVAL), OWNED,
+	  .queue = vhost_vdpa_vring_set_num },
+	{ VHOST_SET_VRING_ADDR, ONLY(VHOST_VDPA_NOT_RUNNING, EINVAL), OWNED,
+	  .queue = vhost_vdpa_vring_set_addr },
+	{ VHOST_SET_VRING_BASE, ONLY(VHOST_VDPA_NOT_RUNNING, EINVAL), OWNED,
+	  .queue = vhost_vdpa_vring_set_base },
+	{ VHOST_GET_VRING_BASE, ANY, OWNED, .queue = vhost_vdpa_vring_get_base },
+	{ VHOST_SET_VRING_ENDIAN, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_GET_VRING_ENDIAN, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_SET_VRING_KICK, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_SET_VRING_CALL, ANY, OWNED, .queue = vhost_vdpa_vring_set_call },
+	{ VHOST_SET_VRING_ERR, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_SET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_GET_VRING_BUSYLOOP_TIMEOUT, ANY, OWNED, .raw = vhost_vdpa_by_vhost_vring },
+	{ VHOST_SET_BACKEND_FEATURES, ANY, .device = vhost_vdpa_set_backend_features },
+	{ VHOST_GET_BACKEND_FEATURES, ANY, .device = vhost_vdpa_get_backend_features },
+	{ VHOST_VDPA_GET_DEVICE_ID, ANY, .device = vhost_vdpa_get_device_id },
+	{ VHOST_VDPA_GET_STATUS, ANY, .device = vhost_vdpa_get_status },
+	{ VHOST_VDPA_SET_STATUS, ANY, .device = vhost_vdpa_set_status },
+	{ VHOST_VDPA_GET_CONFIG, ANY, .raw = vhost_vdpa_get_config },
+	{ VHOST_VDPA_SET_CONFIG, ANY, .raw = vhost_vdpa_set_config },
+	{ VHOST_VDPA_SET_VRING_ENABLE, ANY, OWNED, .queue = vhost_vdpa_vring_enable },
+	{ VHOST_VDPA_GET_VRING_NUM, ANY, .device = vhost_vdpa_get_vring_num },
+	{ VHOST_VDPA_SET_CONFIG_CALL, ANY, .device = vhost_vdpa_set_config_call },
+	{ VHOST_VDPA_GET_IOVA_RANGE, ANY, .device = vhost_vdpa_get_iova_range },
+	{ VHOST_VDPA_GET_CONFIG_SIZE, ANY, .device = vhost_vdpa_get_config_size },
+	{ VHOST_VDPA_GET_AS_NUM, ANY, .device = vhost_vdpa_get_as_num },
+	{ VHOST_VDPA_GET_VRING_GROUP, ANY, OWNED, .queue = vhost_vdpa_vring_get_group },
+	{ VHOST_VDPA_SET_GROUP_ASID, ONLY(VHOST_VDPA_NOT_RUNNING, EBUSY), OWNED,
+	  .device = vhost_vdpa_set_group_asid },
+	{ VHOST_VDPA_SUSPEND, ANY, .device = vhost_vdpa_suspend },
+	{ VHOST_VDPA_RESUME, ANY, .device = vhost_vdpa_resume },
+	{ VHOST_VDPA_GET_VRING_DESC_GROUP, ANY, OWNED, .queue = vhost_vdpa_vring_get_desc_group },
+	{ VHOST_VDPA_GET_VQS_COUNT, ANY, .device = vhost_vdpa_get_vqs_count },
+	{ VHOST_VDPA_GET_GROUP_NUM, ANY, .device = vhost_vdpa_get_group_num },
+	{ VHOST_VDPA_GET_VRING_SIZE, ANY, OWNED, .queue = vhost_vdpa_vring_get_size },
 };
 
-static const struct vv_command *command_find(unsigned int cmd)
+static const struct vhost_vdpa_command *vhost_vdpa_command_find(unsigned int cmd)
 {
-	const struct vv_command *c;
+	const struct vhost_vdpa_command *c;
 
 	for (c = commands; c < commands + ARRAY_SIZE(commands); c++)
 		if (c->cmd == cmd)
@@ -364,7 +373,8 @@ static const struct vv_command *command_find(unsigned int cmd)
 	return NULL;
 }
 
-static int command_call(struct vv_session *s, const struct vv_command *c, union vv_arg *arg)
+static int vhost_vdpa_command_call(struct vhost_vdpa_session *s, const struct vhost_vdpa_command *c,
+				   union vhost_vdpa_arg *arg)
 {
 	u32 idx = arg->vring.index;
 	int err;
@@ -379,10 +389,11 @@ static int command_call(struct vv_session *s, const struct vv_command *c, union 
 	return err;
 }
 
-static long command_run(struct vv_session *s, const struct vv_command *c, void __user *user)
+static long vhost_vdpa_command_run(struct vhost_vdpa_session *s, const struct vhost_vdpa_command *c,
+				   void __user *user)
 {
 	unsigned int size = _IOC_SIZE(c->cmd);
-	union vv_arg arg = {};
+	union vhost_vdpa_arg arg = {};
 	long err;
 
 	if (c->owner) {
@@ -390,7 +401,7 @@ static long command_run(struct vv_session *s, const struct vv_command *c, void _
 		if (err)
 			return err;
 	}
-	if (!(c->states & session_state(s)))
+	if (!(c->states & vhost_vdpa_session_state(s)))
 		return c->refusal;
 	if (c->raw)
 		return c->raw(s, c->cmd, user);
@@ -398,16 +409,16 @@ static long command_run(struct vv_session *s, const struct vv_command *c, void _
 		return -EINVAL;
 	if ((_IOC_DIR(c->cmd) & _IOC_WRITE) && copy_from_user(&arg, user, size))
 		return -EFAULT;
-	err = command_call(s, c, &arg);
+	err = vhost_vdpa_command_call(s, c, &arg);
 	if (!err && (_IOC_DIR(c->cmd) & _IOC_READ) && copy_to_user(user, &arg, size))
 		err = -EFAULT;
 	return err;
 }
 
-long vv_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	const struct vv_command *c = command_find(cmd);
-	struct vv_session *s = file->private_data;
+	const struct vhost_vdpa_command *c = vhost_vdpa_command_find(cmd);
+	struct vhost_vdpa_session *s = file->private_data;
 	long err;
 
 	if (mutex_lock_killable(&s->vhost.mutex))
@@ -415,7 +426,7 @@ long vv_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (!s->vdpa)
 		err = -ENODEV;
 	else
-		err = c ? command_run(s, c, (void __user *)arg) : -ENOTTY;
+		err = c ? vhost_vdpa_command_run(s, c, (void __user *)arg) : -ENOTTY;
 	mutex_unlock(&s->vhost.mutex);
 	return err;
 }

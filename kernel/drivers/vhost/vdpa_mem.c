@@ -44,7 +44,7 @@ struct run {
 	unsigned long count;
 };
 
-static int charge(struct mm_struct *mm, unsigned long pages)
+static int vhost_vdpa_charge(struct mm_struct *mm, unsigned long pages)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
 	s64 have = atomic64_read(&mm->pinned_vm);
@@ -56,19 +56,19 @@ static int charge(struct mm_struct *mm, unsigned long pages)
 	return 0;
 }
 
-static void uncharge(struct mm_struct *mm, unsigned long pages)
+static void vhost_vdpa_uncharge(struct mm_struct *mm, unsigned long pages)
 {
 	atomic64_sub(pages, &mm->pinned_vm);
 }
 
-static void unpin(unsigned long pfn, unsigned long count, bool dirty)
+static void vhost_vdpa_unpin(unsigned long pfn, unsigned long count, bool dirty)
 {
 	if (count)
 		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }
 
 /* Whole pages: offsets within the page have to agree, and then both ends are rounded outwards. */
-static int pinned_check(struct vv_range *range)
+static int vhost_vdpa_pinned_check(struct vhost_vdpa_range *range)
 {
 	u64 offset = offset_in_page(range->iova);
 	u64 size;
@@ -87,7 +87,8 @@ static int pinned_check(struct vv_range *range)
 }
 
 /* The run becomes an entry, which owns the pins from then on; otherwise they are undone. */
-static int run_flush(struct vhost_iotlb *held, struct run *run, u32 perm, unsigned long *mapped)
+static int vhost_vdpa_run_flush(struct vhost_iotlb *held, struct run *run, u32 perm,
+				unsigned long *mapped)
 {
 	unsigned long count = run->count;
 	int err;
@@ -98,15 +99,15 @@ static int run_flush(struct vhost_iotlb *held, struct run *run, u32 perm, unsign
 	err = vhost_iotlb_add_range(held, run->iova, run->iova + ((u64)count << PAGE_SHIFT) - 1,
 				    PFN_PHYS(run->pfn), perm);
 	if (err)
-		unpin(run->pfn, count, false);
+		vhost_vdpa_unpin(run->pfn, count, false);
 	else
 		*mapped += count;
 	return err;
 }
 
 /* Pages just pinned for @iova onwards; the ones that cannot be used are unpinned. */
-static int run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 perm,
-		      struct page **pages, int count, unsigned long *mapped)
+static int vhost_vdpa_run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 perm,
+				 struct page **pages, int count, unsigned long *mapped)
 {
 	int i, err;
 
@@ -114,7 +115,7 @@ static int run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 p
 		unsigned long pfn = page_to_pfn(pages[i]);
 
 		if (!run->count || run->pfn + run->count != pfn) {
-			err = run_flush(held, run, perm, mapped);
+			err = vhost_vdpa_run_flush(held, run, perm, mapped);
 			if (err) {
 				unpin_user_pages(&pages[i], count - i);
 				return err;
@@ -133,7 +134,7 @@ static int run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 p
  * protection of private memory only.  Shared memory that it may not write is refused (EFAULT), is
  * never copied, and is therefore pinned by reading.
  */
-static int pin_pages(u64 uaddr, int count, u32 perm, struct page **pages)
+static int vhost_vdpa_pin_pages(u64 uaddr, int count, u32 perm, struct page **pages)
 {
 	int got;
 
@@ -145,8 +146,8 @@ static int pin_pages(u64 uaddr, int count, u32 perm, struct page **pages)
 	return got;
 }
 
-static int pin_range(struct vhost_iotlb *held, const struct vv_range *range, struct page **pages,
-		     unsigned long *mapped)
+static int vhost_vdpa_pin_range(struct vhost_iotlb *held, const struct vhost_vdpa_range *range,
+				struct page **pages, unsigned long *mapped)
 {
 	u64 done = 0, left;
 	struct run run = {};
@@ -158,24 +159,26 @@ static int pin_range(struct vhost_iotlb *held, const struct vv_range *range, str
 			break;
 		}
 		left = (range->size - done) >> PAGE_SHIFT;
-		count = pin_pages(range->uaddr + done, min_t(u64, left, PAGES_AT_ONCE), range->perm,
-				  pages);
+		count = vhost_vdpa_pin_pages(range->uaddr + done, min_t(u64, left, PAGES_AT_ONCE),
+					     range->perm, pages);
 		if (count <= 0) {
 			err = count ?: -EFAULT;
 			break;
 		}
-		err = run_extend(held, &run, range->iova + done, range->perm, pages, count, mapped);
+		err = vhost_vdpa_run_extend(held, &run, range->iova + done, range->perm, pages,
+					    count, mapped);
 		done += (u64)count << PAGE_SHIFT;
 		cond_resched();
 	}
 	if (!err)
-		return run_flush(held, &run, range->perm, mapped);
-	unpin(run.pfn, run.count, false);
+		return vhost_vdpa_run_flush(held, &run, range->perm, mapped);
+	vhost_vdpa_unpin(run.pfn, run.count, false);
 	return err;
 }
 
-static int pinned_populate(struct vv_session *s, const struct vv_range *range,
-			   struct vhost_iotlb *held)
+static int vhost_vdpa_pinned_populate(struct vhost_vdpa_session *s,
+				      const struct vhost_vdpa_range *range,
+				      struct vhost_iotlb *held)
 {
 	struct mm_struct *mm = s->vhost.mm;
 	unsigned long count = range->size >> PAGE_SHIFT;
@@ -186,44 +189,45 @@ static int pinned_populate(struct vv_session *s, const struct vv_range *range,
 	pages = (struct page **)__get_free_page(GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
-	err = charge(mm, count);
+	err = vhost_vdpa_charge(mm, count);
 	if (!err) {
-		err = pin_range(held, range, pages, &mapped);
-		uncharge(mm, count - mapped);
+		err = vhost_vdpa_pin_range(held, range, pages, &mapped);
+		vhost_vdpa_uncharge(mm, count - mapped);
 	}
 	free_page((unsigned long)pages);
 	return err;
 }
 
-static void pinned_release(struct vv_session *s, const struct vhost_iotlb_map *map)
+static void vhost_vdpa_pinned_release(struct vhost_vdpa_session *s,
+				      const struct vhost_iotlb_map *map)
 {
 	unsigned long count = map->size >> PAGE_SHIFT;
 
-	unpin(PHYS_PFN(map->addr), count, map->perm & VHOST_ACCESS_WO);
-	uncharge(s->vhost.mm, count);
+	vhost_vdpa_unpin(PHYS_PFN(map->addr), count, map->perm & VHOST_ACCESS_WO);
+	vhost_vdpa_uncharge(s->vhost.mm, count);
 }
 
-const struct vv_mem_ops vv_mem_pinned = {
-	.check		= pinned_check,
-	.populate	= pinned_populate,
-	.release	= pinned_release,
+const struct vhost_vdpa_mem_ops vhost_vdpa_mem_pinned = {
+	.check = vhost_vdpa_pinned_check,
+	.populate = vhost_vdpa_pinned_populate,
+	.release = vhost_vdpa_pinned_release,
 };
 
-static int files_check(struct vv_range *range)
+static int vhost_vdpa_files_check(struct vhost_vdpa_range *range)
 {
 	return 0;
 }
 
 /* VM_SHARED is not set where the file was opened to read; such a one can be shared as well. */
-static bool is_shared_file(const struct vm_area_struct *vma)
+static bool vhost_vdpa_is_shared_file(const struct vm_area_struct *vma)
 {
 	return vma->vm_file && (vma->vm_flags & VM_MAYSHARE) &&
 	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
 }
 
 /* One piece of a range, within one mapping of the process. */
-static int file_add(struct vhost_iotlb *held, u64 iova, u64 size, u64 uaddr, u32 perm,
-		    struct vm_area_struct *vma)
+static int vhost_vdpa_file_add(struct vhost_iotlb *held, u64 iova, u64 size, u64 uaddr, u32 perm,
+			       struct vm_area_struct *vma)
 {
 	struct vdpa_map_file *map;
 	int err;
@@ -243,8 +247,8 @@ static int file_add(struct vhost_iotlb *held, u64 iova, u64 size, u64 uaddr, u32
 	return err;
 }
 
-static int files_populate(struct vv_session *s, const struct vv_range *range,
-			  struct vhost_iotlb *held)
+static int vhost_vdpa_files_populate(struct vhost_vdpa_session *s,
+				     const struct vhost_vdpa_range *range, struct vhost_iotlb *held)
 {
 	struct mm_struct *mm = s->vhost.mm;
 	u64 done = 0;
@@ -261,15 +265,17 @@ static int files_populate(struct vv_session *s, const struct vv_range *range,
 			break;
 		}
 		size = min_t(u64, range->size - done, vma->vm_end - uaddr);
-		if (is_shared_file(vma))
-			err = file_add(held, range->iova + done, size, uaddr, range->perm, vma);
+		if (vhost_vdpa_is_shared_file(vma))
+			err = vhost_vdpa_file_add(held, range->iova + done, size, uaddr,
+						  range->perm, vma);
 		done += size;
 	}
 	mmap_read_unlock(mm);
 	return err;
 }
 
-static void files_release(struct vv_session *s, const struct vhost_iotlb_map *map)
+static void vhost_vdpa_files_release(struct vhost_vdpa_session *s,
+				     const struct vhost_iotlb_map *map)
 {
 	struct vdpa_map_file *held = map->opaque;
 
@@ -277,8 +283,8 @@ static void files_release(struct vv_session *s, const struct vhost_iotlb_map *ma
 	kfree(held);
 }
 
-const struct vv_mem_ops vv_mem_files = {
-	.check		= files_check,
-	.populate	= files_populate,
-	.release	= files_release,
+const struct vhost_vdpa_mem_ops vhost_vdpa_mem_files = {
+	.check = vhost_vdpa_files_check,
+	.populate = vhost_vdpa_files_populate,
+	.release = vhost_vdpa_files_release,
 };

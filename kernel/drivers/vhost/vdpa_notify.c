@@ -22,7 +22,7 @@
 #include "vdpa_priv.h"
 
 /* Where the doorbell of a queue is.  notify_lock held. */
-static int doorbell(struct vv_session *s, unsigned long idx, unsigned long *pfn)
+static int vhost_vdpa_doorbell(struct vhost_vdpa_session *s, unsigned long idx, unsigned long *pfn)
 {
 	struct vdpa_notification_area area;
 
@@ -43,27 +43,27 @@ static int doorbell(struct vv_session *s, unsigned long idx, unsigned long *pfn)
 	return 0;
 }
 
-static vm_fault_t doorbell_fault(struct vm_fault *vmf)
+static vm_fault_t vhost_vdpa_doorbell_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct vv_session *s = vma->vm_file->private_data;
+	struct vhost_vdpa_session *s = vma->vm_file->private_data;
 	vm_fault_t done = VM_FAULT_SIGBUS;
 	unsigned long pfn;
 
 	mutex_lock(&s->notify_lock);
-	if (!doorbell(s, vma->vm_pgoff, &pfn))
+	if (!vhost_vdpa_doorbell(s, vma->vm_pgoff, &pfn))
 		done = vmf_insert_pfn(vma, vma->vm_start, pfn);
 	mutex_unlock(&s->notify_lock);
 	return done;
 }
 
 static const struct vm_operations_struct doorbell_vm_ops = {
-	.fault = doorbell_fault,
+	.fault = vhost_vdpa_doorbell_fault,
 };
 
-int vv_mmap(struct file *file, struct vm_area_struct *vma)
+int vhost_vdpa_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct vv_session *s = file->private_data;
+	struct vhost_vdpa_session *s = file->private_data;
 	unsigned long pfn;
 	int err;
 
@@ -74,7 +74,7 @@ int vv_mmap(struct file *file, struct vm_area_struct *vma)
 		     (vma->vm_flags & (VM_READ | VM_EXEC))))
 		err = -EINVAL;
 	if (!err)
-		err = doorbell(s, vma->vm_pgoff, &pfn);
+		err = vhost_vdpa_doorbell(s, vma->vm_pgoff, &pfn);
 	mutex_unlock(&s->notify_lock);
 	if (err)
 		return err;
@@ -88,7 +88,7 @@ int vv_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /* No doorbell of the session is mapped afterwards, nor will be. */
-void vv_notify_revoke(struct vv_session *s)
+void vhost_vdpa_notify_revoke(struct vhost_vdpa_session *s)
 {
 	mutex_lock(&s->notify_lock);
 	s->revoked = true;

@@ -42,63 +42,63 @@
 #include "vhost.h"
 
 /* From later kernels' uapi; the numbers are theirs. */
-#define VV_RESUME			_IO(VHOST_VIRTIO, 0x7E)
-#define VV_GET_VRING_DESC_GROUP		_IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
-#define VV_GET_VRING_SIZE		_IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
-#define VV_BACKEND_F_RESUME			5
-#define VV_BACKEND_F_ENABLE_AFTER_DRIVER_OK	6
-#define VV_BACKEND_F_IOTLB_PERSIST		8
+#define VHOST_VDPA_RESUME			_IO(VHOST_VIRTIO, 0x7E)
+#define VHOST_VDPA_GET_VRING_DESC_GROUP		_IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
+#define VHOST_VDPA_GET_VRING_SIZE		_IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
+#define VHOST_VDPA_BACKEND_F_RESUME			5
+#define VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK	6
+#define VHOST_VDPA_BACKEND_F_IOTLB_PERSIST		8
 
-struct vv_session;
+struct vhost_vdpa_session;
 
 /**
- * struct vv_node - one character device
+ * struct vhost_vdpa_node - one character device
  * @lock:	protects @vdpa and @session
  * @vdpa:	NULL once the device was removed
  * @session:	who has the node open, NULL for nobody
  */
-struct vv_node {
+struct vhost_vdpa_node {
 	struct device dev;
 	struct cdev cdev;
 	struct mutex lock;
 	struct vdpa_device *vdpa;
-	struct vv_session *session;
+	struct vhost_vdpa_session *session;
 };
 
 /**
- * struct vv_signal - where an interrupt goes
+ * struct vhost_vdpa_signal - where an interrupt goes
  * @lock:	protects @ctx, and by that keeps it alive while it is signalled
  * @ctx:	owned; NULL for nowhere
  */
-struct vv_signal {
+struct vhost_vdpa_signal {
 	spinlock_t lock;
 	struct eventfd_ctx *ctx;
 };
 
 /**
- * struct vv_queue - one virtqueue
+ * struct vhost_vdpa_queue - one virtqueue
  * @vq:		vhost.ko's part: the kick file, the error file
  * @call:	where its interrupt goes
  * @producer:	the interrupt offered for bypass
  * @bypassed:	@producer is registered; protected by vhost.mutex
  */
-struct vv_queue {
+struct vhost_vdpa_queue {
 	struct vhost_virtqueue vq;
-	struct vv_signal call;
+	struct vhost_vdpa_signal call;
 	struct irq_bypass_producer producer;
 	bool bypassed;
 };
 
 /**
- * struct vv_as - one address space
+ * struct vhost_vdpa_as - one address space
  * @live:	what user space has mapped
  * @retired:	what it has unmapped and the device may still reach; its memory stays held
  * @told:	the device was told of some mapping since it was opened
  *
  * All protected by vhost.mutex.
  */
-struct vv_as {
-	struct vv_session *session;
+struct vhost_vdpa_as {
+	struct vhost_vdpa_session *session;
 	struct vhost_iotlb live;
 	struct vhost_iotlb retired;
 	u32 id;
@@ -106,9 +106,9 @@ struct vv_as {
 };
 
 /**
- * struct vv_range - a mapping that user space asks for; checked, and for pinned memory whole pages
+ * struct vhost_vdpa_range - a mapping that user space asks for; checked, and for pinned memory whole pages
  */
-struct vv_range {
+struct vhost_vdpa_range {
 	u64 iova;
 	u64 size;
 	u64 uaddr;
@@ -116,7 +116,7 @@ struct vv_range {
 };
 
 /**
- * struct vv_dma_ops - how a device learns of mappings
+ * struct vhost_vdpa_dma_ops - how a device learns of mappings
  * @attach:	once, when a session begins; NULL for nothing to do
  * @detach:	its opposite; nothing is mapped any more
  * @map:	one entry now; NULL for a device that takes whole trees
@@ -125,31 +125,32 @@ struct vv_range {
  * @sync:	complete all that @unmap gathered; NULL for a device that has nothing to gather
  * @commit:	the device takes all of @live; NULL for one that was told entry by entry
  */
-struct vv_dma_ops {
-	int (*attach)(struct vv_session *s);
-	void (*detach)(struct vv_session *s);
-	int (*map)(struct vv_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque);
-	int (*unmap)(struct vv_as *as, u64 iova, u64 size, struct iommu_iotlb_gather *gather);
-	void (*sync)(struct vv_as *as, struct iommu_iotlb_gather *gather);
-	int (*commit)(struct vv_as *as, struct vhost_iotlb *tree);
+struct vhost_vdpa_dma_ops {
+	int (*attach)(struct vhost_vdpa_session *s);
+	void (*detach)(struct vhost_vdpa_session *s);
+	int (*map)(struct vhost_vdpa_as *as, u64 iova, u64 size, u64 addr, u32 perm, void *opaque);
+	int (*unmap)(struct vhost_vdpa_as *as, u64 iova, u64 size,
+		     struct iommu_iotlb_gather *gather);
+	void (*sync)(struct vhost_vdpa_as *as, struct iommu_iotlb_gather *gather);
+	int (*commit)(struct vhost_vdpa_as *as, struct vhost_iotlb *tree);
 };
 
 /**
- * struct vv_mem_ops - what stands behind mappings
+ * struct vhost_vdpa_mem_ops - what stands behind mappings
  * @check:	can @range be mapped at all?  May widen it.
  * @populate:	hold the memory of @range: one entry of @held per piece.  On error @held may have
  *		entries; the caller releases them.  mem_lock held, vhost.mutex not.
  * @release:	let go of the memory of one entry
  */
-struct vv_mem_ops {
-	int (*check)(struct vv_range *range);
-	int (*populate)(struct vv_session *s, const struct vv_range *range,
+struct vhost_vdpa_mem_ops {
+	int (*check)(struct vhost_vdpa_range *range);
+	int (*populate)(struct vhost_vdpa_session *s, const struct vhost_vdpa_range *range,
 			struct vhost_iotlb *held);
-	void (*release)(struct vv_session *s, const struct vhost_iotlb_map *map);
+	void (*release)(struct vhost_vdpa_session *s, const struct vhost_iotlb_map *map);
 };
 
 /**
- * struct vv_session - one open of a node
+ * struct vhost_vdpa_session - one open of a node
  * @vhost:	vhost.ko's part; its mutex is the session's
  * @vdpa:	NULL once detached.  Protected by vhost.mutex; doorbell faults read it under
  *		@notify_lock, and kicks without a lock: they are stopped before it changes.
@@ -160,32 +161,32 @@ struct vv_mem_ops {
  * @reserved:	struct iommu_resv_region: addresses that the platform IOMMU cannot map
  * @mapping:	where the doorbells mapped so far are found
  */
-struct vv_session {
+struct vhost_vdpa_session {
 	struct vhost_dev vhost;
 	struct mutex mem_lock;
-	struct vv_node *node;
+	struct vhost_vdpa_node *node;
 	struct vdpa_device *vdpa;
-	struct vv_queue *queue;
+	struct vhost_vdpa_queue *queue;
 	struct vhost_virtqueue **vqs;
-	struct vv_as *as;
-	struct vv_as *batch;
+	struct vhost_vdpa_as *as;
+	struct vhost_vdpa_as *batch;
 	u32 nvqs;
 	u32 nas;
 	u64 backend_features;
 	bool suspended;
 	struct vdpa_iova_range range;
-	const struct vv_dma_ops *dma;
-	const struct vv_mem_ops *mem;
+	const struct vhost_vdpa_dma_ops *dma;
+	const struct vhost_vdpa_mem_ops *mem;
 	struct iommu_domain *domain;
 	struct list_head reserved;
-	struct vv_signal config;
+	struct vhost_vdpa_signal config;
 	struct mutex notify_lock;
 	bool revoked;
 	struct address_space *mapping;
 };
 
 /* The argument of an ioctl, in the kernel. */
-union vv_arg {
+union vhost_vdpa_arg {
 	u8 status;
 	u16 entries;
 	u32 number;
@@ -198,46 +199,48 @@ union vv_arg {
 };
 
 /* vdpa.c */
-int vv_reset(struct vv_session *s);
+int vhost_vdpa_reset(struct vhost_vdpa_session *s);
 
 /* vdpa_ioctl.c */
-long vv_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* vdpa_vring.c */
-void vv_queues_init(struct vv_session *s);
-void vv_queues_silence(struct vv_session *s);
-void vv_queues_free(struct vv_session *s);
-void vv_bypass_all(struct vv_session *s, bool on);
-int vv_signal_from_fd(int fd, struct eventfd_ctx **ctx);
-struct eventfd_ctx *vv_signal_swap(struct vv_signal *signal, struct eventfd_ctx *ctx);
-irqreturn_t vv_signal_raise(void *signal);
-int vv_vring_set_num(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_set_addr(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_set_base(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_get_base(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_set_call(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_enable(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_get_group(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_get_desc_group(struct vv_session *s, u16 idx, union vv_arg *arg);
-int vv_vring_get_size(struct vv_session *s, u16 idx, union vv_arg *arg);
+void vhost_vdpa_queues_init(struct vhost_vdpa_session *s);
+void vhost_vdpa_queues_silence(struct vhost_vdpa_session *s);
+void vhost_vdpa_queues_free(struct vhost_vdpa_session *s);
+void vhost_vdpa_bypass_all(struct vhost_vdpa_session *s, bool on);
+int vhost_vdpa_signal_from_fd(int fd, struct eventfd_ctx **ctx);
+struct eventfd_ctx *vhost_vdpa_signal_swap(struct vhost_vdpa_signal *signal,
+					   struct eventfd_ctx *ctx);
+irqreturn_t vhost_vdpa_signal_raise(void *signal);
+int vhost_vdpa_vring_set_num(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_set_addr(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_set_base(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_get_base(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_set_call(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_enable(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_get_group(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_get_desc_group(struct vhost_vdpa_session *s, u16 idx,
+				    union vhost_vdpa_arg *arg);
+int vhost_vdpa_vring_get_size(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg);
 
 /* vdpa_as.c */
-ssize_t vv_write_iter(struct kiocb *iocb, struct iov_iter *from);
-void vv_as_init_all(struct vv_session *s);
-void vv_as_disconnect_all(struct vv_session *s);
-void vv_as_release_all(struct vv_session *s);
+ssize_t vhost_vdpa_write_iter(struct kiocb *iocb, struct iov_iter *from);
+void vhost_vdpa_as_init_all(struct vhost_vdpa_session *s);
+void vhost_vdpa_as_disconnect_all(struct vhost_vdpa_session *s);
+void vhost_vdpa_as_release_all(struct vhost_vdpa_session *s);
 
 /* vdpa_dma.c */
-const struct vv_dma_ops *vv_dma_ops_of(const struct vdpa_device *vdpa);
-void vv_dma_set_range(struct vv_session *s);
-bool vv_dma_is_reserved(struct vv_session *s, u64 first, u64 last);
+const struct vhost_vdpa_dma_ops *vhost_vdpa_dma_ops_of(const struct vdpa_device *vdpa);
+void vhost_vdpa_dma_set_range(struct vhost_vdpa_session *s);
+bool vhost_vdpa_dma_is_reserved(struct vhost_vdpa_session *s, u64 first, u64 last);
 
 /* vdpa_mem.c */
-extern const struct vv_mem_ops vv_mem_pinned;
-extern const struct vv_mem_ops vv_mem_files;
+extern const struct vhost_vdpa_mem_ops vhost_vdpa_mem_pinned;
+extern const struct vhost_vdpa_mem_ops vhost_vdpa_mem_files;
 
 /* vdpa_notify.c */
-int vv_mmap(struct file *file, struct vm_area_struct *vma);
-void vv_notify_revoke(struct vv_session *s);
+int vhost_vdpa_mmap(struct file *file, struct vm_area_struct *vma);
+void vhost_vdpa_notify_revoke(struct vhost_vdpa_session *s);
 
 #endif

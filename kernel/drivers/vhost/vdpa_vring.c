@@ -6,14 +6,14 @@
  *
  * Addresses, size and position of a ring are the device's to use; nothing of them is kept here.
  *
- *	kick eventfd  --(vhost_poll)-->  queue_kick()  -->  config->kick_vq()
- *	device's interrupt  -->  vv_signal_raise()  -->  call eventfd
+ *	kick eventfd  --(vhost_poll)-->  vhost_vdpa_queue_kick()  -->  config->kick_vq()
+ *	device's interrupt  -->  vhost_vdpa_signal_raise()  -->  call eventfd
  *	device's interrupt  --(irq bypass)-->  the guest, while the queue runs
  *
  * A kick is delivered inside the write to the eventfd, that is, with interrupts off.
  *
  * A call eventfd can be replaced while the device interrupts.  The one in use is protected by a lock
- * that vv_signal_raise() holds while it signals, so that none is freed in the middle; and the old one
+ * that vhost_vdpa_signal_raise() holds while it signals, so that none is freed in the middle; and the old one
  * is put only after the device has been given the new one, because a device may signal it directly
  * (vdpa_callback.trigger).
  *
@@ -32,9 +32,9 @@
 #define POSITION_MASK	((1U << POSITION_BITS) - 1)
 #define PACKED_NUM_MAX	(1U << POSITION_BITS)
 
-irqreturn_t vv_signal_raise(void *data)
+irqreturn_t vhost_vdpa_signal_raise(void *data)
 {
-	struct vv_signal *signal = data;
+	struct vhost_vdpa_signal *signal = data;
 	unsigned long flags;
 
 	spin_lock_irqsave(&signal->lock, flags);
@@ -45,7 +45,8 @@ irqreturn_t vv_signal_raise(void *data)
 }
 
 /* What was there before; the caller owns it now. */
-struct eventfd_ctx *vv_signal_swap(struct vv_signal *signal, struct eventfd_ctx *ctx)
+struct eventfd_ctx *vhost_vdpa_signal_swap(struct vhost_vdpa_signal *signal,
+					   struct eventfd_ctx *ctx)
 {
 	spin_lock_irq(&signal->lock);
 	swap(signal->ctx, ctx);
@@ -54,25 +55,25 @@ struct eventfd_ctx *vv_signal_swap(struct vv_signal *signal, struct eventfd_ctx 
 }
 
 /* NULL for VHOST_FILE_UNBIND; otherwise the caller owns a reference. */
-int vv_signal_from_fd(int fd, struct eventfd_ctx **ctx)
+int vhost_vdpa_signal_from_fd(int fd, struct eventfd_ctx **ctx)
 {
 	*ctx = fd == VHOST_FILE_UNBIND ? NULL : eventfd_ctx_fdget(fd);
 	return PTR_ERR_OR_ZERO(*ctx);
 }
 
-static void queue_kick(struct vhost_work *work)
+static void vhost_vdpa_queue_kick(struct vhost_work *work)
 {
 	struct vhost_virtqueue *vq = container_of(work, struct vhost_virtqueue, poll.work);
-	struct vv_queue *q = container_of(vq, struct vv_queue, vq);
-	struct vv_session *s = container_of(vq->dev, struct vv_session, vhost);
+	struct vhost_vdpa_queue *q = container_of(vq, struct vhost_vdpa_queue, vq);
+	struct vhost_vdpa_session *s = container_of(vq->dev, struct vhost_vdpa_session, vhost);
 
 	s->vdpa->config->kick_vq(s->vdpa, q - s->queue);
 }
 
 /* The queue's interrupt is offered to whoever waits on its call eventfd, typically KVM. */
-static void bypass_start(struct vv_session *s, u16 idx)
+static void vhost_vdpa_bypass_start(struct vhost_vdpa_session *s, u16 idx)
 {
-	struct vv_queue *q = &s->queue[idx];
+	struct vhost_vdpa_queue *q = &s->queue[idx];
 	int irq, err;
 
 	if (q->bypassed || !q->call.ctx || !s->vdpa->config->get_vq_irq)
@@ -88,7 +89,7 @@ static void bypass_start(struct vv_session *s, u16 idx)
 	q->bypassed = !err;
 }
 
-static void bypass_stop(struct vv_queue *q)
+static void vhost_vdpa_bypass_stop(struct vhost_vdpa_queue *q)
 {
 	if (q->bypassed)
 		irq_bypass_unregister_producer(&q->producer);
@@ -96,62 +97,62 @@ static void bypass_stop(struct vv_queue *q)
 }
 
 /* Interrupts are bypassed from DRIVER_OK to reset.  vhost.mutex held. */
-void vv_bypass_all(struct vv_session *s, bool on)
+void vhost_vdpa_bypass_all(struct vhost_vdpa_session *s, bool on)
 {
 	u32 i;
 
 	for (i = 0; i < s->nvqs; i++) {
 		if (on)
-			bypass_start(s, i);
+			vhost_vdpa_bypass_start(s, i);
 		else
-			bypass_stop(&s->queue[i]);
+			vhost_vdpa_bypass_stop(&s->queue[i]);
 	}
 }
 
-void vv_queues_init(struct vv_session *s)
+void vhost_vdpa_queues_init(struct vhost_vdpa_session *s)
 {
 	u32 i;
 
 	for (i = 0; i < s->nvqs; i++) {
 		spin_lock_init(&s->queue[i].call.lock);
-		s->queue[i].vq.handle_kick = queue_kick;
+		s->queue[i].vq.handle_kick = vhost_vdpa_queue_kick;
 		s->vqs[i] = &s->queue[i].vq;
 	}
 	vhost_dev_init(&s->vhost, s->vqs, s->nvqs, 0, 0, 0, false, NULL);
 }
 
 /* The device reports nothing any more.  vhost.mutex held. */
-void vv_queues_silence(struct vv_session *s)
+void vhost_vdpa_queues_silence(struct vhost_vdpa_session *s)
 {
 	struct vdpa_callback nobody = {};
 	u32 i;
 
-	vv_bypass_all(s, false);
+	vhost_vdpa_bypass_all(s, false);
 	for (i = 0; i < s->nvqs; i++)
 		s->vdpa->config->set_vq_cb(s->vdpa, i, &nobody);
 }
 
 /* The session is detached, or was never attached. */
-void vv_queues_free(struct vv_session *s)
+void vhost_vdpa_queues_free(struct vhost_vdpa_session *s)
 {
 	struct eventfd_ctx *ctx;
 	u32 i;
 
 	for (i = 0; i < s->nvqs; i++) {
-		ctx = vv_signal_swap(&s->queue[i].call, NULL);
+		ctx = vhost_vdpa_signal_swap(&s->queue[i].call, NULL);
 		if (ctx)
 			eventfd_ctx_put(ctx);
 	}
 	vhost_dev_cleanup(&s->vhost);
 }
 
-static bool ring_is_packed(struct vv_session *s)
+static bool vhost_vdpa_ring_is_packed(struct vhost_vdpa_session *s)
 {
 	return s->vdpa->config->get_driver_features(s->vdpa) & BIT_ULL(VIRTIO_F_RING_PACKED);
 }
 
 /* How many entries a queue may have. */
-static u32 num_max(struct vv_session *s, u16 idx)
+static u32 vhost_vdpa_num_max(struct vhost_vdpa_session *s, u16 idx)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 
@@ -160,20 +161,20 @@ static u32 num_max(struct vv_session *s, u16 idx)
 	return s->vdpa->config->get_vq_num_max(s->vdpa);
 }
 
-int vv_vring_set_num(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_set_num(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	u32 num = arg->vring.num;
 	bool legal;
 
-	legal = ring_is_packed(s) ? num && num <= PACKED_NUM_MAX : is_power_of_2(num);
-	if (!legal || num > num_max(s, idx))
+	legal = vhost_vdpa_ring_is_packed(s) ? num && num <= PACKED_NUM_MAX : is_power_of_2(num);
+	if (!legal || num > vhost_vdpa_num_max(s, idx))
 		return -EINVAL;
 	s->vdpa->config->set_vq_num(s->vdpa, idx, num);
 	return 0;
 }
 
 /* Alignments are the specification's; where the addresses lead the device has to find out. */
-int vv_vring_set_addr(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_set_addr(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	const struct vhost_vring_addr *a = &arg->addr;
 
@@ -187,12 +188,12 @@ int vv_vring_set_addr(struct vv_session *s, u16 idx, union vv_arg *arg)
 					       a->used_user_addr);
 }
 
-int vv_vring_set_base(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_set_base(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	struct vdpa_vq_state state = {};
 	u32 num = arg->vring.num;
 
-	if (ring_is_packed(s)) {
+	if (vhost_vdpa_ring_is_packed(s)) {
 		state.packed.last_avail_idx = num & POSITION_MASK;
 		state.packed.last_avail_counter = num >> POSITION_BITS;
 		state.packed.last_used_idx = (num >> 16) & POSITION_MASK;
@@ -205,14 +206,14 @@ int vv_vring_set_base(struct vv_session *s, u16 idx, union vv_arg *arg)
 	return s->vdpa->config->set_vq_state(s->vdpa, idx, &state);
 }
 
-int vv_vring_get_base(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_get_base(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	struct vdpa_vq_state state = {};
 	int err = s->vdpa->config->get_vq_state(s->vdpa, idx, &state);
 
 	if (err)
 		return err;
-	if (ring_is_packed(s))
+	if (vhost_vdpa_ring_is_packed(s))
 		arg->vring.num = state.packed.last_avail_idx |
 				 (u32)state.packed.last_avail_counter << POSITION_BITS |
 				 (u32)state.packed.last_used_idx << 16 |
@@ -222,39 +223,39 @@ int vv_vring_get_base(struct vv_session *s, u16 idx, union vv_arg *arg)
 	return 0;
 }
 
-int vv_vring_set_call(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_set_call(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
-	struct vv_queue *q = &s->queue[idx];
+	struct vhost_vdpa_queue *q = &s->queue[idx];
 	struct vdpa_callback cb = {};
 	struct eventfd_ctx *ctx, *old;
 	u8 status;
 	int err;
 
-	err = vv_signal_from_fd(arg->file.fd, &ctx);
+	err = vhost_vdpa_signal_from_fd(arg->file.fd, &ctx);
 	if (err)
 		return err;
 	if (ctx)
 		cb = (struct vdpa_callback) {
-			.callback = vv_signal_raise, .private = &q->call, .trigger = ctx,
+			.callback = vhost_vdpa_signal_raise, .private = &q->call, .trigger = ctx,
 		};
-	bypass_stop(q);
-	old = vv_signal_swap(&q->call, ctx);
+	vhost_vdpa_bypass_stop(q);
+	old = vhost_vdpa_signal_swap(&q->call, ctx);
 	s->vdpa->config->set_vq_cb(s->vdpa, idx, &cb);
 	status = s->vdpa->config->get_status(s->vdpa);
 	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
-		bypass_start(s, idx);
+		vhost_vdpa_bypass_start(s, idx);
 	if (old)
 		eventfd_ctx_put(old);
 	return 0;
 }
 
-int vv_vring_enable(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_enable(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	s->vdpa->config->set_vq_ready(s->vdpa, idx, arg->vring.num);
 	return 0;
 }
 
-int vv_vring_get_group(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_get_group(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	if (!s->vdpa->config->get_vq_group)
 		return -EOPNOTSUPP;
@@ -263,13 +264,14 @@ int vv_vring_get_group(struct vv_session *s, u16 idx, union vv_arg *arg)
 }
 
 /* Descriptors in a group of their own: no 6.1 device has a way to say so. */
-int vv_vring_get_desc_group(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_get_desc_group(struct vhost_vdpa_session *s, u16 idx,
+				    union vhost_vdpa_arg *arg)
 {
 	return -EOPNOTSUPP;
 }
 
-int vv_vring_get_size(struct vv_session *s, u16 idx, union vv_arg *arg)
+int vhost_vdpa_vring_get_size(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
-	arg->vring.num = num_max(s, idx);
+	arg->vring.num = vhost_vdpa_num_max(s, idx);
 	return 0;
 }

@@ -55,7 +55,8 @@ iotlb_find_locked(const struct vringh *vrh, u64 iova, enum iotlb_way way)
 	return map;
 }
 
-static __always_inline void copy_page_part(u64 addr, void *here, size_t len, enum iotlb_way way)
+static __always_inline void vringh_copy_page_part(u64 addr, void *here, size_t len,
+						  enum iotlb_way way)
 {
 	struct page *page = pfn_to_page(addr >> PAGE_SHIFT);
 
@@ -66,8 +67,8 @@ static __always_inline void copy_page_part(u64 addr, void *here, size_t len, enu
 }
 
 /* Move bytes of pages that are there as long as the lock is held. */
-static int move_locked(const struct vringh *vrh, u64 iova, void *here, size_t len,
-		       enum iotlb_way way)
+static int vringh_move_locked(const struct vringh *vrh, u64 iova, void *here, size_t len,
+			      enum iotlb_way way)
 {
 	struct vhost_iotlb_map *map = NULL;
 	size_t part;
@@ -83,14 +84,14 @@ static int move_locked(const struct vringh *vrh, u64 iova, void *here, size_t le
 		addr = map->addr + (iova - map->start);
 		part = min_t(u64, len, PAGE_SIZE - offset_in_page(addr));
 		part = min_t(u64, part - 1, map->last - iova) + 1;
-		copy_page_part(addr, here, part, way);
+		vringh_copy_page_part(addr, here, part, way);
 	}
 	return 0;
 }
 
 /* Where @iova is, and how much of *@len is there in one piece. */
-static int find_piece(const struct vringh *vrh, u64 iova, enum iotlb_way way, u64 *addr,
-		      size_t *len)
+static int vringh_find_piece(const struct vringh *vrh, u64 iova, enum iotlb_way way, u64 *addr,
+			     size_t *len)
 {
 	struct vhost_iotlb_map *map;
 
@@ -104,8 +105,8 @@ static int find_piece(const struct vringh *vrh, u64 iova, enum iotlb_way way, u6
 	return PTR_ERR_OR_ZERO(map);
 }
 
-static int move_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
-		     enum iotlb_way way)
+static int vringh_move_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
+			    enum iotlb_way way)
 {
 	size_t part;
 
@@ -115,7 +116,7 @@ static int move_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
 		int ret;
 
 		part = len;
-		ret = find_piece(vrh, iova, way, &addr, &part);
+		ret = vringh_find_piece(vrh, iova, way, &addr, &part);
 		if (ret)
 			return ret;
 		if (way == IOTLB_READ)
@@ -129,19 +130,20 @@ static int move_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
 }
 
 /* All of @len bytes, or -EFAULT: whatever the IOTLB has against it, the address is bad. */
-static int move(const struct vringh *vrh, u64 iova, void *here, size_t len, enum iotlb_way way)
+static int vringh_move(const struct vringh *vrh, u64 iova, void *here, size_t len,
+		       enum iotlb_way way)
 {
 	if (unlikely(!vrh->iotlb || (len && iova + (len - 1) < iova)))
 		return -EFAULT;
 	if (iotlb_is_va(vrh))
-		return move_user(vrh, iova, here, len, way) ? -EFAULT : 0;
+		return vringh_move_user(vrh, iova, here, len, way) ? -EFAULT : 0;
 
 	while (len) {
 		size_t burst = min_t(size_t, len, IOTLB_BURST);
 		int ret;
 
 		spin_lock(vrh->iotlb_lock);
-		ret = move_locked(vrh, iova, here, burst, way);
+		ret = vringh_move_locked(vrh, iova, here, burst, way);
 		spin_unlock(vrh->iotlb_lock);
 		if (unlikely(ret))
 			return -EFAULT;
@@ -152,13 +154,14 @@ static int move(const struct vringh *vrh, u64 iova, void *here, size_t len, enum
 	return 0;
 }
 
-static u64 iova_of(const void *at)
+static u64 vringh_iova_of(const void *at)
 {
 	return (uintptr_t)at;
 }
 
 /* One index, in one access.  -EINVAL: not mapped, or not in one piece; -EPERM: not for this. */
-static int index_locked(const struct vringh *vrh, u64 iova, __virtio16 *val, enum iotlb_way way)
+static int vringh_index_locked(const struct vringh *vrh, u64 iova, __virtio16 *val,
+			       enum iotlb_way way)
 {
 	struct vhost_iotlb_map *map = iotlb_find_locked(vrh, iova, way);
 	__virtio16 *at;
@@ -181,13 +184,14 @@ static int index_locked(const struct vringh *vrh, u64 iova, __virtio16 *val, enu
 	return 0;
 }
 
-static int index_user(const struct vringh *vrh, u64 iova, __virtio16 *val, enum iotlb_way way)
+static int vringh_index_user(const struct vringh *vrh, u64 iova, __virtio16 *val,
+			     enum iotlb_way way)
 {
 	size_t len = sizeof(*val);
 	u64 addr;
 	int ret;
 
-	ret = find_piece(vrh, iova, way, &addr, &len);
+	ret = vringh_find_piece(vrh, iova, way, &addr, &len);
 	if (ret)
 		return ret;
 	if (len < sizeof(*val))
@@ -197,25 +201,26 @@ static int index_user(const struct vringh *vrh, u64 iova, __virtio16 *val, enum 
 	return put_user(*val, (__virtio16 __user *)u64_to_user_ptr(addr));
 }
 
-static int move_index(const struct vringh *vrh, const void *at, __virtio16 *val,
-		      enum iotlb_way way)
+static int vringh_move_index(const struct vringh *vrh, const void *at, __virtio16 *val,
+			     enum iotlb_way way)
 {
 	int ret;
 
 	if (unlikely(!vrh->iotlb))
 		return -EINVAL;
 	if (iotlb_is_va(vrh))
-		return index_user(vrh, iova_of(at), val, way);
+		return vringh_index_user(vrh, vringh_iova_of(at), val, way);
 	spin_lock(vrh->iotlb_lock);
-	ret = index_locked(vrh, iova_of(at), val, way);
+	ret = vringh_index_locked(vrh, vringh_iova_of(at), val, way);
 	spin_unlock(vrh->iotlb_lock);
 	return ret;
 }
 
-static __always_inline int iotlb_load(const struct vringh *vrh, const __virtio16 *at, u16 *val)
+static __always_inline int vringh_iotlb_load(const struct vringh *vrh, const __virtio16 *at,
+					     u16 *val)
 {
 	__virtio16 raw;
-	int ret = move_index(vrh, at, &raw, IOTLB_READ);
+	int ret = vringh_move_index(vrh, at, &raw, IOTLB_READ);
 
 	if (!ret)
 		*val = vringh16_to_cpu(vrh, raw);
@@ -226,36 +231,36 @@ static __always_inline int iotlb_store(const struct vringh *vrh, __virtio16 *at,
 {
 	__virtio16 raw = cpu_to_vringh16(vrh, val);
 
-	return move_index(vrh, at, &raw, IOTLB_WRITE);
+	return vringh_move_index(vrh, at, &raw, IOTLB_WRITE);
 }
 
-static __always_inline int iotlb_in(const struct vringh *vrh, void *to, const void *from,
-				    size_t len)
+static __always_inline int vringh_iotlb_in(const struct vringh *vrh, void *to, const void *from,
+					   size_t len)
 {
-	return move(vrh, iova_of(from), to, len, IOTLB_READ);
+	return vringh_move(vrh, vringh_iova_of(from), to, len, IOTLB_READ);
 }
 
-static __always_inline int iotlb_out(const struct vringh *vrh, void *to, const void *from,
-				     size_t len)
+static __always_inline int vringh_iotlb_out(const struct vringh *vrh, void *to, const void *from,
+					    size_t len)
 {
-	return move(vrh, iova_of(to), (void *)from, len, IOTLB_WRITE);
+	return vringh_move(vrh, vringh_iova_of(to), (void *)from, len, IOTLB_WRITE);
 }
 
 static const struct vringh_access iotlb_access = {
-	.load = iotlb_load,
+	.load = vringh_iotlb_load,
 	.store = iotlb_store,
-	.in = iotlb_in,
-	.out = iotlb_out,
+	.in = vringh_iotlb_in,
+	.out = vringh_iotlb_out,
 };
 
-static int iotlb_pull(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_iotlb_pull(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return iotlb_in(vrh, here, there, len);
+	return vringh_iotlb_in(vrh, here, there, len);
 }
 
-static int iotlb_push(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_iotlb_push(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return iotlb_out(vrh, there, here, len);
+	return vringh_iotlb_out(vrh, there, here, len);
 }
 
 /**
@@ -351,7 +356,7 @@ EXPORT_SYMBOL_GPL(vringh_getdesc_iotlb);
  */
 ssize_t vringh_iov_pull_iotlb(struct vringh *vrh, struct vringh_kiov *riov, void *dst, size_t len)
 {
-	return vringh_transfer(vrh, riov, dst, len, iotlb_pull);
+	return vringh_transfer(vrh, riov, dst, len, vringh_iotlb_pull);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_pull_iotlb);
 
@@ -367,7 +372,7 @@ EXPORT_SYMBOL_GPL(vringh_iov_pull_iotlb);
 ssize_t vringh_iov_push_iotlb(struct vringh *vrh, struct vringh_kiov *wiov, const void *src,
 			      size_t len)
 {
-	return vringh_transfer(vrh, wiov, (void *)src, len, iotlb_push);
+	return vringh_transfer(vrh, wiov, (void *)src, len, vringh_iotlb_push);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_push_iotlb);
 

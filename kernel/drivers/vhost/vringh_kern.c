@@ -11,7 +11,8 @@
 
 #include "vringh_core.h"
 
-static __always_inline int kern_load(const struct vringh *vrh, const __virtio16 *at, u16 *val)
+static __always_inline int vringh_kern_load(const struct vringh *vrh, const __virtio16 *at,
+					    u16 *val)
 {
 	*val = vringh16_to_cpu(vrh, READ_ONCE(*at));
 	return 0;
@@ -23,28 +24,28 @@ static __always_inline int kern_store(const struct vringh *vrh, __virtio16 *at, 
 	return 0;
 }
 
-static __always_inline int kern_copy(const struct vringh *vrh, void *to, const void *from,
-				     size_t len)
+static __always_inline int vringh_kern_copy(const struct vringh *vrh, void *to, const void *from,
+					    size_t len)
 {
 	memcpy(to, from, len);
 	return 0;
 }
 
 static const struct vringh_access kern_access = {
-	.load = kern_load,
+	.load = vringh_kern_load,
 	.store = kern_store,
-	.in = kern_copy,
-	.out = kern_copy,
+	.in = vringh_kern_copy,
+	.out = vringh_kern_copy,
 };
 
-static int kern_pull(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_kern_pull(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return kern_copy(vrh, here, there, len);
+	return vringh_kern_copy(vrh, here, there, len);
 }
 
-static int kern_push(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_kern_push(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return kern_copy(vrh, there, here, len);
+	return vringh_kern_copy(vrh, there, here, len);
 }
 
 /**
@@ -101,7 +102,7 @@ EXPORT_SYMBOL_GPL(vringh_getdesc_kern);
  */
 ssize_t vringh_iov_pull_kern(struct vringh_kiov *riov, void *dst, size_t len)
 {
-	return vringh_transfer(NULL, riov, dst, len, kern_pull);
+	return vringh_transfer(NULL, riov, dst, len, vringh_kern_pull);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_pull_kern);
 
@@ -115,7 +116,7 @@ EXPORT_SYMBOL_GPL(vringh_iov_pull_kern);
  */
 ssize_t vringh_iov_push_kern(struct vringh_kiov *wiov, const void *src, size_t len)
 {
-	return vringh_transfer(NULL, wiov, (void *)src, len, kern_push);
+	return vringh_transfer(NULL, wiov, (void *)src, len, vringh_kern_push);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_push_kern);
 

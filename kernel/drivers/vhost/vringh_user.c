@@ -25,12 +25,13 @@ SAME_PLACE(struct iovec, struct kvec, iov_base);
 SAME_PLACE(struct iovec, struct kvec, iov_len);
 static_assert(sizeof(struct iovec) == sizeof(struct kvec));
 
-static struct vringh_kiov *as_kiov(struct vringh_iov *iov)
+static struct vringh_kiov *vringh_as_kiov(struct vringh_iov *iov)
 {
 	return (struct vringh_kiov *)iov;
 }
 
-static __always_inline int user_load(const struct vringh *vrh, const __virtio16 *at, u16 *val)
+static __always_inline int vringh_user_load(const struct vringh *vrh, const __virtio16 *at,
+					    u16 *val)
 {
 	__virtio16 raw;
 
@@ -45,33 +46,33 @@ static __always_inline int user_store(const struct vringh *vrh, __virtio16 *at, 
 	return put_user(cpu_to_vringh16(vrh, val), (__virtio16 __force __user *)at);
 }
 
-static __always_inline int user_in(const struct vringh *vrh, void *to, const void *from,
-				   size_t len)
+static __always_inline int vringh_user_in(const struct vringh *vrh, void *to, const void *from,
+					  size_t len)
 {
 	return copy_from_user(to, (const void __force __user *)from, len) ? -EFAULT : 0;
 }
 
-static __always_inline int user_out(const struct vringh *vrh, void *to, const void *from,
-				    size_t len)
+static __always_inline int vringh_user_out(const struct vringh *vrh, void *to, const void *from,
+					   size_t len)
 {
 	return copy_to_user((void __force __user *)to, from, len) ? -EFAULT : 0;
 }
 
 static const struct vringh_access user_access = {
-	.load = user_load,
+	.load = vringh_user_load,
 	.store = user_store,
-	.in = user_in,
-	.out = user_out,
+	.in = vringh_user_in,
+	.out = vringh_user_out,
 };
 
-static int user_pull(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_user_pull(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return user_in(vrh, here, there, len);
+	return vringh_user_in(vrh, here, there, len);
 }
 
-static int user_push(const struct vringh *vrh, void *there, void *here, size_t len)
+static int vringh_user_push(const struct vringh *vrh, void *there, void *here, size_t len)
 {
-	return user_out(vrh, there, here, len);
+	return vringh_user_out(vrh, there, here, len);
 }
 
 /**
@@ -116,8 +117,8 @@ int vringh_getdesc_user(struct vringh *vrh, struct vringh_iov *riov, struct vrin
 			bool (*getrange)(struct vringh *vrh, u64 addr, struct vringh_range *r),
 			u16 *head)
 {
-	return vringh_take(vrh, as_kiov(riov), as_kiov(wiov), head, &user_access, getrange,
-			   GFP_KERNEL);
+	return vringh_take(vrh, vringh_as_kiov(riov), vringh_as_kiov(wiov), head, &user_access,
+			   getrange, GFP_KERNEL);
 }
 EXPORT_SYMBOL_GPL(vringh_getdesc_user);
 
@@ -131,7 +132,7 @@ EXPORT_SYMBOL_GPL(vringh_getdesc_user);
  */
 ssize_t vringh_iov_pull_user(struct vringh_iov *riov, void *dst, size_t len)
 {
-	return vringh_transfer(NULL, as_kiov(riov), dst, len, user_pull);
+	return vringh_transfer(NULL, vringh_as_kiov(riov), dst, len, vringh_user_pull);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_pull_user);
 
@@ -145,7 +146,7 @@ EXPORT_SYMBOL_GPL(vringh_iov_pull_user);
  */
 ssize_t vringh_iov_push_user(struct vringh_iov *wiov, const void *src, size_t len)
 {
-	return vringh_transfer(NULL, as_kiov(wiov), (void *)src, len, user_push);
+	return vringh_transfer(NULL, vringh_as_kiov(wiov), (void *)src, len, vringh_user_push);
 }
 EXPORT_SYMBOL_GPL(vringh_iov_push_user);
 

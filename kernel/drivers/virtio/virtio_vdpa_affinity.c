@@ -102,7 +102,7 @@ void virtio_vdpa_forget_affinity(struct virtio_vdpa *vv)
  */
 int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
 	struct cpumask *wanted = NULL;
 
 	if (mask) {
@@ -126,7 +126,7 @@ int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask)
  */
 const struct cpumask *virtio_vdpa_get_affinity(struct virtio_device *vdev, int index)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
 
 	return index >= 0 && index < vv->nqueues ? vv->queues[index].wanted : NULL;
 }

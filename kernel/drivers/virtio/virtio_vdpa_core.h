@@ -45,7 +45,7 @@ struct virtio_vdpa {
 	struct virtio_vdpa_queue queues[];
 };
 
-static inline struct virtio_vdpa *to_virtio_vdpa(struct virtio_device *vdev)
+static inline struct virtio_vdpa *virtio_vdpa_to_virtio_vdpa(struct virtio_device *vdev)
 {
 	return container_of(vdev, struct virtio_vdpa, vdev);
 }

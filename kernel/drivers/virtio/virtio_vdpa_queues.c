@@ -48,7 +48,7 @@ static irqreturn_t virtio_vdpa_config_event(void *private)
 
 static bool virtio_vdpa_kick(struct virtqueue *vq)
 {
-	struct vdpa_device *vdpa = to_virtio_vdpa(vq->vdev)->vdpa;
+	struct vdpa_device *vdpa = virtio_vdpa_to_virtio_vdpa(vq->vdev)->vdpa;
 
 	vdpa->config->kick_vq(vdpa, vq->index);
 	return true;
@@ -183,7 +183,7 @@ static void virtio_vdpa_set_config_event(struct virtio_vdpa *vv, bool on)
  */
 void virtio_vdpa_del_queues(struct virtio_device *vdev)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
 	struct virtqueue *vq, *next;
 
 	virtio_vdpa_set_config_event(vv, false);
@@ -214,7 +214,7 @@ int virtio_vdpa_find_queues(struct virtio_device *vdev, unsigned int n, struct v
 			    vq_callback_t *callbacks[], const char *const names[], const bool *ctx,
 			    struct irq_affinity *spread)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
 	unsigned int i, index = 0;
 	int err;
 
@@ -244,7 +244,7 @@ undo_queues:
  */
 int virtio_vdpa_disable_queue(struct virtqueue *vq)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
 
 	if (!virtio_has_feature(vq->vdev, VIRTIO_F_RING_RESET))
 		return -ENOENT;
@@ -263,7 +263,7 @@ int virtio_vdpa_disable_queue(struct virtqueue *vq)
  */
 int virtio_vdpa_enable_queue(struct virtqueue *vq)
 {
-	struct virtio_vdpa *vv = to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
 	int err;
 
 	if (!vq->reset || vv->vdpa->config->get_vq_ready(vv->vdpa, vq->index))

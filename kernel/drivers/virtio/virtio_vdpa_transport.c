@@ -21,57 +21,57 @@
 
 #include "virtio_vdpa_core.h"
 
-static struct vdpa_device *vdpa_below(struct virtio_device *vdev)
+static struct vdpa_device *virtio_vdpa_vdpa_below(struct virtio_device *vdev)
 {
-	return to_virtio_vdpa(vdev)->vdpa;
+	return virtio_vdpa_to_virtio_vdpa(vdev)->vdpa;
 }
 
 static void virtio_vdpa_read_config(struct virtio_device *vdev, unsigned int offset, void *buf,
 				    unsigned int len)
 {
-	vdpa_get_config(vdpa_below(vdev), offset, buf, len);
+	vdpa_get_config(virtio_vdpa_vdpa_below(vdev), offset, buf, len);
 }
 
 static void virtio_vdpa_write_config(struct virtio_device *vdev, unsigned int offset,
 				     const void *buf, unsigned int len)
 {
-	vdpa_set_config(vdpa_below(vdev), offset, buf, len);
+	vdpa_set_config(virtio_vdpa_vdpa_below(vdev), offset, buf, len);
 }
 
 static u32 virtio_vdpa_config_generation(struct virtio_device *vdev)
 {
-	struct vdpa_device *vdpa = vdpa_below(vdev);
+	struct vdpa_device *vdpa = virtio_vdpa_vdpa_below(vdev);
 
 	return vdpa->config->get_generation ? vdpa->config->get_generation(vdpa) : 0;
 }
 
 static u8 virtio_vdpa_read_status(struct virtio_device *vdev)
 {
-	struct vdpa_device *vdpa = vdpa_below(vdev);
+	struct vdpa_device *vdpa = virtio_vdpa_vdpa_below(vdev);
 
 	return vdpa->config->get_status(vdpa);
 }
 
 static void virtio_vdpa_write_status(struct virtio_device *vdev, u8 status)
 {
-	vdpa_set_status(vdpa_below(vdev), status);
+	vdpa_set_status(virtio_vdpa_vdpa_below(vdev), status);
 	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
-		virtio_vdpa_steer(to_virtio_vdpa(vdev));
+		virtio_vdpa_steer(virtio_vdpa_to_virtio_vdpa(vdev));
 }
 
 static void virtio_vdpa_restart(struct virtio_device *vdev)
 {
 	int err;
 
-	virtio_vdpa_unsteer(to_virtio_vdpa(vdev));
-	err = vdpa_reset(vdpa_below(vdev));
+	virtio_vdpa_unsteer(virtio_vdpa_to_virtio_vdpa(vdev));
+	err = vdpa_reset(virtio_vdpa_vdpa_below(vdev));
 	if (err)
-		dev_err_ratelimited(&vdpa_below(vdev)->dev, "reset failed: %d\n", err);
+		dev_err_ratelimited(&virtio_vdpa_vdpa_below(vdev)->dev, "reset failed: %d\n", err);
 }
 
 static u64 virtio_vdpa_offered(struct virtio_device *vdev)
 {
-	struct vdpa_device *vdpa = vdpa_below(vdev);
+	struct vdpa_device *vdpa = virtio_vdpa_vdpa_below(vdev);
 
 	return vdpa->config->get_device_features(vdpa);
 }
@@ -84,12 +84,12 @@ static int virtio_vdpa_settle_features(struct virtio_device *vdev)
 	vring_transport_features(vdev);
 	if (queue_reset)
 		__virtio_set_bit(vdev, VIRTIO_F_RING_RESET);
-	return vdpa_set_features(vdpa_below(vdev), vdev->features);
+	return vdpa_set_features(virtio_vdpa_vdpa_below(vdev), vdev->features);
 }
 
 static const char *virtio_vdpa_parent_name(struct virtio_device *vdev)
 {
-	return dev_name(&vdpa_below(vdev)->dev);
+	return dev_name(&virtio_vdpa_vdpa_below(vdev)->dev);
 }
 
 static const struct virtio_config_ops virtio_vdpa_ops = {
@@ -112,7 +112,7 @@ static const struct virtio_config_ops virtio_vdpa_ops = {
 
 static void virtio_vdpa_release(struct device *dev)
 {
-	kvfree(to_virtio_vdpa(dev_to_virtio(dev)));
+	kvfree(virtio_vdpa_to_virtio_vdpa(dev_to_virtio(dev)));
 }
 
 static struct virtio_vdpa *virtio_vdpa_make(struct vdpa_device *vdpa)

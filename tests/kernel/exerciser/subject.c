@@ -265,7 +265,7 @@ long pinned_kib(void)
 	return kib;
 }
 
-/* The simulator fails the next so many operations of a kind; see sim_fault.c. */
+/* The simulator fails the next so many operations of a kind; see vdpa_sim_fault.c. */
 void inject(const struct subject *subject, const char *point, int times)
 {
 	char path[192];

@@ -92,7 +92,7 @@ static const struct area_rule area_rules[IFCVF_LM] = {
 
 /* Areas: find, check, map */
 
-static u32 config_dword(struct pci_dev *pdev, int pos)
+static u32 ifcvf_config_dword(struct pci_dev *pdev, int pos)
 {
 	u32 value = 0;
 
@@ -101,7 +101,7 @@ static u32 config_dword(struct pci_dev *pdev, int pos)
 }
 
 /* Where the capability of @cfg_type is, 0 for nowhere. */
-static u8 find_capability(struct pci_dev *pdev, u8 cfg_type)
+static u8 ifcvf_find_capability(struct pci_dev *pdev, u8 cfg_type)
 {
 	u8 pos = pci_find_capability(pdev, PCI_CAP_ID_VNDR);
 	int left = CAPABILITIES_MAX;
@@ -117,17 +117,18 @@ static u8 find_capability(struct pci_dev *pdev, u8 cfg_type)
 }
 
 /* Whether an area is inside a memory BAR of this function. */
-static bool in_bar(struct pci_dev *pdev, const struct ifcvf_area *area)
+static bool ifcvf_in_bar(struct pci_dev *pdev, const struct ifcvf_area *area)
 {
 	return area->bar < PCI_STD_NUM_BARS &&
 	       (pci_resource_flags(pdev, area->bar) & IORESOURCE_MEM) && area->len &&
 	       (u64)area->off + area->len <= pci_resource_len(pdev, area->bar);
 }
 
-static int find_area(struct ifcvf_vf *vf, const struct area_rule *rule, struct ifcvf_area *area)
+static int ifcvf_find_area(struct ifcvf_vf *vf, const struct area_rule *rule,
+			   struct ifcvf_area *area)
 {
 	struct pci_dev *pdev = vf->pdev;
-	u8 pos = find_capability(pdev, rule->cfg_type);
+	u8 pos = ifcvf_find_capability(pdev, rule->cfg_type);
 	u8 cap_len = 0;
 
 	if (!pos) {
@@ -136,40 +137,40 @@ static int find_area(struct ifcvf_vf *vf, const struct area_rule *rule, struct i
 	}
 	pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cap_len), &cap_len);
 	pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, bar), &area->bar);
-	area->off = config_dword(pdev, pos + offsetof(struct virtio_pci_cap, offset));
-	area->len = config_dword(pdev, pos + offsetof(struct virtio_pci_cap, length));
-	if (cap_len < rule->cap_len || !in_bar(pdev, area) || area->len < rule->min_len ||
+	area->off = ifcvf_config_dword(pdev, pos + offsetof(struct virtio_pci_cap, offset));
+	area->len = ifcvf_config_dword(pdev, pos + offsetof(struct virtio_pci_cap, length));
+	if (cap_len < rule->cap_len || !ifcvf_in_bar(pdev, area) || area->len < rule->min_len ||
 	    !IS_ALIGNED(area->off, rule->align)) {
 		pci_err(pdev, "unusable %s area: BAR %u, offset %#x, length %#x, capability of %u bytes\n",
 			rule->name, area->bar, area->off, area->len, cap_len);
 		return -EINVAL;
 	}
 	if (rule->cfg_type == VIRTIO_PCI_CAP_NOTIFY_CFG)
-		vf->notify_stride = config_dword(pdev, pos +
-			offsetof(struct virtio_pci_notify_cap, notify_off_multiplier));
+		vf->notify_stride = ifcvf_config_dword(
+			pdev, pos + offsetof(struct virtio_pci_notify_cap, notify_off_multiplier));
 	return 0;
 }
 
-static int find_areas(struct ifcvf_vf *vf)
+static int ifcvf_find_areas(struct ifcvf_vf *vf)
 {
 	struct ifcvf_area *lm = &vf->area[IFCVF_LM];
 	int i, ret;
 
 	for (i = 0; i < ARRAY_SIZE(area_rules); i++) {
-		ret = find_area(vf, &area_rules[i], &vf->area[i]);
+		ret = ifcvf_find_area(vf, &area_rules[i], &vf->area[i]);
 		if (ret)
 			return ret;
 	}
 	lm->bar = LM_BAR;
 	lm->len = min_t(resource_size_t, pci_resource_len(vf->pdev, LM_BAR), U32_MAX);
-	if (!in_bar(vf->pdev, lm)) {
+	if (!ifcvf_in_bar(vf->pdev, lm)) {
 		pci_err(vf->pdev, "no live-migration area in BAR %u\n", LM_BAR);
 		return -ENODEV;
 	}
 	return 0;
 }
 
-static int map_areas(struct ifcvf_vf *vf)
+static int ifcvf_map_areas(struct ifcvf_vf *vf)
 {
 	int i, ret, bars = 0;
 
@@ -191,28 +192,28 @@ static int map_areas(struct ifcvf_vf *vf)
 
 /* Queues */
 
-static void select_queue(const struct ifcvf_vf *vf, u16 i)
+static void ifcvf_select_queue(const struct ifcvf_vf *vf, u16 i)
 {
 	vp_iowrite16(i, common(vf, queue_select));
 }
 
-static u32 lm_offset(u16 i)
+static u32 ifcvf_lm_offset(u16 i)
 {
 	return LM_FIRST + i / 2 * LM_BLOCK + i % 2 * LM_REGISTER;
 }
 
-static __le16 __iomem *lm_register(const struct ifcvf_vf *vf, u16 i)
+static __le16 __iomem *ifcvf_lm_register(const struct ifcvf_vf *vf, u16 i)
 {
-	return vf->area[IFCVF_LM].base + lm_offset(i);
+	return vf->area[IFCVF_LM].base + ifcvf_lm_offset(i);
 }
 
-static int probe_queue(struct ifcvf_vf *vf, u16 i)
+static int ifcvf_probe_queue(struct ifcvf_vf *vf, u16 i)
 {
 	const struct ifcvf_area *notify = &vf->area[IFCVF_NOTIFY];
 	struct ifcvf_queue *queue = &vf->queues[i];
 	u64 off;
 
-	select_queue(vf, i);
+	ifcvf_select_queue(vf, i);
 	off = (u64)vp_ioread16(common(vf, queue_notify_off)) * vf->notify_stride;
 	queue->max_size = vp_ioread16(common(vf, queue_size));
 	if (off + sizeof(__le16) > notify->len || !IS_ALIGNED(off, sizeof(__le16))) {
@@ -231,12 +232,12 @@ static int probe_queue(struct ifcvf_vf *vf, u16 i)
 	return 0;
 }
 
-static int probe_queues(struct ifcvf_vf *vf)
+static int ifcvf_probe_queues(struct ifcvf_vf *vf)
 {
 	u16 i, nr = vp_ioread16(common(vf, num_queues));
 	int ret;
 
-	if (!nr || lm_offset(nr - 1) + LM_REGISTER > vf->area[IFCVF_LM].len) {
+	if (!nr || ifcvf_lm_offset(nr - 1) + LM_REGISTER > vf->area[IFCVF_LM].len) {
 		pci_err(vf->pdev, "%u queues, with %#x bytes of live-migration area\n",
 			nr, vf->area[IFCVF_LM].len);
 		return -EINVAL;
@@ -245,7 +246,7 @@ static int probe_queues(struct ifcvf_vf *vf)
 	if (!vf->queues)
 		return -ENOMEM;
 	for (i = 0; i < nr; i++) {
-		ret = probe_queue(vf, i);
+		ret = ifcvf_probe_queue(vf, i);
 		if (ret)
 			return ret;
 	}
@@ -253,7 +254,7 @@ static int probe_queues(struct ifcvf_vf *vf)
 	return 0;
 }
 
-static u64 device_features(const struct ifcvf_vf *vf)
+static u64 ifcvf_device_features(const struct ifcvf_vf *vf)
 {
 	u64 features;
 
@@ -267,18 +268,18 @@ int ifcvf_hw_probe(struct ifcvf_vf *vf)
 {
 	int ret;
 
-	ret = find_areas(vf);
+	ret = ifcvf_find_areas(vf);
 	if (ret)
 		return ret;
-	ret = map_areas(vf);
+	ret = ifcvf_map_areas(vf);
 	if (ret)
 		return ret;
 	ret = ifcvf_hw_reset(vf);
 	if (ret)
 		return ret;
 	vf->config_len = min(vf->area[IFCVF_DEVICE].len, vf->type->config_len);
-	vf->features = device_features(vf) & FEATURES_OURS;
-	return probe_queues(vf);
+	vf->features = ifcvf_device_features(vf) & FEATURES_OURS;
+	return ifcvf_probe_queues(vf);
 }
 
 void ifcvf_hw_set_features(struct ifcvf_vf *vf, u64 features)
@@ -296,19 +297,19 @@ int ifcvf_hw_queue_start(struct ifcvf_vf *vf, u16 i)
 	lockdep_assert_held(&vf->lock);
 	if (!is_power_of_2(queue->size) || queue->size > queue->max_size)
 		return -EINVAL;
-	select_queue(vf, i);
+	ifcvf_select_queue(vf, i);
 	vp_iowrite16(queue->size, common(vf, queue_size));
 	vp_iowrite64_twopart(queue->desc, common(vf, queue_desc_lo), common(vf, queue_desc_hi));
 	vp_iowrite64_twopart(queue->avail, common(vf, queue_avail_lo), common(vf, queue_avail_hi));
 	vp_iowrite64_twopart(queue->used, common(vf, queue_used_lo), common(vf, queue_used_hi));
-	vp_iowrite16(queue->next_avail, lm_register(vf, i));
+	vp_iowrite16(queue->next_avail, ifcvf_lm_register(vf, i));
 	vp_iowrite16(1, common(vf, queue_enable));
 	return vp_ioread16(common(vf, queue_enable)) == 1 ? 0 : -EIO;
 }
 
 u16 ifcvf_hw_next_avail(const struct ifcvf_vf *vf, u16 i)
 {
-	return vp_ioread16(lm_register(vf, i));
+	return vp_ioread16(ifcvf_lm_register(vf, i));
 }
 
 /* A device that cannot have a vector reads back that it has none. */
@@ -316,7 +317,7 @@ u16 ifcvf_hw_next_avail(const struct ifcvf_vf *vf, u16 i)
 bool ifcvf_hw_set_queue_vector(struct ifcvf_vf *vf, u16 i, u16 vector)
 {
 	lockdep_assert_held(&vf->lock);
-	select_queue(vf, i);
+	ifcvf_select_queue(vf, i);
 	vp_iowrite16(vector, common(vf, queue_msix_vector));
 	return vp_ioread16(common(vf, queue_msix_vector)) == vector;
 }
@@ -379,7 +380,7 @@ u8 ifcvf_hw_generation(const struct ifcvf_vf *vf)
 }
 
 /* How many of @len bytes at @off are in the configuration space. */
-static u32 config_part(const struct ifcvf_vf *vf, u32 off, u32 len)
+static u32 ifcvf_config_part(const struct ifcvf_vf *vf, u32 off, u32 len)
 {
 	return off < vf->config_len ? min(len, vf->config_len - off) : 0;
 }
@@ -388,7 +389,7 @@ static u32 config_part(const struct ifcvf_vf *vf, u32 off, u32 len)
 void ifcvf_hw_read_config(struct ifcvf_vf *vf, u32 off, void *buf, u32 len)
 {
 	const u8 __iomem *config = vf->area[IFCVF_DEVICE].base;
-	u32 i, part = config_part(vf, off, len);
+	u32 i, part = ifcvf_config_part(vf, off, len);
 	int tries = CONFIG_TRIES;
 	u8 *byte = buf;
 	u8 before;
@@ -408,7 +409,7 @@ void ifcvf_hw_read_config(struct ifcvf_vf *vf, u32 off, void *buf, u32 len)
 void ifcvf_hw_write_config(struct ifcvf_vf *vf, u32 off, const void *buf, u32 len)
 {
 	u8 __iomem *config = vf->area[IFCVF_DEVICE].base;
-	u32 i, part = config_part(vf, off, len);
+	u32 i, part = ifcvf_config_part(vf, off, len);
 	const u8 *byte = buf;
 
 	for (i = 0; i < part; i++)

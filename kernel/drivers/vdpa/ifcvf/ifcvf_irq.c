@@ -40,21 +40,21 @@ static const struct irq_plan {
 	{ "one vector for everything", false, false },
 };
 
-static u16 plan_lines(const struct irq_plan *plan, u16 nr_queues)
+static u16 ifcvf_plan_lines(const struct irq_plan *plan, u16 nr_queues)
 {
 	return (plan->queues_apart ? nr_queues : 1) + plan->config_apart;
 }
 
-static const struct irq_plan *choose_plan(u16 nr_queues, int granted)
+static const struct irq_plan *ifcvf_choose_plan(u16 nr_queues, int granted)
 {
 	const struct irq_plan *plan = irq_plans;
 
-	while (plan_lines(plan, nr_queues) > granted)
+	while (ifcvf_plan_lines(plan, nr_queues) > granted)
 		plan++;
 	return plan;
 }
 
-static void call(struct vdpa_callback *cb, spinlock_t *lock)
+static void ifcvf_call(struct vdpa_callback *cb, spinlock_t *lock)
 {
 	unsigned long flags;
 
@@ -71,14 +71,14 @@ static irqreturn_t ifcvf_interrupt(int irq, void *data)
 	u16 i;
 
 	if (line->config && (!line->count || ifcvf_hw_config_changed(vf)))
-		call(&vf->config_cb, &vf->config_cb_lock);
+		ifcvf_call(&vf->config_cb, &vf->config_cb_lock);
 	for (i = line->first; i < line->first + line->count; i++)
-		call(&vf->queues[i].cb, &vf->queues[i].cb_lock);
+		ifcvf_call(&vf->queues[i].cb, &vf->queues[i].cb_lock);
 	return IRQ_HANDLED;
 }
 
 /* Tell the device; false when it has no room for a vector. */
-static bool point_at(struct ifcvf_vf *vf, u16 vector)
+static bool ifcvf_point_at(struct ifcvf_vf *vf, u16 vector)
 {
 	const struct ifcvf_line *line = &vf->lines[vector];
 	u16 i;
@@ -89,7 +89,7 @@ static bool point_at(struct ifcvf_vf *vf, u16 vector)
 	return !line->config || ifcvf_hw_set_config_vector(vf, vector);
 }
 
-static void describe_line(struct ifcvf_vf *vf, const struct irq_plan *plan, u16 vector)
+static void ifcvf_describe_line(struct ifcvf_vf *vf, const struct irq_plan *plan, u16 vector)
 {
 	struct ifcvf_line *line = &vf->lines[vector];
 	u16 queue_lines = plan->queues_apart ? vf->nr_queues : 1;
@@ -108,18 +108,18 @@ static void describe_line(struct ifcvf_vf *vf, const struct irq_plan *plan, u16 
 }
 
 /* One line more; on failure none more. */
-static int add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
+static int ifcvf_add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
 {
 	u16 vector = vf->nr_lines;
 	struct ifcvf_line *line = &vf->lines[vector];
 	int ret;
 
-	describe_line(vf, plan, vector);
+	ifcvf_describe_line(vf, plan, vector);
 	line->irq = pci_irq_vector(vf->pdev, vector);
 	ret = request_irq(line->irq, ifcvf_interrupt, 0, line->name, line);
 	if (ret)
 		return ret;
-	if (!point_at(vf, vector)) {
+	if (!ifcvf_point_at(vf, vector)) {
 		free_irq(line->irq, line);
 		return -EBUSY;
 	}
@@ -128,7 +128,7 @@ static int add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
 }
 
 /* Show, or take back, the vectors that are one queue's alone. */
-static void publish_irqs(struct ifcvf_vf *vf, bool there)
+static void ifcvf_publish_irqs(struct ifcvf_vf *vf, bool there)
 {
 	u16 vector;
 
@@ -147,12 +147,12 @@ int ifcvf_irq_start(struct ifcvf_vf *vf)
 	u16 want;
 
 	lockdep_assert_held(&vf->lock);
-	granted = pci_alloc_irq_vectors(vf->pdev, 1, plan_lines(&irq_plans[0], vf->nr_queues),
+	granted = pci_alloc_irq_vectors(vf->pdev, 1, ifcvf_plan_lines(&irq_plans[0], vf->nr_queues),
 					PCI_IRQ_MSIX);
 	if (granted < 0)
 		return granted;
-	plan = choose_plan(vf->nr_queues, granted);
-	want = plan_lines(plan, vf->nr_queues);
+	plan = ifcvf_choose_plan(vf->nr_queues, granted);
+	want = ifcvf_plan_lines(plan, vf->nr_queues);
 	pci_dbg(vf->pdev, "%d vectors: %s\n", granted, plan->name);
 
 	ret = -ENOMEM;
@@ -160,11 +160,11 @@ int ifcvf_irq_start(struct ifcvf_vf *vf)
 	if (!vf->lines)
 		goto free_vectors;
 	while (vf->nr_lines < want) {
-		ret = add_line(vf, plan);
+		ret = ifcvf_add_line(vf, plan);
 		if (ret)
 			goto stop;
 	}
-	publish_irqs(vf, true);
+	ifcvf_publish_irqs(vf, true);
 	return 0;
 
 free_vectors:
@@ -180,7 +180,7 @@ void ifcvf_irq_stop(struct ifcvf_vf *vf)
 	lockdep_assert_held(&vf->lock);
 	if (!vf->lines)
 		return;
-	publish_irqs(vf, false);
+	ifcvf_publish_irqs(vf, false);
 	while (vf->nr_lines) {
 		struct ifcvf_line *line = &vf->lines[--vf->nr_lines];
 

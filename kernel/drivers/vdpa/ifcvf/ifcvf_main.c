@@ -67,7 +67,7 @@ MODULE_DEVICE_TABLE(pci, ifcvf_pci_ids);
 /* Without these there is no vDPA. */
 #define FEATURES_NEEDED	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
 
-static struct ifcvf_vf *to_vf(struct vdpa_mgmt_dev *mgmt)
+static struct ifcvf_vf *ifcvf_to_vf(struct vdpa_mgmt_dev *mgmt)
 {
 	return container_of(mgmt, struct ifcvf_vf, mgmt);
 }
@@ -75,7 +75,7 @@ static struct ifcvf_vf *to_vf(struct vdpa_mgmt_dev *mgmt)
 static int ifcvf_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
 			 const struct vdpa_dev_set_config *config)
 {
-	struct ifcvf_vf *vf = to_vf(mgmt);
+	struct ifcvf_vf *vf = ifcvf_to_vf(mgmt);
 	u64 features = vf->features;
 
 	if (vf->dev)
@@ -90,7 +90,7 @@ static int ifcvf_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
 
 static void ifcvf_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
 {
-	struct ifcvf_vf *vf = to_vf(mgmt);
+	struct ifcvf_vf *vf = ifcvf_to_vf(mgmt);
 
 	_vdpa_unregister_device(vdpa);
 	/* Not used any more, and perhaps freed; whoever drove it may have left it running. */
@@ -103,7 +103,7 @@ static const struct vdpa_mgmtdev_ops ifcvf_mgmt_ops = {
 	.dev_del = ifcvf_dev_del,
 };
 
-static int enable(struct pci_dev *pdev)
+static int ifcvf_enable(struct pci_dev *pdev)
 {
 	int ret = pcim_enable_device(pdev);
 
@@ -128,7 +128,7 @@ static int ifcvf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	spin_lock_init(&vf->config_cb_lock);
 	pci_set_drvdata(pdev, vf);
 
-	ret = enable(pdev);
+	ret = ifcvf_enable(pdev);
 	if (ret)
 		return ret;
 	ret = ifcvf_hw_probe(vf);

@@ -36,24 +36,24 @@
 
 #define QUEUE_ALIGN	PAGE_SIZE
 
-static struct ifcvf_dev *to_dev(const struct vdpa_device *vdpa)
+static struct ifcvf_dev *ifcvf_to_dev(const struct vdpa_device *vdpa)
 {
 	return container_of(vdpa, struct ifcvf_dev, vdpa);
 }
 
-static struct ifcvf_vf *to_vf(const struct vdpa_device *vdpa)
+static struct ifcvf_vf *ifcvf_to_vf(const struct vdpa_device *vdpa)
 {
-	return to_dev(vdpa)->vf;
+	return ifcvf_to_dev(vdpa)->vf;
 }
 
-static struct ifcvf_queue *to_queue(const struct vdpa_device *vdpa, u16 idx)
+static struct ifcvf_queue *ifcvf_to_queue(const struct vdpa_device *vdpa, u16 idx)
 {
-	return &to_vf(vdpa)->queues[idx];
+	return &ifcvf_to_vf(vdpa)->queues[idx];
 }
 
 /* Start and stop */
 
-static int start_queue(struct ifcvf_vf *vf, u16 i)
+static int ifcvf_start_queue(struct ifcvf_vf *vf, u16 i)
 {
 	int ret = ifcvf_hw_queue_start(vf, i);
 
@@ -64,7 +64,7 @@ static int start_queue(struct ifcvf_vf *vf, u16 i)
 	return ret;
 }
 
-static int enter_features_ok(struct ifcvf_vf *vf)
+static int ifcvf_enter_features_ok(struct ifcvf_vf *vf)
 {
 	u64 features = vf->dev->driver_features;
 
@@ -75,7 +75,7 @@ static int enter_features_ok(struct ifcvf_vf *vf)
 	return 0;
 }
 
-static int enter_driver_ok(struct ifcvf_vf *vf)
+static int ifcvf_enter_driver_ok(struct ifcvf_vf *vf)
 {
 	int ret;
 	u16 i;
@@ -86,11 +86,11 @@ static int enter_driver_ok(struct ifcvf_vf *vf)
 	ret = ifcvf_irq_start(vf);
 	for (i = 0; !ret && i < vf->nr_queues; i++)
 		if (vf->queues[i].ready)
-			ret = start_queue(vf, i);
+			ret = ifcvf_start_queue(vf, i);
 	return ret;
 }
 
-static void notify_live_queues(struct ifcvf_vf *vf)
+static void ifcvf_notify_live_queues(struct ifcvf_vf *vf)
 {
 	u16 i;
 
@@ -105,11 +105,11 @@ static const struct {
 	int (*enter)(struct ifcvf_vf *vf);
 	void (*entered)(struct ifcvf_vf *vf);
 } status_steps[] = {
-	{ VIRTIO_CONFIG_S_FEATURES_OK, 0, enter_features_ok, NULL },
-	{ VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, enter_driver_ok, notify_live_queues },
+	{ VIRTIO_CONFIG_S_FEATURES_OK, 0, ifcvf_enter_features_ok, NULL },
+	{ VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, ifcvf_enter_driver_ok, ifcvf_notify_live_queues },
 };
 
-static void raise_status_locked(struct ifcvf_vf *vf, u8 status)
+static void ifcvf_raise_status_locked(struct ifcvf_vf *vf, u8 status)
 {
 	u8 old = ifcvf_hw_get_status(vf);
 	int i, ret;
@@ -134,7 +134,7 @@ static void raise_status_locked(struct ifcvf_vf *vf, u8 status)
 	ifcvf_hw_set_status(vf, status);
 }
 
-static void forget_queue(struct ifcvf_queue *queue)
+static void ifcvf_forget_queue(struct ifcvf_queue *queue)
 {
 	spin_lock_irq(&queue->cb_lock);
 	queue->cb = (struct vdpa_callback){};
@@ -160,21 +160,21 @@ int ifcvf_stop(struct ifcvf_vf *vf)
 	vf->config_cb = (struct vdpa_callback){};
 	spin_unlock_irq(&vf->config_cb_lock);
 	for (i = 0; i < vf->nr_queues; i++)
-		forget_queue(&vf->queues[i]);
+		ifcvf_forget_queue(&vf->queues[i]);
 	if (vf->dev)
 		vf->dev->driver_features = 0;
 	mutex_unlock(&vf->lock);
 	return ret;
 }
 
-static u8 op_get_status(struct vdpa_device *vdpa)
+static u8 ifcvf_get_status(struct vdpa_device *vdpa)
 {
-	return ifcvf_hw_get_status(to_vf(vdpa));
+	return ifcvf_hw_get_status(ifcvf_to_vf(vdpa));
 }
 
-static void op_set_status(struct vdpa_device *vdpa, u8 status)
+static void ifcvf_set_status(struct vdpa_device *vdpa, u8 status)
 {
-	struct ifcvf_vf *vf = to_vf(vdpa);
+	struct ifcvf_vf *vf = ifcvf_to_vf(vdpa);
 
 	if (!status) {
 		ifcvf_stop(vf);
@@ -182,25 +182,25 @@ static void op_set_status(struct vdpa_device *vdpa, u8 status)
 	}
 	mutex_lock(&vf->lock);
 	if (!ifcvf_hw_gone(vf))
-		raise_status_locked(vf, status);
+		ifcvf_raise_status_locked(vf, status);
 	mutex_unlock(&vf->lock);
 }
 
-static int op_reset(struct vdpa_device *vdpa)
+static int ifcvf_reset(struct vdpa_device *vdpa)
 {
-	return ifcvf_stop(to_vf(vdpa));
+	return ifcvf_stop(ifcvf_to_vf(vdpa));
 }
 
 /* Features */
 
-static u64 op_get_device_features(struct vdpa_device *vdpa)
+static u64 ifcvf_get_device_features(struct vdpa_device *vdpa)
 {
-	return to_dev(vdpa)->features;
+	return ifcvf_to_dev(vdpa)->features;
 }
 
-static int op_set_driver_features(struct vdpa_device *vdpa, u64 features)
+static int ifcvf_set_driver_features(struct vdpa_device *vdpa, u64 features)
 {
-	struct ifcvf_dev *dev = to_dev(vdpa);
+	struct ifcvf_dev *dev = ifcvf_to_dev(vdpa);
 
 	if (features & ~dev->features)
 		return -EINVAL;
@@ -213,42 +213,42 @@ static int op_set_driver_features(struct vdpa_device *vdpa, u64 features)
 	return 0;
 }
 
-static u64 op_get_driver_features(struct vdpa_device *vdpa)
+static u64 ifcvf_get_driver_features(struct vdpa_device *vdpa)
 {
-	return to_dev(vdpa)->driver_features;
+	return ifcvf_to_dev(vdpa)->driver_features;
 }
 
 /* Queues */
 
-static int op_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
+static int ifcvf_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
 {
-	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	struct ifcvf_queue *queue = ifcvf_to_queue(vdpa, idx);
 
-	mutex_lock(&to_vf(vdpa)->lock);
+	mutex_lock(&ifcvf_to_vf(vdpa)->lock);
 	queue->desc = desc;
 	queue->avail = avail;
 	queue->used = used;
-	mutex_unlock(&to_vf(vdpa)->lock);
+	mutex_unlock(&ifcvf_to_vf(vdpa)->lock);
 	return 0;
 }
 
-static void op_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
+static void ifcvf_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
 {
-	mutex_lock(&to_vf(vdpa)->lock);
-	to_queue(vdpa, idx)->size = num;
-	mutex_unlock(&to_vf(vdpa)->lock);
+	mutex_lock(&ifcvf_to_vf(vdpa)->lock);
+	ifcvf_to_queue(vdpa, idx)->size = num;
+	mutex_unlock(&ifcvf_to_vf(vdpa)->lock);
 }
 
-static void op_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
+static void ifcvf_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 {
-	struct ifcvf_queue *queue = to_queue(vdpa, idx);
-	struct ifcvf_vf *vf = to_vf(vdpa);
+	struct ifcvf_queue *queue = ifcvf_to_queue(vdpa, idx);
+	struct ifcvf_vf *vf = ifcvf_to_vf(vdpa);
 
 	mutex_lock(&vf->lock);
 	queue->ready = ready;
 	if (ready && !queue->live && !ifcvf_hw_gone(vf) &&
 	    (ifcvf_hw_get_status(vf) & VIRTIO_CONFIG_S_DRIVER_OK)) {
-		if (start_queue(vf, idx))
+		if (ifcvf_start_queue(vf, idx))
 			queue->ready = false;
 		else
 			ifcvf_hw_kick(vf, idx);
@@ -256,29 +256,29 @@ static void op_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 	mutex_unlock(&vf->lock);
 }
 
-static bool op_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
+static bool ifcvf_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
 {
-	return to_queue(vdpa, idx)->ready;
+	return ifcvf_to_queue(vdpa, idx)->ready;
 }
 
-static int op_set_vq_state(struct vdpa_device *vdpa, u16 idx, const struct vdpa_vq_state *state)
+static int ifcvf_set_vq_state(struct vdpa_device *vdpa, u16 idx, const struct vdpa_vq_state *state)
 {
-	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	struct ifcvf_queue *queue = ifcvf_to_queue(vdpa, idx);
 	int ret = 0;
 
-	mutex_lock(&to_vf(vdpa)->lock);
+	mutex_lock(&ifcvf_to_vf(vdpa)->lock);
 	if (queue->live)
 		ret = -EBUSY;
 	else
 		queue->next_avail = state->split.avail_index;
-	mutex_unlock(&to_vf(vdpa)->lock);
+	mutex_unlock(&ifcvf_to_vf(vdpa)->lock);
 	return ret;
 }
 
-static int op_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
+static int ifcvf_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
 {
-	struct ifcvf_queue *queue = to_queue(vdpa, idx);
-	struct ifcvf_vf *vf = to_vf(vdpa);
+	struct ifcvf_queue *queue = ifcvf_to_queue(vdpa, idx);
+	struct ifcvf_vf *vf = ifcvf_to_vf(vdpa);
 	int ret = 0;
 
 	mutex_lock(&vf->lock);
@@ -293,33 +293,33 @@ static int op_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_sta
 	return ret;
 }
 
-static void op_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
+static void ifcvf_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
 {
-	struct ifcvf_queue *queue = to_queue(vdpa, idx);
+	struct ifcvf_queue *queue = ifcvf_to_queue(vdpa, idx);
 
 	spin_lock_irq(&queue->cb_lock);
 	queue->cb = *cb;
 	spin_unlock_irq(&queue->cb_lock);
 }
 
-static int op_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
+static int ifcvf_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
 {
-	return ifcvf_irq_of(to_vf(vdpa), idx);
+	return ifcvf_irq_of(ifcvf_to_vf(vdpa), idx);
 }
 
-static void op_kick_vq(struct vdpa_device *vdpa, u16 idx)
+static void ifcvf_kick_vq(struct vdpa_device *vdpa, u16 idx)
 {
-	ifcvf_hw_kick(to_vf(vdpa), idx);
+	ifcvf_hw_kick(ifcvf_to_vf(vdpa), idx);
 }
 
 /*
  * A user may map a page of doorbells only if there is nothing else in that page: the whole of it has
  * to be notify area.  Any other doorbell is reported with a size that is no page.
  */
-static struct vdpa_notification_area op_get_vq_notification(struct vdpa_device *vdpa, u16 idx)
+static struct vdpa_notification_area ifcvf_get_vq_notification(struct vdpa_device *vdpa, u16 idx)
 {
-	const struct ifcvf_area *notify = &to_vf(vdpa)->area[IFCVF_NOTIFY];
-	phys_addr_t addr = to_queue(vdpa, idx)->doorbell_pa;
+	const struct ifcvf_area *notify = &ifcvf_to_vf(vdpa)->area[IFCVF_NOTIFY];
+	phys_addr_t addr = ifcvf_to_queue(vdpa, idx)->doorbell_pa;
 	bool page = PAGE_ALIGNED(addr) && addr + PAGE_SIZE <= notify->pa + notify->len;
 
 	return (struct vdpa_notification_area) {
@@ -328,15 +328,15 @@ static struct vdpa_notification_area op_get_vq_notification(struct vdpa_device *
 	};
 }
 
-static u16 op_get_vq_size(struct vdpa_device *vdpa, u16 idx)
+static u16 ifcvf_get_vq_size(struct vdpa_device *vdpa, u16 idx)
 {
-	return idx < to_vf(vdpa)->nr_queues ? to_queue(vdpa, idx)->max_size : 0;
+	return idx < ifcvf_to_vf(vdpa)->nr_queues ? ifcvf_to_queue(vdpa, idx)->max_size : 0;
 }
 
-/* The largest of all queues; the others are held to op_get_vq_size(). */
-static u16 op_get_vq_num_max(struct vdpa_device *vdpa)
+/* The largest of all queues; the others are held to ifcvf_get_vq_size(). */
+static u16 ifcvf_get_vq_num_max(struct vdpa_device *vdpa)
 {
-	const struct ifcvf_vf *vf = to_vf(vdpa);
+	const struct ifcvf_vf *vf = ifcvf_to_vf(vdpa);
 	u16 i, most = 0;
 
 	for (i = 0; i < vf->nr_queues; i++)
@@ -344,52 +344,53 @@ static u16 op_get_vq_num_max(struct vdpa_device *vdpa)
 	return most;
 }
 
-static u32 op_get_vq_align(struct vdpa_device *vdpa)
+static u32 ifcvf_get_vq_align(struct vdpa_device *vdpa)
 {
 	return QUEUE_ALIGN;
 }
 
-static u32 op_get_vq_group(struct vdpa_device *vdpa, u16 idx)
+static u32 ifcvf_get_vq_group(struct vdpa_device *vdpa, u16 idx)
 {
 	return 0;
 }
 
 /* Identity and configuration */
 
-static u32 op_get_device_id(struct vdpa_device *vdpa)
+static u32 ifcvf_get_device_id(struct vdpa_device *vdpa)
 {
-	return to_vf(vdpa)->type->virtio_id;
+	return ifcvf_to_vf(vdpa)->type->virtio_id;
 }
 
-static u32 op_get_vendor_id(struct vdpa_device *vdpa)
+static u32 ifcvf_get_vendor_id(struct vdpa_device *vdpa)
 {
-	return to_vf(vdpa)->pdev->subsystem_vendor;
+	return ifcvf_to_vf(vdpa)->pdev->subsystem_vendor;
 }
 
-static size_t op_get_config_size(struct vdpa_device *vdpa)
+static size_t ifcvf_get_config_size(struct vdpa_device *vdpa)
 {
-	return to_vf(vdpa)->config_len;
+	return ifcvf_to_vf(vdpa)->config_len;
 }
 
-static void op_get_config(struct vdpa_device *vdpa, unsigned int off, void *buf, unsigned int len)
+static void ifcvf_get_config(struct vdpa_device *vdpa, unsigned int off, void *buf,
+			     unsigned int len)
 {
-	ifcvf_hw_read_config(to_vf(vdpa), off, buf, len);
+	ifcvf_hw_read_config(ifcvf_to_vf(vdpa), off, buf, len);
 }
 
-static void op_set_config(struct vdpa_device *vdpa, unsigned int off, const void *buf,
-			  unsigned int len)
+static void ifcvf_set_config(struct vdpa_device *vdpa, unsigned int off, const void *buf,
+			     unsigned int len)
 {
-	ifcvf_hw_write_config(to_vf(vdpa), off, buf, len);
+	ifcvf_hw_write_config(ifcvf_to_vf(vdpa), off, buf, len);
 }
 
-static u32 op_get_generation(struct vdpa_device *vdpa)
+static u32 ifcvf_get_generation(struct vdpa_device *vdpa)
 {
-	return ifcvf_hw_generation(to_vf(vdpa));
+	return ifcvf_hw_generation(ifcvf_to_vf(vdpa));
 }
 
-static void op_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
+static void ifcvf_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
 {
-	struct ifcvf_vf *vf = to_vf(vdpa);
+	struct ifcvf_vf *vf = ifcvf_to_vf(vdpa);
 
 	spin_lock_irq(&vf->config_cb_lock);
 	vf->config_cb = *cb;
@@ -397,48 +398,48 @@ static void op_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
 }
 
 static const struct vdpa_config_ops ifcvf_ops = {
-	.get_status		= op_get_status,
-	.set_status		= op_set_status,
-	.reset			= op_reset,
-	.get_device_features	= op_get_device_features,
-	.set_driver_features	= op_set_driver_features,
-	.get_driver_features	= op_get_driver_features,
-	.set_vq_address		= op_set_vq_address,
-	.set_vq_num		= op_set_vq_num,
-	.set_vq_ready		= op_set_vq_ready,
-	.get_vq_ready		= op_get_vq_ready,
-	.set_vq_state		= op_set_vq_state,
-	.get_vq_state		= op_get_vq_state,
-	.set_vq_cb		= op_set_vq_cb,
-	.get_vq_irq		= op_get_vq_irq,
-	.kick_vq		= op_kick_vq,
-	.get_vq_notification	= op_get_vq_notification,
+	.get_status		= ifcvf_get_status,
+	.set_status		= ifcvf_set_status,
+	.reset			= ifcvf_reset,
+	.get_device_features	= ifcvf_get_device_features,
+	.set_driver_features	= ifcvf_set_driver_features,
+	.get_driver_features	= ifcvf_get_driver_features,
+	.set_vq_address		= ifcvf_set_vq_address,
+	.set_vq_num		= ifcvf_set_vq_num,
+	.set_vq_ready		= ifcvf_set_vq_ready,
+	.get_vq_ready		= ifcvf_get_vq_ready,
+	.set_vq_state		= ifcvf_set_vq_state,
+	.get_vq_state		= ifcvf_get_vq_state,
+	.set_vq_cb		= ifcvf_set_vq_cb,
+	.get_vq_irq		= ifcvf_get_vq_irq,
+	.kick_vq		= ifcvf_kick_vq,
+	.get_vq_notification	= ifcvf_get_vq_notification,
 #ifndef VDPA_NEEDS_EXT_OPS
-	.get_vq_size		= op_get_vq_size,
+	.get_vq_size		= ifcvf_get_vq_size,
 #endif
-	.get_vq_num_max		= op_get_vq_num_max,
-	.get_vq_align		= op_get_vq_align,
-	.get_vq_group		= op_get_vq_group,
-	.get_device_id		= op_get_device_id,
-	.get_vendor_id		= op_get_vendor_id,
-	.get_config_size	= op_get_config_size,
-	.get_config		= op_get_config,
-	.set_config		= op_set_config,
-	.get_generation		= op_get_generation,
-	.set_config_cb		= op_set_config_cb,
+	.get_vq_num_max		= ifcvf_get_vq_num_max,
+	.get_vq_align		= ifcvf_get_vq_align,
+	.get_vq_group		= ifcvf_get_vq_group,
+	.get_device_id		= ifcvf_get_device_id,
+	.get_vendor_id		= ifcvf_get_vendor_id,
+	.get_config_size	= ifcvf_get_config_size,
+	.get_config		= ifcvf_get_config,
+	.set_config		= ifcvf_set_config,
+	.get_generation		= ifcvf_get_generation,
+	.set_config_cb		= ifcvf_set_config_cb,
 };
 
 #ifdef VDPA_NEEDS_EXT_OPS
 static const struct vdpa_ext_ops ifcvf_ext_ops = {
-	.get_vq_size = op_get_vq_size,
+	.get_vq_size = ifcvf_get_vq_size,
 };
 
-static int set_ext_ops(struct ifcvf_dev *dev)
+static int ifcvf_set_ext_ops(struct ifcvf_dev *dev)
 {
 	return vdpa_set_ext_ops(&dev->vdpa, &ifcvf_ext_ops);
 }
 #else
-static int set_ext_ops(struct ifcvf_dev *dev)
+static int ifcvf_set_ext_ops(struct ifcvf_dev *dev)
 {
 	return 0;
 }
@@ -460,7 +461,7 @@ int ifcvf_dev_create(struct ifcvf_vf *vf, const char *name, u64 features)
 	dev->features = features;
 	dev->vdpa.dma_dev = &vf->pdev->dev;
 	dev->vdpa.mdev = &vf->mgmt;
-	ret = set_ext_ops(dev);
+	ret = ifcvf_set_ext_ops(dev);
 	if (ret)
 		goto put;
 	/* Its driver can be at work before the registration returns. */

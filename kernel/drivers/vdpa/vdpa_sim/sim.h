@@ -6,11 +6,11 @@
  * is common to vDPA devices is the core's.
  *
  *	kind                        core                            vDPA bus
- *	sim_device_new() ---------> allocate, address spaces, units
+ *	vdpa_sim_device_new() ---------> allocate, address spaces, units
  *	(sets itself up)
- *	sim_device_register() ----> -----------------------------> _vdpa_register_device()
+ *	vdpa_sim_device_register() ----> -----------------------------> _vdpa_register_device()
  *	kind->start, kind->serve <- DRIVER_OK, kicks        <------ config ops
- *	sim_device_unregister() --> debugfs away ----------------> _vdpa_unregister_device()
+ *	vdpa_sim_device_unregister() --> debugfs away ----------------> _vdpa_unregister_device()
  *	kind->destroy <------------ last reference gone    <------- config->free
  *
  * Queues are grouped into units.  A unit is served by one work item at a time and has one lock, so
@@ -134,7 +134,7 @@ enum sim_event {
 	SIM_NR_EVENTS
 };
 
-/* Where faults can be injected; names in sim_fault.c. */
+/* Where faults can be injected; names in vdpa_sim_fault.c. */
 enum sim_fault_point {
 	SIM_FAULT_MAP,
 	SIM_FAULT_UNMAP,
@@ -148,7 +148,7 @@ enum sim_fault_point {
 	SIM_NR_FAULTS
 };
 
-struct sim_fault {
+struct vdpa_sim_fault {
 	atomic_t times;			/* this often; negative: always; 0: off */
 	atomic_t hits;
 	u32 skip;			/* let that many pass first */
@@ -213,13 +213,13 @@ struct sim_device {
 	struct sim_queue *queues;
 	struct sim_unit *units;
 	struct sim_space *spaces;
-	unsigned int group_space[SIM_MAX_GROUPS];	/* see sim_space_of() */
+	unsigned int group_space[SIM_MAX_GROUPS]; /* see vdpa_sim_space_of() */
 	struct mutex config_lock;	/* config_cb and config_pending */
 	struct vdpa_callback config_cb;
 	bool config_pending;		/* an interrupt is owed once the device goes on */
 	atomic_t generation;
 	struct dentry *debugfs;
-	struct sim_fault faults[SIM_NR_FAULTS];
+	struct vdpa_sim_fault faults[SIM_NR_FAULTS];
 	struct sim_counts counts;
 };
 
@@ -232,89 +232,90 @@ struct sim_cursor {
 	u32 perm;
 };
 
-static inline struct sim_device *sim_of(struct vdpa_device *vdpa)
+static inline struct sim_device *vdpa_sim_of(struct vdpa_device *vdpa)
 {
 	return container_of(vdpa, struct sim_device, vdpa);
 }
 
-static inline bool sim_has(const struct sim_device *sim, unsigned int feature)
+static inline bool vdpa_sim_has(const struct sim_device *sim, unsigned int feature)
 {
 	return sim->features & BIT_ULL(feature);
 }
 
 /* sim_core.c */
-struct sim_device *sim_device_new(const struct sim_kind *kind, struct device *parent,
-				  const char *name, unsigned int nqueues);
-int sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt);
-void sim_device_unregister(struct sim_device *sim);
-void sim_device_drop(struct sim_device *sim);
-void sim_device_free(struct vdpa_device *vdpa);
-int sim_device_event(struct sim_device *sim, enum sim_event event);
-void sim_config_changed(struct sim_device *sim);
-void sim_unit_schedule(struct sim_unit *unit);
-void sim_kick_all(struct sim_device *sim);
-void sim_wait_units(struct sim_device *sim);
+struct sim_device *vdpa_sim_device_new(const struct sim_kind *kind, struct device *parent,
+				       const char *name, unsigned int nqueues);
+int vdpa_sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt);
+void vdpa_sim_device_unregister(struct sim_device *sim);
+void vdpa_sim_device_drop(struct sim_device *sim);
+void vdpa_sim_device_free(struct vdpa_device *vdpa);
+int vdpa_sim_device_event(struct sim_device *sim, enum sim_event event);
+void vdpa_sim_config_changed(struct sim_device *sim);
+void vdpa_sim_unit_schedule(struct sim_unit *unit);
+void vdpa_sim_kick_all(struct sim_device *sim);
+void vdpa_sim_wait_units(struct sim_device *sim);
 
 /* sim_ops.c */
-const struct vdpa_config_ops *sim_config_ops(bool whole_tree);
+const struct vdpa_config_ops *vdpa_sim_config_ops(bool whole_tree);
 #ifdef VDPA_NEEDS_EXT_OPS
 extern const struct vdpa_ext_ops sim_ext_ops;
 #endif
 
 /* sim_iommu.c */
 extern const struct vhost_iotlb *sim_identity_tlb;
-int sim_iommu_init(void);
-void sim_iommu_exit(void);
-int sim_spaces_init(struct sim_device *sim);
-void sim_spaces_free(struct sim_device *sim);
-void sim_spaces_clear(struct sim_device *sim);
-struct sim_space *sim_space_of(struct sim_unit *unit);
-void sim_dma_setup(struct sim_device *sim);
-int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb);
-int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
-		u32 perm, void *opaque);
-int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size);
-int sim_reset_map(struct vdpa_device *vdpa, unsigned int asid);
-int sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid);
+int vdpa_sim_iommu_init(void);
+void vdpa_sim_iommu_exit(void);
+int vdpa_sim_spaces_init(struct sim_device *sim);
+void vdpa_sim_spaces_free(struct sim_device *sim);
+void vdpa_sim_spaces_clear(struct sim_device *sim);
+struct sim_space *vdpa_sim_space_of(struct sim_unit *unit);
+void vdpa_sim_dma_setup(struct sim_device *sim);
+int vdpa_sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb);
+int vdpa_sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
+		     u32 perm, void *opaque);
+int vdpa_sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size);
+int vdpa_sim_reset_map(struct vdpa_device *vdpa, unsigned int asid);
+int vdpa_sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid);
 
 /* sim_queue.c */
-void sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx);
-void sim_queue_reset(struct sim_queue *vq);
-void sim_queue_start(struct sim_queue *vq);
-void sim_queue_stop(struct sim_queue *vq);
-u16 sim_queue_position(const struct sim_queue *vq);
-void sim_queue_seek(struct sim_queue *vq, u16 position);
-void sim_queue_bind(struct sim_queue *vq, struct sim_space *space);
-void sim_queue_fail(struct sim_queue *vq);
-int sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out);
-void sim_queue_unfetch(struct sim_queue *vq);
-int sim_queue_complete(struct sim_queue *vq, u32 written);
-void sim_queue_hush(struct sim_queue *vq);
-bool sim_queue_listen(struct sim_queue *vq);
-void sim_queue_settle(struct sim_queue *vq);
-void sim_queue_interrupt(struct sim_queue *vq);
-int sim_put_stat(struct sk_buff *msg, const char *name, u64 value);
+void vdpa_sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx);
+void vdpa_sim_queue_reset(struct sim_queue *vq);
+void vdpa_sim_queue_start(struct sim_queue *vq);
+void vdpa_sim_queue_stop(struct sim_queue *vq);
+u16 vdpa_sim_queue_position(const struct sim_queue *vq);
+void vdpa_sim_queue_seek(struct sim_queue *vq, u16 position);
+void vdpa_sim_queue_bind(struct sim_queue *vq, struct sim_space *space);
+void vdpa_sim_queue_fail(struct sim_queue *vq);
+int vdpa_sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out);
+void vdpa_sim_queue_unfetch(struct sim_queue *vq);
+int vdpa_sim_queue_complete(struct sim_queue *vq, u32 written);
+void vdpa_sim_queue_hush(struct sim_queue *vq);
+bool vdpa_sim_queue_listen(struct sim_queue *vq);
+void vdpa_sim_queue_settle(struct sim_queue *vq);
+void vdpa_sim_queue_interrupt(struct sim_queue *vq);
+int vdpa_sim_put_stat(struct sk_buff *msg, const char *name, u64 value);
 
-void sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq, const struct vringh_kiov *iov);
-size_t sim_iov_bytes(const struct vringh_kiov *iov);
-int sim_read(struct sim_cursor *cur, void *to, size_t len);
-int sim_write(struct sim_cursor *cur, const void *from, size_t len);
-int sim_zero(struct sim_cursor *cur, size_t len);
-int sim_skip(struct sim_cursor *cur, size_t len);
-int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len);
+void vdpa_sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq,
+			  const struct vringh_kiov *iov);
+size_t vdpa_sim_iov_bytes(const struct vringh_kiov *iov);
+int vdpa_sim_read(struct sim_cursor *cur, void *to, size_t len);
+int vdpa_sim_write(struct sim_cursor *cur, const void *from, size_t len);
+int vdpa_sim_zero(struct sim_cursor *cur, size_t len);
+int vdpa_sim_skip(struct sim_cursor *cur, size_t len);
+int vdpa_sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len);
 
 /* sim_meter.c */
-void sim_meter_queue(struct sim_queue *vq);
-void sim_meter_device(struct sim_device *sim);
-void sim_meter_first(struct sim_queue *vq);
-void sim_meter_map(struct sim_device *sim, u64 before, u64 after);
-void sim_meter_debugfs(struct sim_device *sim, struct dentry *dir);
+void vdpa_sim_meter_queue(struct sim_queue *vq);
+void vdpa_sim_meter_device(struct sim_device *sim);
+void vdpa_sim_meter_first(struct sim_queue *vq);
+void vdpa_sim_meter_map(struct sim_device *sim, u64 before, u64 after);
+void vdpa_sim_meter_debugfs(struct sim_device *sim, struct dentry *dir);
 
-/* sim_fault.c */
-int sim_fault(struct sim_device *sim, enum sim_fault_point point);
-void sim_debugfs_init(void);
-void sim_debugfs_exit(void);
-void sim_debugfs_add(struct sim_device *sim);
-void sim_debugfs_remove(struct sim_device *sim);
+/* vdpa_sim_fault.c */
+int vdpa_sim_fault(struct sim_device *sim, enum sim_fault_point point);
+void vdpa_sim_debugfs_init(void);
+void vdpa_sim_debugfs_exit(void);
+void vdpa_sim_debugfs_add(struct sim_device *sim);
+void vdpa_sim_debugfs_remove(struct sim_device *sim);
 
 #endif

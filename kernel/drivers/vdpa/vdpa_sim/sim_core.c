@@ -6,7 +6,7 @@
  *	sim_ops.c	what the vDPA bus asks of it
  *	sim_iommu.c	address spaces
  *	sim_queue.c	virtqueues and the data in them
- *	sim_fault.c	debugfs: faults for tests
+ *	vdpa_sim_fault.c	debugfs: faults for tests
  *	sim_meter.c	debugfs: what the driver did, and how long queues stood still
  *
  * A kick queues the work of the queue's unit on a workqueue of this module; the work serves a batch
@@ -59,29 +59,29 @@ static const enum sim_phase sim_transitions[SIM_NR_PHASES][SIM_NR_EVENTS] = {
 	},
 };
 
-static bool is_running(const struct sim_device *sim)
+static bool vdpa_sim_is_running(const struct sim_device *sim)
 {
 	return READ_ONCE(sim->phase) == SIM_RUNNING;
 }
 
 /* Any context. */
-void sim_unit_schedule(struct sim_unit *unit)
+void vdpa_sim_unit_schedule(struct sim_unit *unit)
 {
-	if (is_running(unit->sim))
+	if (vdpa_sim_is_running(unit->sim))
 		queue_work(workers, &unit->work);
 }
 
-void sim_kick_all(struct sim_device *sim)
+void vdpa_sim_kick_all(struct sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->nunits; i++)
-		sim_unit_schedule(&sim->units[i]);
+		vdpa_sim_unit_schedule(&sim->units[i]);
 }
-EXPORT_SYMBOL_GPL(sim_kick_all);
+EXPORT_SYMBOL_GPL(vdpa_sim_kick_all);
 
 /* When it returns, every unit has finished the batch that it was in. */
-void sim_wait_units(struct sim_device *sim)
+void vdpa_sim_wait_units(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -91,21 +91,21 @@ void sim_wait_units(struct sim_device *sim)
 	}
 }
 
-static bool serve_batch(struct sim_unit *unit)
+static bool vdpa_sim_serve_batch(struct sim_unit *unit)
 {
-	struct sim_space *space = sim_space_of(unit);
+	struct sim_space *space = vdpa_sim_space_of(unit);
 	unsigned int i;
 	bool more;
 
 	down_read(&space->sem);
 	for (i = 0; i < unit->nqueues; i++)
-		sim_queue_bind(&unit->queues[i], space);
+		vdpa_sim_queue_bind(&unit->queues[i], space);
 	more = unit->sim->kind->serve(unit);
 	for (i = 0; i < unit->nqueues; i++)
-		sim_queue_settle(&unit->queues[i]);
+		vdpa_sim_queue_settle(&unit->queues[i]);
 	up_read(&space->sem);
 	for (i = 0; i < unit->nqueues; i++)
-		sim_queue_interrupt(&unit->queues[i]);
+		vdpa_sim_queue_interrupt(&unit->queues[i]);
 	return more;
 }
 
@@ -113,23 +113,23 @@ static bool serve_batch(struct sim_unit *unit)
  * Reclaim may wait for a request of this unit: nothing here allocates in a way that starts I/O, and the
  * workqueue has a rescuer for when no worker can be made.
  */
-static void unit_work(struct work_struct *work)
+static void vdpa_sim_unit_work(struct work_struct *work)
 {
 	struct sim_unit *unit = container_of(work, struct sim_unit, work);
 	unsigned int noio = memalloc_noio_save();
 	bool more = false;
 
 	mutex_lock(&unit->lock);
-	if (is_running(unit->sim))
-		more = serve_batch(unit);
+	if (vdpa_sim_is_running(unit->sim))
+		more = vdpa_sim_serve_batch(unit);
 	mutex_unlock(&unit->lock);
 	memalloc_noio_restore(noio);
 	if (more)
-		sim_unit_schedule(unit);
+		vdpa_sim_unit_schedule(unit);
 }
 
 /* The phase has been changed: nothing runs when this returns, and nothing starts. */
-static void wait_workers(struct sim_device *sim)
+static void vdpa_sim_wait_workers(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -139,7 +139,7 @@ static void wait_workers(struct sim_device *sim)
 	mutex_unlock(&sim->config_lock);
 }
 
-static void start_queues(struct sim_device *sim)
+static void vdpa_sim_start_queues(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -147,12 +147,12 @@ static void start_queues(struct sim_device *sim)
 		struct sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
-		sim_queue_start(vq);
+		vdpa_sim_queue_start(vq);
 		mutex_unlock(&vq->unit->lock);
 	}
 }
 
-static void clear_config_interrupt(struct sim_device *sim)
+static void vdpa_sim_clear_config_interrupt(struct sim_device *sim)
 {
 	mutex_lock(&sim->config_lock);
 	memset(&sim->config_cb, 0, sizeof(sim->config_cb));
@@ -160,7 +160,7 @@ static void clear_config_interrupt(struct sim_device *sim)
 	mutex_unlock(&sim->config_lock);
 }
 
-static void to_power_on_state(struct sim_device *sim)
+static void vdpa_sim_to_power_on_state(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -168,7 +168,7 @@ static void to_power_on_state(struct sim_device *sim)
 		struct sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
-		sim_queue_reset(vq);
+		vdpa_sim_queue_reset(vq);
 		mutex_unlock(&vq->unit->lock);
 	}
 	for (i = 0; i < ARRAY_SIZE(sim->group_space); i++)
@@ -178,11 +178,11 @@ static void to_power_on_state(struct sim_device *sim)
 	sim->features = 0;
 	WRITE_ONCE(sim->broken, false);
 	WRITE_ONCE(sim->kernel_owned, false);
-	clear_config_interrupt(sim);
+	vdpa_sim_clear_config_interrupt(sim);
 }
 
 /* Deliver what was held back. */
-static void flush_config_interrupt(struct sim_device *sim)
+static void vdpa_sim_flush_config_interrupt(struct sim_device *sim)
 {
 	mutex_lock(&sim->config_lock);
 	if (sim->config_pending && sim->config_cb.callback)
@@ -192,17 +192,17 @@ static void flush_config_interrupt(struct sim_device *sim)
 }
 
 /* What has to be done about a change; the phase is the new one. */
-static void enter(struct sim_device *sim, enum sim_phase from)
+static void vdpa_sim_enter(struct sim_device *sim, enum sim_phase from)
 {
 	switch (sim->phase) {
 	case SIM_RUNNING:
 		if (from == SIM_SUSPENDED)
-			flush_config_interrupt(sim);
-		sim_kick_all(sim);
+			vdpa_sim_flush_config_interrupt(sim);
+		vdpa_sim_kick_all(sim);
 		break;
 	case SIM_SUSPENDED:
 	case SIM_IDLE:
-		wait_workers(sim);
+		vdpa_sim_wait_workers(sim);
 		break;
 	default:
 		break;
@@ -217,57 +217,57 @@ static const enum sim_fault_point fault_of_event[SIM_NR_EVENTS] = {
 };
 
 /**
- * sim_device_event - the one place where phases change
+ * vdpa_sim_device_event - the one place where phases change
  * @sim:   the device
  * @event: what the driver wants
  *
  * Return: 0, or what fault injection says, and then nothing has happened.
  */
-int sim_device_event(struct sim_device *sim, enum sim_event event)
+int vdpa_sim_device_event(struct sim_device *sim, enum sim_event event)
 {
 	enum sim_fault_point point = fault_of_event[event];
 	enum sim_phase from;
 	int ret = 0;
 
 	if (point != SIM_NR_FAULTS)
-		ret = sim_fault(sim, point);
+		ret = vdpa_sim_fault(sim, point);
 	if (ret)
 		return ret;
 	mutex_lock(&sim->lock);
 	from = sim->phase;
 	if (event == SIM_DRIVER_OK && from == SIM_IDLE) {
 		sim->kind->start(sim);
-		start_queues(sim);
+		vdpa_sim_start_queues(sim);
 	}
 	WRITE_ONCE(sim->phase, sim_transitions[from][event]);
 	if (from != sim->phase || sim->status)
 		atomic64_inc(&sim->counts.events[event]);
 	if (from != sim->phase) {
-		sim_meter_device(sim);
-		enter(sim, from);
+		vdpa_sim_meter_device(sim);
+		vdpa_sim_enter(sim, from);
 	}
 	if (event == SIM_RESET)
-		to_power_on_state(sim);
+		vdpa_sim_to_power_on_state(sim);
 	mutex_unlock(&sim->lock);
 	return 0;
 }
 
 /* The configuration space is not what it was.  May sleep; a unit's lock may be held. */
-void sim_config_changed(struct sim_device *sim)
+void vdpa_sim_config_changed(struct sim_device *sim)
 {
 	atomic_inc(&sim->generation);
 	mutex_lock(&sim->config_lock);
-	if (!is_running(sim))
+	if (!vdpa_sim_is_running(sim))
 		sim->config_pending = READ_ONCE(sim->phase) == SIM_SUSPENDED;
 	else if (sim->config_cb.callback)
 		sim->config_cb.callback(sim->config_cb.private);
 	mutex_unlock(&sim->config_lock);
 }
-EXPORT_SYMBOL_GPL(sim_config_changed);
+EXPORT_SYMBOL_GPL(vdpa_sim_config_changed);
 
 /* Life of a device. */
 
-static void init_units(struct sim_device *sim)
+static void vdpa_sim_init_units(struct sim_device *sim)
 {
 	unsigned int per_unit = sim->kind->queues_per_unit;
 	unsigned int i;
@@ -280,18 +280,18 @@ static void init_units(struct sim_device *sim)
 		unit->queues = &sim->queues[i * per_unit];
 		unit->nqueues = min(per_unit, sim->nqueues - i * per_unit);
 		mutex_init(&unit->lock);
-		INIT_WORK(&unit->work, unit_work);
+		INIT_WORK(&unit->work, vdpa_sim_unit_work);
 	}
 	for (i = 0; i < sim->nqueues; i++)
-		sim_queue_init(&sim->queues[i], &sim->units[i / per_unit], i);
+		vdpa_sim_queue_init(&sim->queues[i], &sim->units[i / per_unit], i);
 }
 
-static int allocate_parts(struct sim_device *sim, unsigned int nqueues)
+static int vdpa_sim_allocate_parts(struct sim_device *sim, unsigned int nqueues)
 {
 	unsigned int nunits = DIV_ROUND_UP(nqueues, sim->kind->queues_per_unit);
 	int ret;
 
-	ret = sim_spaces_init(sim);
+	ret = vdpa_sim_spaces_init(sim);
 	if (ret)
 		return ret;
 	sim->queues = kvcalloc(nqueues, sizeof(*sim->queues), GFP_KERNEL);
@@ -302,61 +302,61 @@ static int allocate_parts(struct sim_device *sim, unsigned int nqueues)
 	if (!sim->units)
 		return -ENOMEM;
 	sim->nunits = nunits;
-	init_units(sim);
+	vdpa_sim_init_units(sim);
 	return 0;
 }
 
 /**
- * sim_device_new - a device of some kind, not yet registered
+ * vdpa_sim_device_new - a device of some kind, not yet registered
  * @kind:    which; outlives the device
  * @parent:  of the management device
  * @name:    on the vDPA bus
  * @nqueues: at least one
  *
- * Until registration the caller undoes it by sim_device_drop().
+ * Until registration the caller undoes it by vdpa_sim_device_drop().
  *
  * Return: the device, at the start of kind->size bytes of zeroes, or an error pointer.
  */
-struct sim_device *sim_device_new(const struct sim_kind *kind, struct device *parent,
-				  const char *name, unsigned int nqueues)
+struct sim_device *vdpa_sim_device_new(const struct sim_kind *kind, struct device *parent,
+				       const char *name, unsigned int nqueues)
 {
 	struct vdpa_device *vdpa;
 	struct sim_device *sim;
 	int ret;
 
-	vdpa = __vdpa_alloc_device(parent, sim_config_ops(batch_mapping), kind->ngroups,
+	vdpa = __vdpa_alloc_device(parent, vdpa_sim_config_ops(batch_mapping), kind->ngroups,
 				   kind->nspaces, kind->size, name, false);
 	if (IS_ERR(vdpa))
 		return ERR_CAST(vdpa);
-	sim = sim_of(vdpa);
+	sim = vdpa_sim_of(vdpa);
 	sim->kind = kind;
 	mutex_init(&sim->lock);
 	mutex_init(&sim->config_lock);
-	sim_dma_setup(sim);
-	ret = allocate_parts(sim, nqueues);
+	vdpa_sim_dma_setup(sim);
+	ret = vdpa_sim_allocate_parts(sim, nqueues);
 #ifdef VDPA_NEEDS_EXT_OPS
 	if (!ret)
 		ret = vdpa_set_ext_ops(vdpa, &sim_ext_ops);
 #endif
 	if (ret) {
-		sim_device_drop(sim);
+		vdpa_sim_device_drop(sim);
 		return ERR_PTR(ret);
 	}
 	return sim;
 }
-EXPORT_SYMBOL_GPL(sim_device_new);
+EXPORT_SYMBOL_GPL(vdpa_sim_device_new);
 
 /* Give up a device that was not registered. */
-void sim_device_drop(struct sim_device *sim)
+void vdpa_sim_device_drop(struct sim_device *sim)
 {
 	put_device(&sim->vdpa.dev);
 }
-EXPORT_SYMBOL_GPL(sim_device_drop);
+EXPORT_SYMBOL_GPL(vdpa_sim_device_drop);
 
 /* config->free: the last reference is gone. */
-void sim_device_free(struct vdpa_device *vdpa)
+void vdpa_sim_device_free(struct vdpa_device *vdpa)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 	unsigned int i;
 
 	WRITE_ONCE(sim->phase, SIM_IDLE);
@@ -372,13 +372,13 @@ void sim_device_free(struct vdpa_device *vdpa)
 		sim->kind->destroy(sim);
 	kfree(sim->units);
 	kvfree(sim->queues);
-	sim_spaces_free(sim);
+	vdpa_sim_spaces_free(sim);
 	mutex_destroy(&sim->config_lock);
 	mutex_destroy(&sim->lock);
 }
 
 /* From the management device's dev_add. */
-int sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
+int vdpa_sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
 {
 	int ret;
 
@@ -386,43 +386,43 @@ int sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
 	sim->vdpa.mdev = mgmt;
 	ret = _vdpa_register_device(&sim->vdpa, sim->nqueues);
 	if (!ret)
-		sim_debugfs_add(sim);
+		vdpa_sim_debugfs_add(sim);
 	return ret;
 }
-EXPORT_SYMBOL_GPL(sim_device_register);
+EXPORT_SYMBOL_GPL(vdpa_sim_device_register);
 
 /* From the management device's dev_del. */
-void sim_device_unregister(struct sim_device *sim)
+void vdpa_sim_device_unregister(struct sim_device *sim)
 {
-	sim_debugfs_remove(sim);
+	vdpa_sim_debugfs_remove(sim);
 	_vdpa_unregister_device(&sim->vdpa);
 }
-EXPORT_SYMBOL_GPL(sim_device_unregister);
+EXPORT_SYMBOL_GPL(vdpa_sim_device_unregister);
 
-static int __init sim_init(void)
+static int __init vdpa_sim_init(void)
 {
 	int ret;
 
-	ret = sim_iommu_init();
+	ret = vdpa_sim_iommu_init();
 	if (ret)
 		return ret;
 	workers = alloc_workqueue("vdpa_sim", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!workers) {
-		sim_iommu_exit();
+		vdpa_sim_iommu_exit();
 		return -ENOMEM;
 	}
-	sim_debugfs_init();
+	vdpa_sim_debugfs_init();
 	return 0;
 }
-module_init(sim_init);
+module_init(vdpa_sim_init);
 
-static void __exit sim_exit(void)
+static void __exit vdpa_sim_exit(void)
 {
-	sim_debugfs_exit();
+	vdpa_sim_debugfs_exit();
 	destroy_workqueue(workers);
-	sim_iommu_exit();
+	vdpa_sim_iommu_exit();
 }
-module_exit(sim_exit);
+module_exit(vdpa_sim_exit);
 
 MODULE_DESCRIPTION("vDPA simulator, core");
 MODULE_LICENSE("GPL");

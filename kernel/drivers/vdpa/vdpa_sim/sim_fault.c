@@ -37,7 +37,7 @@ static const char * const point_names[SIM_NR_FAULTS] = {
 };
 
 /* Whether this call is one to strike, and if so count it. */
-static bool strikes(struct sim_fault *fault)
+static bool vdpa_sim_strikes(struct vdpa_sim_fault *fault)
 {
 	u32 skip = READ_ONCE(fault->skip);
 
@@ -49,20 +49,21 @@ static bool strikes(struct sim_fault *fault)
 }
 
 /* 0 or a negative errno; may sleep. */
-int sim_fault(struct sim_device *sim, enum sim_fault_point point)
+int vdpa_sim_fault(struct sim_device *sim, enum sim_fault_point point)
 {
-	struct sim_fault *fault = &sim->faults[point];
+	struct vdpa_sim_fault *fault = &sim->faults[point];
 
-	if (likely(!atomic_read(&fault->times)) || !strikes(fault))
+	if (likely(!atomic_read(&fault->times)) || !vdpa_sim_strikes(fault))
 		return 0;
 	atomic_inc(&fault->hits);
 	if (READ_ONCE(fault->delay_ms))
 		msleep(min_t(u32, READ_ONCE(fault->delay_ms), LONGEST_DELAY_MS));
 	return -(int)min_t(u32, READ_ONCE(fault->error), MAX_ERRNO);
 }
-EXPORT_SYMBOL_GPL(sim_fault);
+EXPORT_SYMBOL_GPL(vdpa_sim_fault);
 
-static void add_point(struct sim_fault *fault, const char *name, struct dentry *faults)
+static void vdpa_sim_add_point(struct vdpa_sim_fault *fault, const char *name,
+			       struct dentry *faults)
 {
 	struct dentry *dir = debugfs_create_dir(name, faults);
 
@@ -74,7 +75,7 @@ static void add_point(struct sim_fault *fault, const char *name, struct dentry *
 	debugfs_create_u32("delay_ms", 0600, dir, &fault->delay_ms);
 }
 
-void sim_debugfs_add(struct sim_device *sim)
+void vdpa_sim_debugfs_add(struct sim_device *sim)
 {
 	struct dentry *faults;
 	int point;
@@ -82,25 +83,25 @@ void sim_debugfs_add(struct sim_device *sim)
 	sim->debugfs = debugfs_create_dir(dev_name(&sim->vdpa.dev), root);
 	faults = debugfs_create_dir("fault", sim->debugfs);
 	for (point = 0; point < SIM_NR_FAULTS; point++)
-		add_point(&sim->faults[point], point_names[point], faults);
-	sim_meter_debugfs(sim, sim->debugfs);
+		vdpa_sim_add_point(&sim->faults[point], point_names[point], faults);
+	vdpa_sim_meter_debugfs(sim, sim->debugfs);
 	if (sim->kind->debugfs)
 		sim->kind->debugfs(sim, sim->debugfs);
 }
 
 /* Returns when nobody is in any of the files. */
-void sim_debugfs_remove(struct sim_device *sim)
+void vdpa_sim_debugfs_remove(struct sim_device *sim)
 {
 	debugfs_remove_recursive(sim->debugfs);
 	sim->debugfs = NULL;
 }
 
-void sim_debugfs_init(void)
+void vdpa_sim_debugfs_init(void)
 {
 	root = debugfs_create_dir("vdpa_sim", NULL);
 }
 
-void sim_debugfs_exit(void)
+void vdpa_sim_debugfs_exit(void)
 {
 	debugfs_remove_recursive(root);
 }

@@ -49,7 +49,7 @@ MODULE_PARM_DESC(max_iotlb_entries,
 static struct vhost_iotlb *identity;
 const struct vhost_iotlb *sim_identity_tlb;
 
-int sim_iommu_init(void)
+int vdpa_sim_iommu_init(void)
 {
 	int ret;
 
@@ -65,12 +65,12 @@ int sim_iommu_init(void)
 	return 0;
 }
 
-void sim_iommu_exit(void)
+void vdpa_sim_iommu_exit(void)
 {
 	vhost_iotlb_free(identity);
 }
 
-int sim_spaces_init(struct sim_device *sim)
+int vdpa_sim_spaces_init(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -85,14 +85,14 @@ int sim_spaces_init(struct sim_device *sim)
 }
 
 /* What an address space holds is replaced or changed; its semaphore is held for writing. */
-static void now_holds(struct sim_device *sim, struct sim_space *space, u64 bytes)
+static void vdpa_sim_now_holds(struct sim_device *sim, struct sim_space *space, u64 bytes)
 {
-	sim_meter_map(sim, space->bytes, bytes);
+	vdpa_sim_meter_map(sim, space->bytes, bytes);
 	space->bytes = bytes;
 }
 
 /* Both trees change places; nobody translates by either. */
-static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
+static void vdpa_sim_exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
 {
 	LIST_HEAD(list);
 
@@ -104,7 +104,7 @@ static void exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
 }
 
 /* As vhost_iotlb_reset(), which never reschedules. */
-static void free_maps(struct vhost_iotlb *tlb)
+static void vdpa_sim_free_maps(struct vhost_iotlb *tlb)
 {
 	struct vhost_iotlb_map *map;
 
@@ -114,54 +114,54 @@ static void free_maps(struct vhost_iotlb *tlb)
 	}
 }
 
-static void clear_space(struct sim_device *sim, struct sim_space *space)
+static void vdpa_sim_clear_space(struct sim_device *sim, struct sim_space *space)
 {
 	struct vhost_iotlb old;
 
 	vhost_iotlb_init(&old, 0, 0);
 	down_write(&space->sem);
-	exchange(&space->tlb, &old);
-	now_holds(sim, space, 0);
+	vdpa_sim_exchange(&space->tlb, &old);
+	vdpa_sim_now_holds(sim, space, 0);
 	up_write(&space->sem);
-	free_maps(&old);
+	vdpa_sim_free_maps(&old);
 }
 
-void sim_spaces_clear(struct sim_device *sim)
+void vdpa_sim_spaces_clear(struct sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->kind->nspaces; i++)
-		clear_space(sim, &sim->spaces[i]);
+		vdpa_sim_clear_space(sim, &sim->spaces[i]);
 }
 
-void sim_spaces_free(struct sim_device *sim)
+void vdpa_sim_spaces_free(struct sim_device *sim)
 {
 	if (!sim->spaces)
 		return;
-	sim_spaces_clear(sim);
+	vdpa_sim_spaces_clear(sim);
 	kfree(sim->spaces);
 }
 
-static u32 unit_group(struct sim_unit *unit)
+static u32 vdpa_sim_unit_group(struct sim_unit *unit)
 {
 	struct sim_device *sim = unit->sim;
 
 	return sim->kind->group_of ? sim->kind->group_of(sim, unit->queues->idx) : 0;
 }
 
-/* The unit's lock is held, and sim_set_group_asid() passes through it: stable until it is dropped. */
-struct sim_space *sim_space_of(struct sim_unit *unit)
+/* The unit's lock is held, and vdpa_sim_set_group_asid() passes through it: stable until it is dropped. */
+struct sim_space *vdpa_sim_space_of(struct sim_unit *unit)
 {
 	lockdep_assert_held(&unit->lock);
-	return &unit->sim->spaces[READ_ONCE(unit->sim->group_space[unit_group(unit)])];
+	return &unit->sim->spaces[READ_ONCE(unit->sim->group_space[vdpa_sim_unit_group(unit)])];
 }
 
-static struct sim_space *space_by_asid(struct sim_device *sim, unsigned int asid)
+static struct sim_space *vdpa_sim_space_by_asid(struct sim_device *sim, unsigned int asid)
 {
 	return asid < sim->kind->nspaces ? &sim->spaces[asid] : NULL;
 }
 
-static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
+static int vdpa_sim_clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
 {
 	struct vhost_iotlb_map *map;
 	int ret;
@@ -178,53 +178,53 @@ static int clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *byt
 	return 0;
 }
 
-int sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb)
+int vdpa_sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb)
 {
-	struct sim_device *sim = sim_of(vdpa);
-	struct sim_space *space = space_by_asid(sim, asid);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	struct vhost_iotlb next;
 	u64 bytes;
 	int ret;
 
 	if (!space)
 		return -EINVAL;
-	ret = sim_fault(sim, SIM_FAULT_MAP);
+	ret = vdpa_sim_fault(sim, SIM_FAULT_MAP);
 	if (ret)
 		return ret;
 	vhost_iotlb_init(&next, max_iotlb_entries, 0);
-	ret = clone_tree(&next, iotlb, &bytes);
+	ret = vdpa_sim_clone_tree(&next, iotlb, &bytes);
 	if (!ret) {
 		down_write(&space->sem);
-		exchange(&space->tlb, &next);
-		now_holds(sim, space, bytes);
+		vdpa_sim_exchange(&space->tlb, &next);
+		vdpa_sim_now_holds(sim, space, bytes);
 		up_write(&space->sem);
 	}
-	free_maps(&next);
+	vdpa_sim_free_maps(&next);
 	return ret;
 }
 
-int sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
-		u32 perm, void *opaque)
+int vdpa_sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
+		     u32 perm, void *opaque)
 {
-	struct sim_device *sim = sim_of(vdpa);
-	struct sim_space *space = space_by_asid(sim, asid);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	int ret;
 
 	if (!space || !size || iova + size - 1 < iova)
 		return -EINVAL;
-	ret = sim_fault(sim, SIM_FAULT_MAP);
+	ret = vdpa_sim_fault(sim, SIM_FAULT_MAP);
 	if (ret)
 		return ret;
 	down_write(&space->sem);
 	ret = vhost_iotlb_add_range(&space->tlb, iova, iova + size - 1, pa, perm);
 	if (!ret)
-		now_holds(sim, space, space->bytes + size);
+		vdpa_sim_now_holds(sim, space, space->bytes + size);
 	up_write(&space->sem);
 	return ret;
 }
 
 /* Unmap [@first, @last], one map at a time; how many bytes that were. */
-static u64 remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
+static u64 vdpa_sim_remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
 {
 	struct vhost_iotlb_map *map;
 	u64 bytes = 0;
@@ -239,92 +239,94 @@ static u64 remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
 	return bytes;
 }
 
-int sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size)
+int vdpa_sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size)
 {
-	struct sim_device *sim = sim_of(vdpa);
-	struct sim_space *space = space_by_asid(sim, asid);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	int ret;
 
 	if (!space || !size || iova + size - 1 < iova)
 		return -EINVAL;
-	ret = sim_fault(sim, SIM_FAULT_UNMAP);
+	ret = vdpa_sim_fault(sim, SIM_FAULT_UNMAP);
 	if (ret)
 		return ret;
 	down_write(&space->sem);
-	now_holds(sim, space, space->bytes - remove_range(&space->tlb, iova, iova + size - 1));
+	vdpa_sim_now_holds(sim, space,
+			   space->bytes -
+				   vdpa_sim_remove_range(&space->tlb, iova, iova + size - 1));
 	up_write(&space->sem);
 	return 0;
 }
 
-int sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
+int vdpa_sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
 {
-	struct sim_device *sim = sim_of(vdpa);
-	struct sim_space *space = space_by_asid(sim, asid);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 
 	if (!space)
 		return -EINVAL;
-	clear_space(sim, space);
+	vdpa_sim_clear_space(sim, space);
 	return 0;
 }
 
-int sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid)
+int vdpa_sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	if (group >= sim->kind->ngroups || asid >= sim->kind->nspaces)
 		return -EINVAL;
 	WRITE_ONCE(sim->group_space[group], asid);
-	sim_wait_units(sim);
+	vdpa_sim_wait_units(sim);
 	return 0;
 }
 
 /* The kernel's DMA interface: addresses are physical ones. */
 
-static void mark_kernel_owned(struct device *dev)
+static void vdpa_sim_mark_kernel_owned(struct device *dev)
 {
-	struct sim_device *sim = sim_of(dev_to_vdpa(dev));
+	struct sim_device *sim = vdpa_sim_of(dev_to_vdpa(dev));
 
 	if (!READ_ONCE(sim->kernel_owned))
 		WRITE_ONCE(sim->kernel_owned, true);
 }
 
-static void *sim_dma_alloc(struct device *dev, size_t size, dma_addr_t *handle, gfp_t gfp,
-			   unsigned long attrs)
+static void *vdpa_sim_dma_alloc(struct device *dev, size_t size, dma_addr_t *handle, gfp_t gfp,
+				unsigned long attrs)
 {
 	void *memory = alloc_pages_exact(size, gfp | __GFP_ZERO);
 
 	if (!memory)
 		return NULL;
-	mark_kernel_owned(dev);
+	vdpa_sim_mark_kernel_owned(dev);
 	*handle = virt_to_phys(memory);
 	return memory;
 }
 
-static void sim_dma_free(struct device *dev, size_t size, void *memory, dma_addr_t handle,
-			 unsigned long attrs)
+static void vdpa_sim_dma_free(struct device *dev, size_t size, void *memory, dma_addr_t handle,
+			      unsigned long attrs)
 {
 	free_pages_exact(memory, size);
 }
 
-static dma_addr_t sim_map_page(struct device *dev, struct page *page, unsigned long offset,
-			       size_t size, enum dma_data_direction dir, unsigned long attrs)
+static dma_addr_t vdpa_sim_map_page(struct device *dev, struct page *page, unsigned long offset,
+				    size_t size, enum dma_data_direction dir, unsigned long attrs)
 {
-	mark_kernel_owned(dev);
+	vdpa_sim_mark_kernel_owned(dev);
 	return page_to_phys(page) + offset;
 }
 
-static void sim_unmap_page(struct device *dev, dma_addr_t handle, size_t size,
-			   enum dma_data_direction dir, unsigned long attrs)
+static void vdpa_sim_unmap_page(struct device *dev, dma_addr_t handle, size_t size,
+				enum dma_data_direction dir, unsigned long attrs)
 {
 }
 
-static int sim_map_sg(struct device *dev, struct scatterlist *list, int count,
-		      enum dma_data_direction dir, unsigned long attrs)
+static int vdpa_sim_map_sg(struct device *dev, struct scatterlist *list, int count,
+			   enum dma_data_direction dir, unsigned long attrs)
 {
 	struct scatterlist *sg;
 	int i;
 
-	mark_kernel_owned(dev);
+	vdpa_sim_mark_kernel_owned(dev);
 	for_each_sg(list, sg, count, i) {
 		sg_dma_address(sg) = sg_phys(sg);
 		sg_dma_len(sg) = sg->length;
@@ -332,27 +334,27 @@ static int sim_map_sg(struct device *dev, struct scatterlist *list, int count,
 	return count;
 }
 
-static void sim_unmap_sg(struct device *dev, struct scatterlist *list, int count,
-			 enum dma_data_direction dir, unsigned long attrs)
+static void vdpa_sim_unmap_sg(struct device *dev, struct scatterlist *list, int count,
+			      enum dma_data_direction dir, unsigned long attrs)
 {
 }
 
-static int sim_dma_supported(struct device *dev, u64 mask)
+static int vdpa_sim_dma_supported(struct device *dev, u64 mask)
 {
 	return 1;
 }
 
 static const struct dma_map_ops sim_dma_ops = {
-	.alloc		= sim_dma_alloc,
-	.free		= sim_dma_free,
-	.map_page	= sim_map_page,
-	.unmap_page	= sim_unmap_page,
-	.map_sg		= sim_map_sg,
-	.unmap_sg	= sim_unmap_sg,
-	.dma_supported	= sim_dma_supported,
+	.alloc		= vdpa_sim_dma_alloc,
+	.free		= vdpa_sim_dma_free,
+	.map_page	= vdpa_sim_map_page,
+	.unmap_page	= vdpa_sim_unmap_page,
+	.map_sg		= vdpa_sim_map_sg,
+	.unmap_sg	= vdpa_sim_unmap_sg,
+	.dma_supported	= vdpa_sim_dma_supported,
 };
 
-void sim_dma_setup(struct sim_device *sim)
+void vdpa_sim_dma_setup(struct sim_device *sim)
 {
 	struct device *dev = &sim->vdpa.dev;
 

@@ -33,7 +33,7 @@
 #include "sim.h"
 
 /* The unit's lock is held: has the queue begun or ceased to run? */
-void sim_meter_queue(struct sim_queue *vq)
+void vdpa_sim_meter_queue(struct sim_queue *vq)
 {
 	bool running = vq->active && READ_ONCE(vq->unit->sim->phase) == SIM_RUNNING;
 	struct sim_meter *m = &vq->meter;
@@ -55,7 +55,7 @@ void sim_meter_queue(struct sim_queue *vq)
 }
 
 /* The phase has changed; sim->lock is held. */
-void sim_meter_device(struct sim_device *sim)
+void vdpa_sim_meter_device(struct sim_device *sim)
 {
 	unsigned int i;
 
@@ -63,13 +63,13 @@ void sim_meter_device(struct sim_device *sim)
 		struct sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
-		sim_meter_queue(vq);
+		vdpa_sim_meter_queue(vq);
 		mutex_unlock(&vq->unit->lock);
 	}
 }
 
 /* The first request after a standstill; the unit's lock is held. */
-void sim_meter_first(struct sim_queue *vq)
+void vdpa_sim_meter_first(struct sim_queue *vq)
 {
 	vq->meter.silent = false;
 	vq->meter.silent_ns += ktime_get_ns() - vq->meter.stopped_ns;
@@ -111,7 +111,7 @@ static int driver_show(struct seq_file *file, void *unused)
 DEFINE_SHOW_ATTRIBUTE(driver);
 
 /* An address space of @before bytes has @after now. */
-void sim_meter_map(struct sim_device *sim, u64 before, u64 after)
+void vdpa_sim_meter_map(struct sim_device *sim, u64 before, u64 after)
 {
 	atomic64_inc(&sim->counts.map_calls);
 	if (after > before)
@@ -120,7 +120,7 @@ void sim_meter_map(struct sim_device *sim, u64 before, u64 after)
 		atomic64_add(before - after, &sim->counts.unmapped);
 }
 
-void sim_meter_debugfs(struct sim_device *sim, struct dentry *dir)
+void vdpa_sim_meter_debugfs(struct sim_device *sim, struct dentry *dir)
 {
 	debugfs_create_file("queues", 0400, dir, sim, &queues_fops);
 	debugfs_create_file("driver", 0400, dir, sim, &driver_fops);

@@ -6,7 +6,7 @@
  * tree at the end of a batch, or one by one.  Operations that a kernel's struct vdpa_config_ops has no
  * member for are in sim_ext_ops.
  *
- * Queue indices come from the bus, which got them from userspace: all go through queue_at().
+ * Queue indices come from the bus, which got them from userspace: all go through vdpa_sim_queue_at().
  *
  * Limits: features can be set until FEATURES_OK; the bus drivers see to that.
  */
@@ -26,145 +26,146 @@
 #define CLEAN_MAP VDPA_RESET_F_CLEAN_MAP
 #endif
 
-static struct sim_queue *queue_at(struct vdpa_device *vdpa, u16 idx)
+static struct sim_queue *vdpa_sim_queue_at(struct vdpa_device *vdpa, u16 idx)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	if (idx >= sim->nqueues)
 		return NULL;
 	return &sim->queues[array_index_nospec(idx, sim->nqueues)];
 }
 
-/* The queue with its unit locked, or NULL; pair with put_queue(). */
-static struct sim_queue *get_queue(struct vdpa_device *vdpa, u16 idx)
+/* The queue with its unit locked, or NULL; pair with vdpa_sim_put_queue(). */
+static struct sim_queue *vdpa_sim_get_queue(struct vdpa_device *vdpa, u16 idx)
 {
-	struct sim_queue *vq = queue_at(vdpa, idx);
+	struct sim_queue *vq = vdpa_sim_queue_at(vdpa, idx);
 
 	if (vq)
 		mutex_lock(&vq->unit->lock);
 	return vq;
 }
 
-static void put_queue(struct sim_queue *vq)
+static void vdpa_sim_put_queue(struct sim_queue *vq)
 {
 	mutex_unlock(&vq->unit->lock);
 }
 
 /* Virtqueues. */
 
-static int set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
+static int vdpa_sim_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
 {
 	struct sim_queue *vq;
 
 	if (!IS_ALIGNED(desc, VRING_DESC_ALIGN_SIZE) ||
 	    !IS_ALIGNED(avail, VRING_AVAIL_ALIGN_SIZE) || !IS_ALIGNED(used, VRING_USED_ALIGN_SIZE))
 		return -EINVAL;
-	vq = get_queue(vdpa, idx);
+	vq = vdpa_sim_get_queue(vdpa, idx);
 	if (!vq)
 		return -EINVAL;
 	vq->desc = desc;
 	vq->avail = avail;
 	vq->used = used;
-	put_queue(vq);
+	vdpa_sim_put_queue(vq);
 	return 0;
 }
 
 /* A size that makes no sense is remembered as none, and the queue does not become ready. */
-static void set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
+static void vdpa_sim_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
 {
-	struct sim_queue *vq = get_queue(vdpa, idx);
+	struct sim_queue *vq = vdpa_sim_get_queue(vdpa, idx);
 
 	if (!vq)
 		return;
 	vq->num = is_power_of_2(num) && num <= SIM_QUEUE_MAX ? num : 0;
-	put_queue(vq);
+	vdpa_sim_put_queue(vq);
 }
 
-static void kick_vq(struct vdpa_device *vdpa, u16 idx)
+static void vdpa_sim_kick_vq(struct vdpa_device *vdpa, u16 idx)
 {
-	struct sim_queue *vq = queue_at(vdpa, idx);
+	struct sim_queue *vq = vdpa_sim_queue_at(vdpa, idx);
 
 	if (vq && READ_ONCE(vq->active))
-		sim_unit_schedule(vq->unit);
+		vdpa_sim_unit_schedule(vq->unit);
 }
 
-static void set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
+static void vdpa_sim_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
 {
-	struct sim_queue *vq = get_queue(vdpa, idx);
+	struct sim_queue *vq = vdpa_sim_get_queue(vdpa, idx);
 
 	if (!vq)
 		return;
 	vq->cb = *cb;
-	put_queue(vq);
+	vdpa_sim_put_queue(vq);
 }
 
-static void set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
+static void vdpa_sim_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 	struct sim_queue *vq;
 
 	mutex_lock(&sim->lock);			/* the phase does not change meanwhile */
-	vq = get_queue(vdpa, idx);
+	vq = vdpa_sim_get_queue(vdpa, idx);
 	if (vq) {
 		vq->ready = ready && vq->num;
 		if (!vq->ready)
-			sim_queue_stop(vq);
+			vdpa_sim_queue_stop(vq);
 		else if (sim->phase != SIM_IDLE)
-			sim_queue_start(vq);
-		sim_meter_queue(vq);
-		put_queue(vq);
-		sim_unit_schedule(vq->unit);
+			vdpa_sim_queue_start(vq);
+		vdpa_sim_meter_queue(vq);
+		vdpa_sim_put_queue(vq);
+		vdpa_sim_unit_schedule(vq->unit);
 	}
 	mutex_unlock(&sim->lock);
 }
 
-static bool get_vq_ready(struct vdpa_device *vdpa, u16 idx)
+static bool vdpa_sim_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
 {
-	struct sim_queue *vq = queue_at(vdpa, idx);
+	struct sim_queue *vq = vdpa_sim_queue_at(vdpa, idx);
 
 	return vq && READ_ONCE(vq->ready);
 }
 
 /* A queue that moves has no state to set: stop it, or suspend the device. */
-static int set_vq_state(struct vdpa_device *vdpa, u16 idx, const struct vdpa_vq_state *state)
+static int vdpa_sim_set_vq_state(struct vdpa_device *vdpa, u16 idx,
+				 const struct vdpa_vq_state *state)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 	struct sim_queue *vq;
-	int ret = sim_fault(sim, SIM_FAULT_SET_VQ_STATE);
+	int ret = vdpa_sim_fault(sim, SIM_FAULT_SET_VQ_STATE);
 
 	if (ret)
 		return ret;
-	vq = get_queue(vdpa, idx);
+	vq = vdpa_sim_get_queue(vdpa, idx);
 	if (!vq)
 		return -EINVAL;
 	if (vq->active && READ_ONCE(sim->phase) == SIM_RUNNING)
 		ret = -EBUSY;
 	else
-		sim_queue_seek(vq, state->split.avail_index);
-	put_queue(vq);
+		vdpa_sim_queue_seek(vq, state->split.avail_index);
+	vdpa_sim_put_queue(vq);
 	return ret;
 }
 
-static int get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
+static int vdpa_sim_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
 {
 	struct sim_queue *vq;
-	int ret = sim_fault(sim_of(vdpa), SIM_FAULT_GET_VQ_STATE);
+	int ret = vdpa_sim_fault(vdpa_sim_of(vdpa), SIM_FAULT_GET_VQ_STATE);
 
 	if (ret)
 		return ret;
-	vq = get_queue(vdpa, idx);
+	vq = vdpa_sim_get_queue(vdpa, idx);
 	if (!vq)
 		return -EINVAL;
-	state->split.avail_index = sim_queue_position(vq);
-	put_queue(vq);
+	state->split.avail_index = vdpa_sim_queue_position(vq);
+	vdpa_sim_put_queue(vq);
 	return 0;
 }
 
-static int get_vendor_vq_stats(struct vdpa_device *vdpa, u16 idx, struct sk_buff *msg,
-			       struct netlink_ext_ack *extack)
+static int vdpa_sim_get_vendor_vq_stats(struct vdpa_device *vdpa, u16 idx, struct sk_buff *msg,
+					struct netlink_ext_ack *extack)
 {
-	struct sim_device *sim = sim_of(vdpa);
-	struct sim_queue *vq = get_queue(vdpa, idx);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct sim_queue *vq = vdpa_sim_get_queue(vdpa, idx);
 	int ret;
 
 	if (!vq) {
@@ -172,48 +173,48 @@ static int get_vendor_vq_stats(struct vdpa_device *vdpa, u16 idx, struct sk_buff
 		return -EINVAL;
 	}
 	ret = sim->kind->put_stats(vq, msg);
-	put_queue(vq);
+	vdpa_sim_put_queue(vq);
 	return ret;
 }
 
-static u32 get_vq_align(struct vdpa_device *vdpa)
+static u32 vdpa_sim_get_vq_align(struct vdpa_device *vdpa)
 {
 	return PAGE_SIZE;
 }
 
-static u32 get_vq_group(struct vdpa_device *vdpa, u16 idx)
+static u32 vdpa_sim_get_vq_group(struct vdpa_device *vdpa, u16 idx)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	return sim->kind->group_of ? sim->kind->group_of(sim, idx) : 0;
 }
 
-static u16 get_vq_num_max(struct vdpa_device *vdpa)
+static u16 vdpa_sim_get_vq_num_max(struct vdpa_device *vdpa)
 {
 	return SIM_QUEUE_MAX;
 }
 
-static u16 get_vq_num_min(struct vdpa_device *vdpa)
+static u16 vdpa_sim_get_vq_num_min(struct vdpa_device *vdpa)
 {
 	return 1;
 }
 
-static u16 get_vq_size(struct vdpa_device *vdpa, u16 idx)
+static u16 vdpa_sim_get_vq_size(struct vdpa_device *vdpa, u16 idx)
 {
-	return queue_at(vdpa, idx) ? SIM_QUEUE_MAX : 0;
+	return vdpa_sim_queue_at(vdpa, idx) ? SIM_QUEUE_MAX : 0;
 }
 
 /* The device. */
 
-static u64 get_device_features(struct vdpa_device *vdpa)
+static u64 vdpa_sim_get_device_features(struct vdpa_device *vdpa)
 {
-	return sim_of(vdpa)->offered;
+	return vdpa_sim_of(vdpa)->offered;
 }
 
 /* Mappings are all a queue has to reach memory by, so the driver has to know about them. */
-static int set_driver_features(struct vdpa_device *vdpa, u64 features)
+static int vdpa_sim_set_driver_features(struct vdpa_device *vdpa, u64 features)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 	int ret = -EINVAL;
 
 	if (features & ~sim->offered || !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
@@ -227,102 +228,103 @@ static int set_driver_features(struct vdpa_device *vdpa, u64 features)
 	return ret;
 }
 
-static u64 get_driver_features(struct vdpa_device *vdpa)
+static u64 vdpa_sim_get_driver_features(struct vdpa_device *vdpa)
 {
-	return READ_ONCE(sim_of(vdpa)->features);
+	return READ_ONCE(vdpa_sim_of(vdpa)->features);
 }
 
-static u64 get_backend_features(const struct vdpa_device *vdpa)
+static u64 vdpa_sim_get_backend_features(const struct vdpa_device *vdpa)
 {
 	return BIT_ULL(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK);
 }
 
-static void set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
+static void vdpa_sim_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	mutex_lock(&sim->config_lock);
 	sim->config_cb = *cb;
 	mutex_unlock(&sim->config_lock);
 }
 
-static u32 get_device_id(struct vdpa_device *vdpa)
+static u32 vdpa_sim_get_device_id(struct vdpa_device *vdpa)
 {
-	return sim_of(vdpa)->kind->device_id;
+	return vdpa_sim_of(vdpa)->kind->device_id;
 }
 
-static u32 get_vendor_id(struct vdpa_device *vdpa)
+static u32 vdpa_sim_get_vendor_id(struct vdpa_device *vdpa)
 {
 	return 0;
 }
 
-static u8 get_status(struct vdpa_device *vdpa)
+static u8 vdpa_sim_get_status(struct vdpa_device *vdpa)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	return READ_ONCE(sim->status) |
 	       (READ_ONCE(sim->broken) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
 }
 
-static void set_status(struct vdpa_device *vdpa, u8 status)
+static void vdpa_sim_set_status(struct vdpa_device *vdpa, u8 status)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
 	mutex_lock(&sim->lock);
 	WRITE_ONCE(sim->status, status & ~VIRTIO_CONFIG_S_NEEDS_RESET);
 	mutex_unlock(&sim->lock);
 	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
-		sim_device_event(sim, SIM_DRIVER_OK);
+		vdpa_sim_device_event(sim, SIM_DRIVER_OK);
 }
 
-static int reset(struct vdpa_device *vdpa)
+static int vdpa_sim_reset(struct vdpa_device *vdpa)
 {
-	return sim_device_event(sim_of(vdpa), SIM_RESET);
+	return vdpa_sim_device_event(vdpa_sim_of(vdpa), SIM_RESET);
 }
 
-static int compat_reset(struct vdpa_device *vdpa, u32 flags)
+static int vdpa_sim_compat_reset(struct vdpa_device *vdpa, u32 flags)
 {
-	int ret = reset(vdpa);
+	int ret = vdpa_sim_reset(vdpa);
 
 	if (!ret && flags & CLEAN_MAP)
-		sim_spaces_clear(sim_of(vdpa));
+		vdpa_sim_spaces_clear(vdpa_sim_of(vdpa));
 	return ret;
 }
 
-static int suspend(struct vdpa_device *vdpa)
+static int vdpa_sim_suspend(struct vdpa_device *vdpa)
 {
-	return sim_device_event(sim_of(vdpa), SIM_SUSPEND);
+	return vdpa_sim_device_event(vdpa_sim_of(vdpa), SIM_SUSPEND);
 }
 
-static int resume(struct vdpa_device *vdpa)
+static int vdpa_sim_resume(struct vdpa_device *vdpa)
 {
-	return sim_device_event(sim_of(vdpa), SIM_RESUME);
+	return vdpa_sim_device_event(vdpa_sim_of(vdpa), SIM_RESUME);
 }
 
 /* Configuration space. */
 
-static bool in_config(const struct sim_device *sim, unsigned int offset, unsigned int len)
+static bool vdpa_sim_in_config(const struct sim_device *sim, unsigned int offset, unsigned int len)
 {
 	size_t size = sim->kind->config_size;
 
 	return offset <= size && len <= size - offset;
 }
 
-static size_t get_config_size(struct vdpa_device *vdpa)
+static size_t vdpa_sim_get_config_size(struct vdpa_device *vdpa)
 {
-	return sim_of(vdpa)->kind->config_size;
+	return vdpa_sim_of(vdpa)->kind->config_size;
 }
 
-static void get_config(struct vdpa_device *vdpa, unsigned int offset, void *buf, unsigned int len)
+static void vdpa_sim_get_config(struct vdpa_device *vdpa, unsigned int offset, void *buf,
+				unsigned int len)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 	u8 config[128] = { 0 };
 
 	if (WARN_ON_ONCE(sim->kind->config_size > sizeof(config)))
 		return;
-	if (!in_config(sim, offset, len))
+	if (!vdpa_sim_in_config(sim, offset, len))
 		return;
-	if (sim_fault(sim, SIM_FAULT_CONFIG)) {
+	if (vdpa_sim_fault(sim, SIM_FAULT_CONFIG)) {
 		memset(buf, 0xff, len);
 		return;
 	}
@@ -330,91 +332,91 @@ static void get_config(struct vdpa_device *vdpa, unsigned int offset, void *buf,
 	memcpy(buf, config + offset, len);
 }
 
-static void set_config(struct vdpa_device *vdpa, unsigned int offset, const void *buf,
-		       unsigned int len)
+static void vdpa_sim_set_config(struct vdpa_device *vdpa, unsigned int offset, const void *buf,
+				unsigned int len)
 {
-	struct sim_device *sim = sim_of(vdpa);
+	struct sim_device *sim = vdpa_sim_of(vdpa);
 
-	if (!sim->kind->set_config || !in_config(sim, offset, len))
+	if (!sim->kind->set_config || !vdpa_sim_in_config(sim, offset, len))
 		return;
-	if (sim_fault(sim, SIM_FAULT_CONFIG))
+	if (vdpa_sim_fault(sim, SIM_FAULT_CONFIG))
 		return;
 	sim->kind->set_config(sim, offset, buf, len);
 }
 
-static u32 get_generation(struct vdpa_device *vdpa)
+static u32 vdpa_sim_get_generation(struct vdpa_device *vdpa)
 {
-	return atomic_read(&sim_of(vdpa)->generation);
+	return atomic_read(&vdpa_sim_of(vdpa)->generation);
 }
 
-static struct vdpa_iova_range get_iova_range(struct vdpa_device *vdpa)
+static struct vdpa_iova_range vdpa_sim_get_iova_range(struct vdpa_device *vdpa)
 {
 	return (struct vdpa_iova_range) { .first = 0, .last = U64_MAX };
 }
 
 #ifdef VDPA_NEEDS_EXT_OPS
 const struct vdpa_ext_ops sim_ext_ops = {
-	.resume			= resume,
-	.reset_map		= sim_reset_map,
-	.compat_reset		= compat_reset,
-	.get_vq_size		= get_vq_size,
-	.get_backend_features	= get_backend_features,
+	.resume			= vdpa_sim_resume,
+	.reset_map		= vdpa_sim_reset_map,
+	.compat_reset		= vdpa_sim_compat_reset,
+	.get_vq_size		= vdpa_sim_get_vq_size,
+	.get_backend_features	= vdpa_sim_get_backend_features,
 };
 #define NEWER_OPS
 #else
 #define NEWER_OPS						\
-	.resume			= resume,			\
-	.reset_map		= sim_reset_map,		\
-	.compat_reset		= compat_reset,			\
-	.get_vq_size		= get_vq_size,			\
-	.get_backend_features	= get_backend_features,
+	.resume			= vdpa_sim_resume,			\
+	.reset_map		= vdpa_sim_reset_map,		\
+	.compat_reset		= vdpa_sim_compat_reset,			\
+	.get_vq_size		= vdpa_sim_get_vq_size,			\
+	.get_backend_features	= vdpa_sim_get_backend_features,
 #endif
 
 #define COMMON_OPS						\
 	NEWER_OPS						\
-	.set_vq_address		= set_vq_address,		\
-	.set_vq_num		= set_vq_num,			\
-	.kick_vq		= kick_vq,			\
-	.set_vq_cb		= set_vq_cb,			\
-	.set_vq_ready		= set_vq_ready,			\
-	.get_vq_ready		= get_vq_ready,			\
-	.set_vq_state		= set_vq_state,			\
-	.get_vq_state		= get_vq_state,			\
-	.get_vendor_vq_stats	= get_vendor_vq_stats,		\
-	.get_vq_align		= get_vq_align,			\
-	.get_vq_group		= get_vq_group,			\
-	.get_vq_num_max		= get_vq_num_max,		\
-	.get_vq_num_min		= get_vq_num_min,		\
-	.get_device_features	= get_device_features,		\
-	.set_driver_features	= set_driver_features,		\
-	.get_driver_features	= get_driver_features,		\
-	.set_config_cb		= set_config_cb,		\
-	.get_device_id		= get_device_id,		\
-	.get_vendor_id		= get_vendor_id,		\
-	.get_status		= get_status,			\
-	.set_status		= set_status,			\
-	.reset			= reset,			\
-	.suspend		= suspend,			\
-	.get_config_size	= get_config_size,		\
-	.get_config		= get_config,			\
-	.set_config		= set_config,			\
-	.get_generation		= get_generation,		\
-	.get_iova_range		= get_iova_range,		\
-	.set_group_asid		= sim_set_group_asid,		\
-	.free			= sim_device_free
+	.set_vq_address		= vdpa_sim_set_vq_address,		\
+	.set_vq_num		= vdpa_sim_set_vq_num,			\
+	.kick_vq		= vdpa_sim_kick_vq,			\
+	.set_vq_cb		= vdpa_sim_set_vq_cb,			\
+	.set_vq_ready		= vdpa_sim_set_vq_ready,			\
+	.get_vq_ready		= vdpa_sim_get_vq_ready,			\
+	.set_vq_state		= vdpa_sim_set_vq_state,			\
+	.get_vq_state		= vdpa_sim_get_vq_state,			\
+	.get_vendor_vq_stats	= vdpa_sim_get_vendor_vq_stats,		\
+	.get_vq_align		= vdpa_sim_get_vq_align,			\
+	.get_vq_group		= vdpa_sim_get_vq_group,			\
+	.get_vq_num_max		= vdpa_sim_get_vq_num_max,		\
+	.get_vq_num_min		= vdpa_sim_get_vq_num_min,		\
+	.get_device_features	= vdpa_sim_get_device_features,		\
+	.set_driver_features	= vdpa_sim_set_driver_features,		\
+	.get_driver_features	= vdpa_sim_get_driver_features,		\
+	.set_config_cb		= vdpa_sim_set_config_cb,		\
+	.get_device_id		= vdpa_sim_get_device_id,		\
+	.get_vendor_id		= vdpa_sim_get_vendor_id,		\
+	.get_status		= vdpa_sim_get_status,			\
+	.set_status		= vdpa_sim_set_status,			\
+	.reset			= vdpa_sim_reset,			\
+	.suspend		= vdpa_sim_suspend,			\
+	.get_config_size	= vdpa_sim_get_config_size,		\
+	.get_config		= vdpa_sim_get_config,			\
+	.set_config		= vdpa_sim_set_config,			\
+	.get_generation		= vdpa_sim_get_generation,		\
+	.get_iova_range		= vdpa_sim_get_iova_range,		\
+	.set_group_asid		= vdpa_sim_set_group_asid,		\
+	.free			= vdpa_sim_device_free
 
 static const struct vdpa_config_ops tree_ops = {
 	COMMON_OPS,
-	.set_map		= sim_set_map,
+	.set_map		= vdpa_sim_set_map,
 };
 
 static const struct vdpa_config_ops piece_ops = {
 	COMMON_OPS,
-	.dma_map		= sim_dma_map,
-	.dma_unmap		= sim_dma_unmap,
+	.dma_map		= vdpa_sim_dma_map,
+	.dma_unmap		= vdpa_sim_dma_unmap,
 };
 
-const struct vdpa_config_ops *sim_config_ops(bool whole_tree)
+const struct vdpa_config_ops *vdpa_sim_config_ops(bool whole_tree)
 {
 	return whole_tree ? &tree_ops : &piece_ops;
 }

@@ -28,7 +28,7 @@
 
 #include "sim.h"
 
-void sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
+void vdpa_sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
 {
 	vq->unit = unit;
 	vq->idx = idx;
@@ -38,12 +38,12 @@ void sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
 }
 
 /* Where the device is in the ring: the entry it will look at next. */
-u16 sim_queue_position(const struct sim_queue *vq)
+u16 vdpa_sim_queue_position(const struct sim_queue *vq)
 {
 	return vq->active ? vq->vring.last_avail_idx : vq->position;
 }
 
-void sim_queue_seek(struct sim_queue *vq, u16 position)
+void vdpa_sim_queue_seek(struct sim_queue *vq, u16 position)
 {
 	vq->position = position;
 	if (vq->active) {
@@ -53,7 +53,7 @@ void sim_queue_seek(struct sim_queue *vq, u16 position)
 }
 
 /* Which translation the queue uses; space->sem is held, or nothing runs yet. */
-void sim_queue_bind(struct sim_queue *vq, struct sim_space *space)
+void vdpa_sim_queue_bind(struct sim_queue *vq, struct sim_space *space)
 {
 	struct sim_device *sim = vq->unit->sim;
 
@@ -65,10 +65,10 @@ void sim_queue_bind(struct sim_queue *vq, struct sim_space *space)
 }
 
 /* Begin where the queue stopped, or at what the driver has set.  A bad size leaves it inactive. */
-void sim_queue_start(struct sim_queue *vq)
+void vdpa_sim_queue_start(struct sim_queue *vq)
 {
 	struct sim_device *sim = vq->unit->sim;
-	u16 position = sim_queue_position(vq);
+	u16 position = vdpa_sim_queue_position(vq);
 
 	lockdep_assert_held(&vq->unit->lock);
 	if (!vq->ready || vq->active)
@@ -82,19 +82,19 @@ void sim_queue_start(struct sim_queue *vq)
 	vq->quiet = false;
 	vq->signal = false;
 	WRITE_ONCE(vq->active, true);
-	sim_queue_seek(vq, position);
+	vdpa_sim_queue_seek(vq, position);
 }
 
-void sim_queue_stop(struct sim_queue *vq)
+void vdpa_sim_queue_stop(struct sim_queue *vq)
 {
 	lockdep_assert_held(&vq->unit->lock);
-	vq->position = sim_queue_position(vq);
+	vq->position = vdpa_sim_queue_position(vq);
 	WRITE_ONCE(vq->active, false);
 }
 
-void sim_queue_reset(struct sim_queue *vq)
+void vdpa_sim_queue_reset(struct sim_queue *vq)
 {
-	sim_queue_stop(vq);
+	vdpa_sim_queue_stop(vq);
 	vq->ready = false;
 	vq->broken = false;
 	vq->position = 0;
@@ -108,7 +108,7 @@ void sim_queue_reset(struct sim_queue *vq)
 	vringh_kiov_cleanup(&vq->out);
 }
 
-void sim_queue_fail(struct sim_queue *vq)
+void vdpa_sim_queue_fail(struct sim_queue *vq)
 {
 	struct sim_device *sim = vq->unit->sim;
 
@@ -118,19 +118,19 @@ void sim_queue_fail(struct sim_queue *vq)
 	vq->stats.errors++;
 	dev_dbg(&sim->vdpa.dev, "queue %u: bad ring\n", vq->idx);
 	WRITE_ONCE(sim->broken, true);
-	sim_config_changed(sim);
+	vdpa_sim_config_changed(sim);
 }
-EXPORT_SYMBOL_GPL(sim_queue_fail);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_fail);
 
 /**
- * sim_queue_fetch - take the next request
+ * vdpa_sim_queue_fetch - take the next request
  * @vq:  an active queue
  * @in:  where to put what the device is to read; NULL when requests must not have that
  * @out: the same for what it is to write
  *
  * Return: 1 with a request, 0 without.  A bad ring looks like one without requests from then on.
  */
-int sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out)
+int vdpa_sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out)
 {
 	int ret;
 
@@ -138,57 +138,57 @@ int sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_
 		return 0;
 	ret = vringh_getdesc_iotlb(&vq->vring, in, out, &vq->head, GFP_KERNEL);
 	if (unlikely(ret < 0)) {
-		sim_queue_fail(vq);
+		vdpa_sim_queue_fail(vq);
 		return 0;
 	}
 	return ret;
 }
-EXPORT_SYMBOL_GPL(sim_queue_fetch);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_fetch);
 
 /* Give back the request fetched last; the next fetch gets it again. */
-void sim_queue_unfetch(struct sim_queue *vq)
+void vdpa_sim_queue_unfetch(struct sim_queue *vq)
 {
 	vringh_abandon_iotlb(&vq->vring, 1);
 }
-EXPORT_SYMBOL_GPL(sim_queue_unfetch);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_unfetch);
 
-/* The driver gets back the request fetched last.  Interrupts wait for sim_queue_settle(). */
-int sim_queue_complete(struct sim_queue *vq, u32 written)
+/* The driver gets back the request fetched last.  Interrupts wait for vdpa_sim_queue_settle(). */
+int vdpa_sim_queue_complete(struct sim_queue *vq, u32 written)
 {
 	int ret = vringh_complete_iotlb(&vq->vring, vq->head, written);
 
 	if (unlikely(ret < 0)) {
-		sim_queue_fail(vq);
+		vdpa_sim_queue_fail(vq);
 		return ret;
 	}
 	vq->signal = true;
 	if (unlikely(vq->meter.silent))
-		sim_meter_first(vq);
+		vdpa_sim_meter_first(vq);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(sim_queue_complete);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_complete);
 
 /* Tell the driver not to kick: somebody is looking, or nobody is interested. */
-void sim_queue_hush(struct sim_queue *vq)
+void vdpa_sim_queue_hush(struct sim_queue *vq)
 {
 	if (!vq->quiet && !vq->broken)
 		vringh_notify_disable_iotlb(&vq->vring);
 	vq->quiet = true;
 }
-EXPORT_SYMBOL_GPL(sim_queue_hush);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_hush);
 
 /* Kicks are wanted again; false when something came in before the driver could know. */
-bool sim_queue_listen(struct sim_queue *vq)
+bool vdpa_sim_queue_listen(struct sim_queue *vq)
 {
 	if (vq->broken)
 		return true;
 	vq->quiet = false;
 	return vringh_notify_enable_iotlb(&vq->vring);
 }
-EXPORT_SYMBOL_GPL(sim_queue_listen);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_listen);
 
 /* The batch is done: does the driver want to hear of it?  Needs translations. */
-void sim_queue_settle(struct sim_queue *vq)
+void vdpa_sim_queue_settle(struct sim_queue *vq)
 {
 	int ret;
 
@@ -196,12 +196,12 @@ void sim_queue_settle(struct sim_queue *vq)
 		return;
 	ret = vringh_need_notify_iotlb(&vq->vring);
 	if (ret < 0)
-		sim_queue_fail(vq);
+		vdpa_sim_queue_fail(vq);
 	vq->signal = ret > 0;
 }
 
 /* Drivers' handlers expect to be called as from an interrupt: NAPI does not like to be preempted. */
-void sim_queue_interrupt(struct sim_queue *vq)
+void vdpa_sim_queue_interrupt(struct sim_queue *vq)
 {
 	if (!vq->signal)
 		return;
@@ -213,18 +213,19 @@ void sim_queue_interrupt(struct sim_queue *vq)
 	local_bh_enable();
 }
 
-int sim_put_stat(struct sk_buff *msg, const char *name, u64 value)
+int vdpa_sim_put_stat(struct sk_buff *msg, const char *name, u64 value)
 {
 	if (nla_put_string(msg, VDPA_ATTR_DEV_VENDOR_ATTR_NAME, name) ||
 	    nla_put_u64_64bit(msg, VDPA_ATTR_DEV_VENDOR_ATTR_VALUE, value, VDPA_ATTR_PAD))
 		return -EMSGSIZE;
 	return 0;
 }
-EXPORT_SYMBOL_GPL(sim_put_stat);
+EXPORT_SYMBOL_GPL(vdpa_sim_put_stat);
 
 /* Cursors. */
 
-void sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq, const struct vringh_kiov *iov)
+void vdpa_sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq,
+			  const struct vringh_kiov *iov)
 {
 	cur->vq = vq;
 	cur->iov = iov->iov;
@@ -232,10 +233,10 @@ void sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq, const struct 
 	cur->offset = 0;
 	cur->perm = iov == &vq->in ? VHOST_MAP_RO : VHOST_MAP_WO;
 }
-EXPORT_SYMBOL_GPL(sim_cursor_init);
+EXPORT_SYMBOL_GPL(vdpa_sim_cursor_init);
 
 /* Saturates: descriptors can add up to more than a size_t holds only by lying. */
-size_t sim_iov_bytes(const struct vringh_kiov *iov)
+size_t vdpa_sim_iov_bytes(const struct vringh_kiov *iov)
 {
 	size_t sum = 0;
 	unsigned int i;
@@ -245,9 +246,9 @@ size_t sim_iov_bytes(const struct vringh_kiov *iov)
 			return SIZE_MAX;
 	return sum;
 }
-EXPORT_SYMBOL_GPL(sim_iov_bytes);
+EXPORT_SYMBOL_GPL(vdpa_sim_iov_bytes);
 
-static bool look_up(struct sim_queue *vq, u64 iova, u32 perm)
+static bool vdpa_sim_look_up(struct sim_queue *vq, u64 iova, u32 perm)
 {
 	struct sim_window *window = &vq->window;
 	struct vhost_iotlb_map *map;
@@ -268,7 +269,7 @@ static bool look_up(struct sim_queue *vq, u64 iova, u32 perm)
  * The next stretch of at most @want bytes, in kernel memory.  Returns its length; 0 at the end of the
  * buffers, -EFAULT where they do not translate.
  */
-static ssize_t stretch(struct sim_cursor *cur, size_t want, void **memory)
+static ssize_t vdpa_sim_stretch(struct sim_cursor *cur, size_t want, void **memory)
 {
 	const struct sim_window *window = &cur->vq->window;
 	u64 iova;
@@ -282,7 +283,7 @@ static ssize_t stretch(struct sim_cursor *cur, size_t want, void **memory)
 		return 0;
 	iova = (u64)(uintptr_t)cur->iov->iov_base + cur->offset;
 	len = min(want, cur->iov->iov_len - cur->offset);
-	if (unlikely(!look_up(cur->vq, iova, cur->perm)))
+	if (unlikely(!vdpa_sim_look_up(cur->vq, iova, cur->perm)))
 		return -EFAULT;
 	if (unlikely(len - 1 > window->last - iova))
 		len = window->last - iova + 1;
@@ -293,13 +294,14 @@ static ssize_t stretch(struct sim_cursor *cur, size_t want, void **memory)
 /* What to do with a stretch of @len bytes; the other end is in @arg, @done bytes from its start. */
 typedef void sim_step_fn(void *memory, size_t len, void *arg, size_t done);
 
-static __always_inline int walk(struct sim_cursor *cur, size_t len, sim_step_fn *step, void *arg)
+static __always_inline int vdpa_sim_walk(struct sim_cursor *cur, size_t len, sim_step_fn *step,
+					 void *arg)
 {
 	size_t done = 0;
 
 	while (done < len) {
 		void *memory;
-		ssize_t got = stretch(cur, len - done, &memory);
+		ssize_t got = vdpa_sim_stretch(cur, len - done, &memory);
 
 		if (unlikely(got <= 0))
 			return got ? got : -ENODATA;
@@ -310,17 +312,17 @@ static __always_inline int walk(struct sim_cursor *cur, size_t len, sim_step_fn 
 	return 0;
 }
 
-static void step_read(void *memory, size_t len, void *arg, size_t done)
+static void vdpa_sim_step_read(void *memory, size_t len, void *arg, size_t done)
 {
 	memcpy(arg + done, memory, len);
 }
 
-static void step_write(void *memory, size_t len, void *arg, size_t done)
+static void vdpa_sim_step_write(void *memory, size_t len, void *arg, size_t done)
 {
 	memcpy(memory, arg + done, len);
 }
 
-static void step_zero(void *memory, size_t len, void *arg, size_t done)
+static void vdpa_sim_step_zero(void *memory, size_t len, void *arg, size_t done)
 {
 	memset(memory, 0, len);
 }
@@ -329,25 +331,25 @@ static void step_zero(void *memory, size_t len, void *arg, size_t done)
  * All of these move the cursor by @len.  Return: 0, -EFAULT for an address that the driver has not
  * mapped (accordingly), -ENODATA when the buffers end before.
  */
-int sim_read(struct sim_cursor *cur, void *to, size_t len)
+int vdpa_sim_read(struct sim_cursor *cur, void *to, size_t len)
 {
-	return walk(cur, len, step_read, to);
+	return vdpa_sim_walk(cur, len, vdpa_sim_step_read, to);
 }
-EXPORT_SYMBOL_GPL(sim_read);
+EXPORT_SYMBOL_GPL(vdpa_sim_read);
 
-int sim_write(struct sim_cursor *cur, const void *from, size_t len)
+int vdpa_sim_write(struct sim_cursor *cur, const void *from, size_t len)
 {
-	return walk(cur, len, step_write, (void *)from);
+	return vdpa_sim_walk(cur, len, vdpa_sim_step_write, (void *)from);
 }
-EXPORT_SYMBOL_GPL(sim_write);
+EXPORT_SYMBOL_GPL(vdpa_sim_write);
 
-int sim_zero(struct sim_cursor *cur, size_t len)
+int vdpa_sim_zero(struct sim_cursor *cur, size_t len)
 {
-	return walk(cur, len, step_zero, NULL);
+	return vdpa_sim_walk(cur, len, vdpa_sim_step_zero, NULL);
 }
-EXPORT_SYMBOL_GPL(sim_zero);
+EXPORT_SYMBOL_GPL(vdpa_sim_zero);
 
-int sim_skip(struct sim_cursor *cur, size_t len)
+int vdpa_sim_skip(struct sim_cursor *cur, size_t len)
 {
 	while (len) {
 		size_t here;
@@ -364,19 +366,19 @@ int sim_skip(struct sim_cursor *cur, size_t len)
 	}
 	return 0;
 }
-EXPORT_SYMBOL_GPL(sim_skip);
+EXPORT_SYMBOL_GPL(vdpa_sim_skip);
 
 /* From one driver's buffer into another; -EFAULT may be either's. */
-int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len)
+int vdpa_sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len)
 {
 	while (len) {
 		void *memory;
-		ssize_t got = stretch(from, len, &memory);
+		ssize_t got = vdpa_sim_stretch(from, len, &memory);
 		int ret;
 
 		if (unlikely(got <= 0))
 			return got ? got : -ENODATA;
-		ret = sim_write(to, memory, got);
+		ret = vdpa_sim_write(to, memory, got);
 		if (unlikely(ret))
 			return ret;
 		from->offset += got;
@@ -384,4 +386,4 @@ int sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len)
 	}
 	return 0;
 }
-EXPORT_SYMBOL_GPL(sim_copy);
+EXPORT_SYMBOL_GPL(vdpa_sim_copy);

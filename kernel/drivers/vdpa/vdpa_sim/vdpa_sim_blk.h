@@ -23,10 +23,11 @@ struct blk_store {
 };
 
 /* blk_store_*() return 0, -EFAULT for the driver's memory, -ENOMEM; bounds are the caller's. */
-void blk_store_init(struct blk_store *store);
-void blk_store_free(struct blk_store *store);
-int blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to);
-int blk_store_write(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *from);
-void blk_store_clear(struct blk_store *store, u64 offset, u64 len);
+void vdpa_sim_blk_store_init(struct blk_store *store);
+void vdpa_sim_blk_store_free(struct blk_store *store);
+int vdpa_sim_blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to);
+int vdpa_sim_blk_store_write(struct blk_store *store, u64 offset, size_t len,
+			     struct sim_cursor *from);
+void vdpa_sim_blk_store_clear(struct blk_store *store, u64 offset, u64 len);
 
 #endif

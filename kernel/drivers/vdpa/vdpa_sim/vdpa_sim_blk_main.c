@@ -39,7 +39,7 @@ struct sim_blk {
 	struct blk_store store;
 };
 
-static struct sim_blk *blk_of(struct sim_device *sim)
+static struct sim_blk *vdpa_sim_blk_of(struct sim_device *sim)
 {
 	return container_of(sim, struct sim_blk, sim);
 }
@@ -53,93 +53,98 @@ static struct sim_blk *blk_of(struct sim_device *sim)
 		      BIT_ULL(VIRTIO_BLK_F_DISCARD) |		\
 		      BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES))
 
-static u64 disk_sectors(void)
+static u64 vdpa_sim_blk_disk_sectors(void)
 {
 	return (u64)capacity_mib << (20 - BLK_SECTOR_SHIFT);
 }
 
 /* Serving requests; functions return a virtio_blk status. */
 
-static u8 status_of(int ret)
+static u8 vdpa_sim_blk_status_of(int ret)
 {
 	return ret ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
-static u8 clear_ranges(struct sim_blk *blk, const struct blk_limits *limits,
-		       const struct blk_request *req, struct sim_cursor *from)
+static u8 vdpa_sim_blk_clear_ranges(struct sim_blk *blk, const struct blk_limits *limits,
+				    const struct blk_request *req, struct sim_cursor *from)
 {
 	struct virtio_blk_discard_write_zeroes ranges[BLK_MAX_RANGES];
 	size_t count = req->len / sizeof(*ranges);
 	size_t i;
 
-	if (sim_read(from, ranges, req->len))
+	if (vdpa_sim_read(from, ranges, req->len))
 		return VIRTIO_BLK_S_IOERR;
 	for (i = 0; i < count; i++)
-		if (!blk_range_is_good(limits, req->action, &ranges[i]))
+		if (!vdpa_sim_blk_range_is_good(limits, req->action, &ranges[i]))
 			return VIRTIO_BLK_S_IOERR;
 	for (i = 0; i < count; i++)
-		blk_store_clear(&blk->store, le64_to_cpu(ranges[i].sector) << BLK_SECTOR_SHIFT,
-				(u64)le32_to_cpu(ranges[i].num_sectors) << BLK_SECTOR_SHIFT);
+		vdpa_sim_blk_store_clear(
+			&blk->store, le64_to_cpu(ranges[i].sector) << BLK_SECTOR_SHIFT,
+			(u64)le32_to_cpu(ranges[i].num_sectors) << BLK_SECTOR_SHIFT);
 	return VIRTIO_BLK_S_OK;
 }
 
-static u8 put_id(struct sim_blk *blk, size_t room, struct sim_cursor *to)
+static u8 vdpa_sim_blk_put_id(struct sim_blk *blk, size_t room, struct sim_cursor *to)
 {
 	char id[VIRTIO_BLK_ID_BYTES] = { 0 };
 
 	strncpy(id, dev_name(&blk->sim.vdpa.dev), sizeof(id) - 1);
-	return status_of(sim_write(to, id, min(room, sizeof(id))));
+	return vdpa_sim_blk_status_of(vdpa_sim_write(to, id, min(room, sizeof(id))));
 }
 
-static u8 perform(struct sim_blk *blk, const struct blk_limits *limits,
-		  const struct blk_request *req, struct sim_cursor *from, struct sim_cursor *to)
+static u8 vdpa_sim_blk_perform(struct sim_blk *blk, const struct blk_limits *limits,
+			       const struct blk_request *req, struct sim_cursor *from,
+			       struct sim_cursor *to)
 {
 	switch (req->action) {
 	case BLK_READ:
-		return status_of(blk_store_read(&blk->store, req->offset, req->len, to));
+		return vdpa_sim_blk_status_of(
+			vdpa_sim_blk_store_read(&blk->store, req->offset, req->len, to));
 	case BLK_WRITE:
-		return status_of(blk_store_write(&blk->store, req->offset, req->len, from));
+		return vdpa_sim_blk_status_of(
+			vdpa_sim_blk_store_write(&blk->store, req->offset, req->len, from));
 	case BLK_FLUSH:
 		return VIRTIO_BLK_S_OK;
 	case BLK_ID:
-		return put_id(blk, req->len, to);
+		return vdpa_sim_blk_put_id(blk, req->len, to);
 	case BLK_DISCARD:
 	case BLK_ZERO:
-		return clear_ranges(blk, limits, req, from);
+		return vdpa_sim_blk_clear_ranges(blk, limits, req, from);
 	case BLK_REFUSE:
 		break;
 	}
 	return req->status;
 }
 
-static u8 take(struct sim_blk *blk, struct sim_queue *vq, size_t readable, size_t writable)
+static u8 vdpa_sim_blk_take(struct sim_blk *blk, struct sim_queue *vq, size_t readable,
+			    size_t writable)
 {
 	struct blk_limits limits = {
 		.features = blk->sim.features,
-		.sectors = disk_sectors(),
+		.sectors = vdpa_sim_blk_disk_sectors(),
 	};
 	struct virtio_blk_outhdr head;
 	struct sim_cursor from, to;
 	struct blk_request req;
 	u8 status;
 
-	if (readable < sizeof(head) || sim_fault(&blk->sim, SIM_FAULT_DATA))
+	if (readable < sizeof(head) || vdpa_sim_fault(&blk->sim, SIM_FAULT_DATA))
 		return VIRTIO_BLK_S_IOERR;
-	sim_cursor_init(&from, vq, &vq->in);
-	sim_cursor_init(&to, vq, &vq->out);
-	if (sim_read(&from, &head, sizeof(head)))
+	vdpa_sim_cursor_init(&from, vq, &vq->in);
+	vdpa_sim_cursor_init(&to, vq, &vq->out);
+	if (vdpa_sim_read(&from, &head, sizeof(head)))
 		return VIRTIO_BLK_S_IOERR;
-	req = blk_parse(&limits, &head, readable, writable);
-	status = perform(blk, &limits, &req, &from, &to);
+	req = vdpa_sim_blk_parse(&limits, &head, readable, writable);
+	status = vdpa_sim_blk_perform(blk, &limits, &req, &from, &to);
 	if (status == VIRTIO_BLK_S_OK)
 		vq->stats.bytes += req.len;
 	return status;
 }
 
 /* The status is the last byte that the driver wants written. */
-static void serve_one(struct sim_blk *blk, struct sim_queue *vq)
+static void vdpa_sim_blk_serve_one(struct sim_blk *blk, struct sim_queue *vq)
 {
-	size_t writable = sim_iov_bytes(&vq->out);
+	size_t writable = vdpa_sim_iov_bytes(&vq->out);
 	struct sim_cursor end;
 	u32 written = 0;
 	u8 status;
@@ -147,30 +152,30 @@ static void serve_one(struct sim_blk *blk, struct sim_queue *vq)
 	vq->stats.requests++;
 	if (!writable) {
 		vq->stats.errors++;
-		sim_queue_complete(vq, 0);
+		vdpa_sim_queue_complete(vq, 0);
 		return;
 	}
-	status = take(blk, vq, sim_iov_bytes(&vq->in), writable);
+	status = vdpa_sim_blk_take(blk, vq, vdpa_sim_iov_bytes(&vq->in), writable);
 	if (status != VIRTIO_BLK_S_OK)
 		vq->stats.errors++;
-	sim_cursor_init(&end, vq, &vq->out);
-	if (!sim_skip(&end, writable - 1) && !sim_write(&end, &status, sizeof(status)))
+	vdpa_sim_cursor_init(&end, vq, &vq->out);
+	if (!vdpa_sim_skip(&end, writable - 1) && !vdpa_sim_write(&end, &status, sizeof(status)))
 		written = min_t(size_t, writable, U32_MAX);
-	sim_queue_complete(vq, written);
+	vdpa_sim_queue_complete(vq, written);
 }
 
-static bool blk_serve(struct sim_unit *unit)
+static bool vdpa_sim_blk_serve(struct sim_unit *unit)
 {
 	struct sim_queue *vq = unit->queues;
 	int i;
 
 	if (!vq->active)
 		return false;
-	sim_queue_hush(vq);
+	vdpa_sim_queue_hush(vq);
 	for (i = 0; i < SIM_BATCH; i++) {
-		if (sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
-			return !sim_queue_listen(vq);
-		serve_one(blk_of(unit->sim), vq);
+		if (vdpa_sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
+			return !vdpa_sim_queue_listen(vq);
+		vdpa_sim_blk_serve_one(vdpa_sim_blk_of(unit->sim), vq);
 		cond_resched();
 	}
 	return true;
@@ -178,21 +183,21 @@ static bool blk_serve(struct sim_unit *unit)
 
 /* The device. */
 
-static void blk_start(struct sim_device *sim)
+static void vdpa_sim_blk_start(struct sim_device *sim)
 {
 }
 
-static void blk_reset(struct sim_device *sim)
+static void vdpa_sim_blk_reset(struct sim_device *sim)
 {
 }
 
 #define LE(bits, value) ((__force __virtio##bits)cpu_to_le##bits(value))
 
-static void blk_get_config(struct sim_device *sim, void *buf)
+static void vdpa_sim_blk_get_config(struct sim_device *sim, void *buf)
 {
 	struct virtio_blk_config *config = buf;
 
-	config->capacity = LE(64, disk_sectors());
+	config->capacity = LE(64, vdpa_sim_blk_disk_sectors());
 	config->seg_max = LE(32, 128);
 	config->blk_size = LE(32, 1 << BLK_SECTOR_SHIFT);
 	config->min_io_size = LE(16, 1);
@@ -206,16 +211,16 @@ static void blk_get_config(struct sim_device *sim, void *buf)
 	config->write_zeroes_may_unmap = 1;
 }
 
-static int blk_put_stats(struct sim_queue *vq, struct sk_buff *msg)
+static int vdpa_sim_blk_put_stats(struct sim_queue *vq, struct sk_buff *msg)
 {
-	return sim_put_stat(msg, "requests", vq->stats.requests) ?:
-	       sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
-	       sim_put_stat(msg, "errors", vq->stats.errors);
+	return vdpa_sim_put_stat(msg, "requests", vq->stats.requests) ?:
+	       vdpa_sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
+	       vdpa_sim_put_stat(msg, "errors", vq->stats.errors);
 }
 
-static void blk_destroy(struct sim_device *sim)
+static void vdpa_sim_blk_destroy(struct sim_device *sim)
 {
-	blk_store_free(&blk_of(sim)->store);
+	vdpa_sim_blk_store_free(&vdpa_sim_blk_of(sim)->store);
 }
 
 static const struct sim_kind blk_kind = {
@@ -225,12 +230,12 @@ static const struct sim_kind blk_kind = {
 	.ngroups	 = 1,
 	.nspaces	 = 1,
 	.queues_per_unit = 1,
-	.serve		 = blk_serve,
-	.start		 = blk_start,
-	.reset		 = blk_reset,
-	.get_config	 = blk_get_config,
-	.put_stats	 = blk_put_stats,
-	.destroy	 = blk_destroy,
+	.serve		 = vdpa_sim_blk_serve,
+	.start		 = vdpa_sim_blk_start,
+	.reset		 = vdpa_sim_blk_reset,
+	.get_config	 = vdpa_sim_blk_get_config,
+	.put_stats	 = vdpa_sim_blk_put_stats,
+	.destroy	 = vdpa_sim_blk_destroy,
 };
 
 /* Management device. */
@@ -238,7 +243,7 @@ static const struct sim_kind blk_kind = {
 static struct device *blk_parent;
 
 /* What to offer; 0 when that is not possible. */
-static u64 wanted_features(const struct vdpa_dev_set_config *config)
+static u64 vdpa_sim_blk_wanted_features(const struct vdpa_dev_set_config *config)
 {
 	u64 all = ALL_FEATURES & (num_queues > 1 ? U64_MAX : ~BIT_ULL(VIRTIO_BLK_F_MQ));
 
@@ -250,34 +255,34 @@ static u64 wanted_features(const struct vdpa_dev_set_config *config)
 	return config->device_features;
 }
 
-static int blk_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
-		       const struct vdpa_dev_set_config *config)
+static int vdpa_sim_blk_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
+				const struct vdpa_dev_set_config *config)
 {
-	u64 features = wanted_features(config);
+	u64 features = vdpa_sim_blk_wanted_features(config);
 	struct sim_device *sim;
 	int ret;
 
 	if (!features)
 		return -EINVAL;
-	sim = sim_device_new(&blk_kind, blk_parent, name, num_queues);
+	sim = vdpa_sim_device_new(&blk_kind, blk_parent, name, num_queues);
 	if (IS_ERR(sim))
 		return PTR_ERR(sim);
-	blk_store_init(&blk_of(sim)->store);
+	vdpa_sim_blk_store_init(&vdpa_sim_blk_of(sim)->store);
 	sim->offered = features;
-	ret = sim_device_register(sim, mgmt);
+	ret = vdpa_sim_device_register(sim, mgmt);
 	if (ret)
-		sim_device_drop(sim);
+		vdpa_sim_device_drop(sim);
 	return ret;
 }
 
-static void blk_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
+static void vdpa_sim_blk_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
 {
-	sim_device_unregister(sim_of(vdpa));
+	vdpa_sim_device_unregister(vdpa_sim_of(vdpa));
 }
 
 static const struct vdpa_mgmtdev_ops blk_mgmt_ops = {
-	.dev_add = blk_dev_add,
-	.dev_del = blk_dev_del,
+	.dev_add = vdpa_sim_blk_dev_add,
+	.dev_del = vdpa_sim_blk_dev_del,
 };
 
 static struct virtio_device_id blk_ids[] = {
@@ -292,7 +297,7 @@ static struct vdpa_mgmt_dev blk_mgmt = {
 	.supported_features	= ALL_FEATURES,
 };
 
-static int __init blk_init(void)
+static int __init vdpa_sim_blk_init(void)
 {
 	int ret;
 
@@ -308,15 +313,15 @@ static int __init blk_init(void)
 		root_device_unregister(blk_parent);
 	return ret;
 }
-module_init(blk_init);
+module_init(vdpa_sim_blk_init);
 
 /* Unregistering the management device deletes its devices. */
-static void __exit blk_exit(void)
+static void __exit vdpa_sim_blk_exit(void)
 {
 	vdpa_mgmtdev_unregister(&blk_mgmt);
 	root_device_unregister(blk_parent);
 }
-module_exit(blk_exit);
+module_exit(vdpa_sim_blk_exit);
 
 MODULE_DESCRIPTION("vDPA simulator, block devices");
 MODULE_LICENSE("GPL");

@@ -50,30 +50,30 @@ static const struct row {
 	{ VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_F_WRITE_ZEROES, BLK_ZERO, DATA_RANGES },
 };
 
-static struct blk_request refused(__u8 status)
+static struct blk_request vdpa_sim_blk_refused(__u8 status)
 {
 	return (struct blk_request) { .action = BLK_REFUSE, .status = status };
 }
 
-static bool on_disk(const struct blk_limits *limits, __u64 sector, __u64 count)
+static bool vdpa_sim_blk_on_disk(const struct blk_limits *limits, __u64 sector, __u64 count)
 {
 	return sector <= limits->sectors && count <= limits->sectors - sector;
 }
 
-static bool whole_sectors(const struct blk_limits *limits, __u64 sector, size_t len)
+static bool vdpa_sim_blk_whole_sectors(const struct blk_limits *limits, __u64 sector, size_t len)
 {
 	return !(len & ((1 << BLK_SECTOR_SHIFT) - 1)) &&
-	       on_disk(limits, sector, len >> BLK_SECTOR_SHIFT);
+	       vdpa_sim_blk_on_disk(limits, sector, len >> BLK_SECTOR_SHIFT);
 }
 
-static bool whole_ranges(size_t len)
+static bool vdpa_sim_blk_whole_ranges(size_t len)
 {
 	const size_t one = sizeof(struct virtio_blk_discard_write_zeroes);
 
 	return len && !(len % one) && len / one <= BLK_MAX_RANGES;
 }
 
-static const struct row *find_row(__u32 type)
+static const struct row *vdpa_sim_blk_find_row(__u32 type)
 {
 	size_t i;
 
@@ -84,7 +84,7 @@ static const struct row *find_row(__u32 type)
 }
 
 /**
- * blk_parse - what is to be done
+ * vdpa_sim_blk_parse - what is to be done
  * @limits:   of the device
  * @head:     the first bytes that the driver gave
  * @readable: bytes that the driver gave, @head among them: at least as many as it has
@@ -92,11 +92,11 @@ static const struct row *find_row(__u32 type)
  *
  * Return: the request; data that it says is there, is there.
  */
-struct blk_request blk_parse(const struct blk_limits *limits,
-			     const struct virtio_blk_outhdr *head, size_t readable,
-			     size_t writable)
+struct blk_request vdpa_sim_blk_parse(const struct blk_limits *limits,
+				      const struct virtio_blk_outhdr *head, size_t readable,
+				      size_t writable)
 {
-	const struct row *row = find_row(le32_to_cpu((__force __le32)head->type));
+	const struct row *row = vdpa_sim_blk_find_row(le32_to_cpu((__force __le32)head->type));
 	__u64 sector = le64_to_cpu((__force __le64)head->sector);
 	struct blk_request req = { .status = VIRTIO_BLK_S_OK };
 	size_t out = readable - sizeof(*head);
@@ -104,7 +104,7 @@ struct blk_request blk_parse(const struct blk_limits *limits,
 	bool good = true;
 
 	if (!row || (row->feature != NO_FEATURE && !(limits->features >> row->feature & 1)))
-		return refused(VIRTIO_BLK_S_UNSUPP);
+		return vdpa_sim_blk_refused(VIRTIO_BLK_S_UNSUPP);
 	req.action = row->action;
 	switch (row->data) {
 	case DATA_NONE:
@@ -112,7 +112,7 @@ struct blk_request blk_parse(const struct blk_limits *limits,
 	case DATA_IN:
 	case DATA_OUT:
 		req.len = row->data == DATA_IN ? in : out;
-		good = whole_sectors(limits, sector, req.len);
+		good = vdpa_sim_blk_whole_sectors(limits, sector, req.len);
 		req.offset = sector << BLK_SECTOR_SHIFT;
 		break;
 	case DATA_ANSWER:
@@ -120,19 +120,19 @@ struct blk_request blk_parse(const struct blk_limits *limits,
 		break;
 	case DATA_RANGES:
 		req.len = out;
-		good = whole_ranges(out);
+		good = vdpa_sim_blk_whole_ranges(out);
 		break;
 	}
-	return good ? req : refused(VIRTIO_BLK_S_IOERR);
+	return good ? req : vdpa_sim_blk_refused(VIRTIO_BLK_S_IOERR);
 }
 
 /* One range of a discard or write zeroes request; flags must be ones that the request has. */
-bool blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
-		       const struct virtio_blk_discard_write_zeroes *range)
+bool vdpa_sim_blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
+				const struct virtio_blk_discard_write_zeroes *range)
 {
 	__u32 known = action == BLK_ZERO ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
 	__u32 count = le32_to_cpu(range->num_sectors);
 
 	return !(le32_to_cpu(range->flags) & ~known) && count <= BLK_MAX_RANGE_SECTORS &&
-	       on_disk(limits, le64_to_cpu(range->sector), count);
+	       vdpa_sim_blk_on_disk(limits, le64_to_cpu(range->sector), count);
 }

@@ -43,10 +43,10 @@ struct blk_limits {
 	__u64 sectors;
 };
 
-struct blk_request blk_parse(const struct blk_limits *limits,
-			     const struct virtio_blk_outhdr *head, size_t readable,
-			     size_t writable);
-bool blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
-		       const struct virtio_blk_discard_write_zeroes *range);
+struct blk_request vdpa_sim_blk_parse(const struct blk_limits *limits,
+				      const struct virtio_blk_outhdr *head, size_t readable,
+				      size_t writable);
+bool vdpa_sim_blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
+				const struct virtio_blk_discard_write_zeroes *range);
 
 #endif

@@ -14,13 +14,13 @@
 
 #include "vdpa_sim_blk.h"
 
-void blk_store_init(struct blk_store *store)
+void vdpa_sim_blk_store_init(struct blk_store *store)
 {
 	init_rwsem(&store->sem);
 	xa_init(&store->pages);
 }
 
-void blk_store_free(struct blk_store *store)
+void vdpa_sim_blk_store_free(struct blk_store *store)
 {
 	unsigned long index;
 	void *page;
@@ -30,13 +30,13 @@ void blk_store_free(struct blk_store *store)
 	xa_destroy(&store->pages);
 }
 
-static size_t within_page(u64 offset, u64 len)
+static size_t vdpa_sim_blk_within_page(u64 offset, u64 len)
 {
 	return min_t(u64, len, PAGE_SIZE - offset_in_page(offset));
 }
 
 /* The page, made if it is not there; NULL without memory. */
-static void *make_page(struct blk_store *store, unsigned long index)
+static void *vdpa_sim_blk_make_page(struct blk_store *store, unsigned long index)
 {
 	void *page = xa_load(&store->pages, index);
 	void *other;
@@ -53,17 +53,17 @@ static void *make_page(struct blk_store *store, unsigned long index)
 	return xa_is_err(other) ? NULL : other;
 }
 
-int blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to)
+int vdpa_sim_blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to)
 {
 	int ret = 0;
 
 	down_read(&store->sem);
 	while (len && !ret) {
-		size_t here = within_page(offset, len);
+		size_t here = vdpa_sim_blk_within_page(offset, len);
 		void *page = xa_load(&store->pages, offset >> PAGE_SHIFT);
 
-		ret = page ? sim_write(to, page + offset_in_page(offset), here) :
-		      sim_zero(to, here);
+		ret = page ? vdpa_sim_write(to, page + offset_in_page(offset), here)
+			   : vdpa_sim_zero(to, here);
 		offset += here;
 		len -= here;
 		cond_resched();
@@ -72,16 +72,17 @@ int blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_c
 	return ret;
 }
 
-int blk_store_write(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *from)
+int vdpa_sim_blk_store_write(struct blk_store *store, u64 offset, size_t len,
+			     struct sim_cursor *from)
 {
 	int ret = 0;
 
 	down_read(&store->sem);
 	while (len && !ret) {
-		size_t here = within_page(offset, len);
-		void *page = make_page(store, offset >> PAGE_SHIFT);
+		size_t here = vdpa_sim_blk_within_page(offset, len);
+		void *page = vdpa_sim_blk_make_page(store, offset >> PAGE_SHIFT);
 
-		ret = page ? sim_read(from, page + offset_in_page(offset), here) : -ENOMEM;
+		ret = page ? vdpa_sim_read(from, page + offset_in_page(offset), here) : -ENOMEM;
 		offset += here;
 		len -= here;
 		cond_resched();
@@ -90,7 +91,7 @@ int blk_store_write(struct blk_store *store, u64 offset, size_t len, struct sim_
 	return ret;
 }
 
-static void clear_part(struct blk_store *store, u64 offset, size_t len)
+static void vdpa_sim_blk_clear_part(struct blk_store *store, u64 offset, size_t len)
 {
 	unsigned long index = offset >> PAGE_SHIFT;
 	void *page = xa_load(&store->pages, index);
@@ -106,13 +107,13 @@ static void clear_part(struct blk_store *store, u64 offset, size_t len)
 }
 
 /* Zeroes; whole pages are given back. */
-void blk_store_clear(struct blk_store *store, u64 offset, u64 len)
+void vdpa_sim_blk_store_clear(struct blk_store *store, u64 offset, u64 len)
 {
 	down_write(&store->sem);
 	while (len) {
-		size_t here = within_page(offset, len);
+		size_t here = vdpa_sim_blk_within_page(offset, len);
 
-		clear_part(store, offset, here);
+		vdpa_sim_blk_clear_part(store, offset, here);
 		offset += here;
 		len -= here;
 		cond_resched();

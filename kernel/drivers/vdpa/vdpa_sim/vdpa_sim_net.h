@@ -34,21 +34,21 @@ struct sim_net {
 	} commands;
 };
 
-static inline struct sim_net *net_of(struct sim_device *sim)
+static inline struct sim_net *vdpa_sim_net_of(struct sim_device *sim)
 {
 	return container_of(sim, struct sim_net, sim);
 }
 
 /* The control queue comes after the pairs that the driver knows of (virtio 1.2, 5.1.2). */
-static inline unsigned int net_ctrl_queue(const struct sim_net *net, u64 features)
+static inline unsigned int vdpa_sim_net_ctrl_queue(const struct sim_net *net, u64 features)
 {
 	return features & BIT_ULL(VIRTIO_NET_F_MQ) ? 2 * net->max_pairs : 2;
 }
 
 /* vdpa_sim_net_path.c */
-bool net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx);
+bool vdpa_sim_net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx);
 
 /* vdpa_sim_net_ctrl.c */
-bool net_serve_ctrl(struct sim_net *net, struct sim_queue *vq);
+bool vdpa_sim_net_serve_ctrl(struct sim_net *net, struct sim_queue *vq);
 
 #endif

@@ -15,22 +15,22 @@
 
 #define NET_COMMAND_MAX	SZ_64K
 
-static u8 run_command(struct sim_net *net, const u8 *command, size_t len)
+static u8 vdpa_sim_net_run_command(struct sim_net *net, const u8 *command, size_t len)
 {
 	u16 pairs = net->rules.pairs;
 	u8 answer;
 
 	down_write(&net->sem);
-	answer = net_rules_command(&net->rules, command, len);
+	answer = vdpa_sim_net_rules_command(&net->rules, command, len);
 	up_write(&net->sem);
 	if (net->rules.pairs != pairs)
-		sim_kick_all(&net->sim);
+		vdpa_sim_kick_all(&net->sim);
 	return answer;
 }
 
-static u8 read_and_run(struct sim_net *net, struct sim_queue *vq)
+static u8 vdpa_sim_net_read_and_run(struct sim_net *net, struct sim_queue *vq)
 {
-	size_t len = sim_iov_bytes(&vq->in);
+	size_t len = vdpa_sim_iov_bytes(&vq->in);
 	struct sim_cursor cur;
 	u8 answer = VIRTIO_NET_ERR;
 	u8 *command;
@@ -40,45 +40,45 @@ static u8 read_and_run(struct sim_net *net, struct sim_queue *vq)
 	command = kvmalloc(len, GFP_KERNEL);
 	if (!command)
 		return VIRTIO_NET_ERR;
-	sim_cursor_init(&cur, vq, &vq->in);
-	if (!sim_read(&cur, command, len))
-		answer = run_command(net, command, len);
+	vdpa_sim_cursor_init(&cur, vq, &vq->in);
+	if (!vdpa_sim_read(&cur, command, len))
+		answer = vdpa_sim_net_run_command(net, command, len);
 	kvfree(command);
 	return answer;
 }
 
 /* A command without room for its answer is not run: the driver could not know what became of it. */
-static void serve_one(struct sim_net *net, struct sim_queue *vq)
+static void vdpa_sim_net_serve_one(struct sim_net *net, struct sim_queue *vq)
 {
 	u8 answer = VIRTIO_NET_ERR;
 	struct sim_cursor cur;
 	u32 written = 0;
 
 	vq->stats.requests++;
-	sim_cursor_init(&cur, vq, &vq->out);
-	if (sim_iov_bytes(&vq->out) >= sizeof(answer)) {
-		answer = read_and_run(net, vq);
-		if (!sim_write(&cur, &answer, sizeof(answer)))
+	vdpa_sim_cursor_init(&cur, vq, &vq->out);
+	if (vdpa_sim_iov_bytes(&vq->out) >= sizeof(answer)) {
+		answer = vdpa_sim_net_read_and_run(net, vq);
+		if (!vdpa_sim_write(&cur, &answer, sizeof(answer)))
 			written = sizeof(answer);
 	}
 	if (answer == VIRTIO_NET_OK)
 		net->commands.good++;
 	else
 		net->commands.bad++;
-	sim_queue_complete(vq, written);
+	vdpa_sim_queue_complete(vq, written);
 }
 
-bool net_serve_ctrl(struct sim_net *net, struct sim_queue *vq)
+bool vdpa_sim_net_serve_ctrl(struct sim_net *net, struct sim_queue *vq)
 {
 	int i;
 
-	if (!vq->active || !sim_has(&net->sim, VIRTIO_NET_F_CTRL_VQ))
+	if (!vq->active || !vdpa_sim_has(&net->sim, VIRTIO_NET_F_CTRL_VQ))
 		return false;
-	sim_queue_hush(vq);
+	vdpa_sim_queue_hush(vq);
 	for (i = 0; i < SIM_BATCH; i++) {
-		if (sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
-			return !sim_queue_listen(vq);
-		serve_one(net, vq);
+		if (vdpa_sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
+			return !vdpa_sim_queue_listen(vq);
+		vdpa_sim_net_serve_one(net, vq);
 	}
 	return true;
 }

@@ -58,80 +58,80 @@
 		       BIT_ULL(VIRTIO_NET_F_MQ))
 
 /* Before negotiation the driver asks about the queues that it could have. */
-static u64 features_in_view(const struct sim_net *net)
+static u64 vdpa_sim_net_features_in_view(const struct sim_net *net)
 {
 	return net->sim.features ?: net->sim.offered;
 }
 
-static u32 net_group_of(struct sim_device *sim, u16 idx)
+static u32 vdpa_sim_net_group_of(struct sim_device *sim, u16 idx)
 {
-	struct sim_net *net = net_of(sim);
-	u64 features = features_in_view(net);
+	struct sim_net *net = vdpa_sim_net_of(sim);
+	u64 features = vdpa_sim_net_features_in_view(net);
 
 	if (!(features & BIT_ULL(VIRTIO_NET_F_CTRL_VQ)))
 		return NET_DATA_GROUP;
-	return idx == net_ctrl_queue(net, features) ? NET_CTRL_GROUP : NET_DATA_GROUP;
+	return idx == vdpa_sim_net_ctrl_queue(net, features) ? NET_CTRL_GROUP : NET_DATA_GROUP;
 }
 
-static bool net_serve(struct sim_unit *unit)
+static bool vdpa_sim_net_serve(struct sim_unit *unit)
 {
-	struct sim_net *net = net_of(unit->sim);
+	struct sim_net *net = vdpa_sim_net_of(unit->sim);
 	struct sim_queue *first = unit->queues;
 
-	if (first->idx == net_ctrl_queue(net, net->sim.features))
-		return net_serve_ctrl(net, first);
-	return unit->nqueues == 2 && net_serve_pair(net, first, first + 1);
+	if (first->idx == vdpa_sim_net_ctrl_queue(net, net->sim.features))
+		return vdpa_sim_net_serve_ctrl(net, first);
+	return unit->nqueues == 2 && vdpa_sim_net_serve_pair(net, first, first + 1);
 }
 
-static void set_rules(struct sim_net *net, u64 features)
+static void vdpa_sim_net_set_rules(struct sim_net *net, u64 features)
 {
 	down_write(&net->sem);
-	net_rules_reset(&net->rules, features, net->mac, net->max_pairs);
+	vdpa_sim_net_rules_reset(&net->rules, features, net->mac, net->max_pairs);
 	up_write(&net->sem);
 }
 
-static void net_start(struct sim_device *sim)
+static void vdpa_sim_net_start(struct sim_device *sim)
 {
-	set_rules(net_of(sim), sim->features);
+	vdpa_sim_net_set_rules(vdpa_sim_net_of(sim), sim->features);
 }
 
-static void net_reset(struct sim_device *sim)
+static void vdpa_sim_net_reset(struct sim_device *sim)
 {
-	struct sim_net *net = net_of(sim);
+	struct sim_net *net = vdpa_sim_net_of(sim);
 
-	set_rules(net, 0);
+	vdpa_sim_net_set_rules(net, 0);
 	net->filtered = 0;
 	memset(&net->commands, 0, sizeof(net->commands));
 }
 
 /* Configuration space. */
 
-static u16 link_status(const struct sim_net *net)
+static u16 vdpa_sim_net_link_status(const struct sim_net *net)
 {
 	return (net->link_down ? 0 : VIRTIO_NET_S_LINK_UP) |
 	       (net->rules.announce ? VIRTIO_NET_S_ANNOUNCE : 0);
 }
 
-static void net_get_config(struct sim_device *sim, void *buf)
+static void vdpa_sim_net_get_config(struct sim_device *sim, void *buf)
 {
 	struct virtio_net_config *config = buf;
-	struct sim_net *net = net_of(sim);
+	struct sim_net *net = vdpa_sim_net_of(sim);
 
 	down_read(&net->sem);
 	memcpy(config->mac, net->rules.mac, ETH_ALEN);
-	config->status = (__force __virtio16)cpu_to_le16(link_status(net));
+	config->status = (__force __virtio16)cpu_to_le16(vdpa_sim_net_link_status(net));
 	config->max_virtqueue_pairs = (__force __virtio16)cpu_to_le16(net->max_pairs);
 	config->mtu = (__force __virtio16)cpu_to_le16(net->mtu);
 	up_read(&net->sem);
 }
 
 /* Only the address can be written, only as a whole, and only before the device is started. */
-static void net_set_config(struct sim_device *sim, unsigned int offset, const void *buf,
-			   unsigned int len)
+static void vdpa_sim_net_set_config(struct sim_device *sim, unsigned int offset, const void *buf,
+				    unsigned int len)
 {
-	struct sim_net *net = net_of(sim);
+	struct sim_net *net = vdpa_sim_net_of(sim);
 
-	if (offset || len < ETH_ALEN || !net_mac_is_valid(buf))
+	if (offset || len < ETH_ALEN || !vdpa_sim_net_mac_is_valid(buf))
 		return;
 	mutex_lock(&sim->lock);
 	if (sim->phase == SIM_IDLE) {
@@ -145,28 +145,28 @@ static void net_set_config(struct sim_device *sim, unsigned int offset, const vo
 
 /* Statistics. */
 
-static int put_pair_stats(struct sim_queue *vq, struct sk_buff *msg)
+static int vdpa_sim_net_put_pair_stats(struct sim_queue *vq, struct sk_buff *msg)
 {
-	return sim_put_stat(msg, "packets", vq->stats.requests) ?:
-	       sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
-	       sim_put_stat(msg, "errors", vq->stats.errors) ?:
-	       sim_put_stat(msg, "drops", vq->stats.drops);
+	return vdpa_sim_put_stat(msg, "packets", vq->stats.requests) ?:
+	       vdpa_sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
+	       vdpa_sim_put_stat(msg, "errors", vq->stats.errors) ?:
+	       vdpa_sim_put_stat(msg, "drops", vq->stats.drops);
 }
 
-static int net_put_stats(struct sim_queue *vq, struct sk_buff *msg)
+static int vdpa_sim_net_put_stats(struct sim_queue *vq, struct sk_buff *msg)
 {
-	struct sim_net *net = net_of(vq->unit->sim);
+	struct sim_net *net = vdpa_sim_net_of(vq->unit->sim);
 
-	if (net_group_of(&net->sim, vq->idx) != NET_CTRL_GROUP)
-		return put_pair_stats(vq, msg);
-	return sim_put_stat(msg, "commands", vq->stats.requests) ?:
-	       sim_put_stat(msg, "successes", net->commands.good) ?:
-	       sim_put_stat(msg, "errors", net->commands.bad);
+	if (vdpa_sim_net_group_of(&net->sim, vq->idx) != NET_CTRL_GROUP)
+		return vdpa_sim_net_put_pair_stats(vq, msg);
+	return vdpa_sim_put_stat(msg, "commands", vq->stats.requests) ?:
+	       vdpa_sim_put_stat(msg, "successes", net->commands.good) ?:
+	       vdpa_sim_put_stat(msg, "errors", net->commands.bad);
 }
 
 /* Knobs. */
 
-static int get_link(void *data, u64 *value)
+static int vdpa_sim_net_get_link(void *data, u64 *value)
 {
 	struct sim_net *net = data;
 
@@ -174,7 +174,7 @@ static int get_link(void *data, u64 *value)
 	return 0;
 }
 
-static int set_link(void *data, u64 value)
+static int vdpa_sim_net_set_link(void *data, u64 value)
 {
 	struct sim_net *net = data;
 	bool changed;
@@ -184,13 +184,13 @@ static int set_link(void *data, u64 value)
 	net->link_down = !value;
 	up_write(&net->sem);
 	if (changed)
-		sim_config_changed(&net->sim);
+		vdpa_sim_config_changed(&net->sim);
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(link_fops, get_link, set_link, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(link_fops, vdpa_sim_net_get_link, vdpa_sim_net_set_link, "%llu\n");
 
-static int get_announce(void *data, u64 *value)
+static int vdpa_sim_net_get_announce(void *data, u64 *value)
 {
 	struct sim_net *net = data;
 
@@ -198,22 +198,23 @@ static int get_announce(void *data, u64 *value)
 	return 0;
 }
 
-static int set_announce(void *data, u64 value)
+static int vdpa_sim_net_set_announce(void *data, u64 value)
 {
 	struct sim_net *net = data;
 
-	if (!sim_has(&net->sim, VIRTIO_NET_F_GUEST_ANNOUNCE))
+	if (!vdpa_sim_has(&net->sim, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		return -EOPNOTSUPP;
 	down_write(&net->sem);
 	net->rules.announce = value;
 	up_write(&net->sem);
-	sim_config_changed(&net->sim);
+	vdpa_sim_config_changed(&net->sim);
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(announce_fops, get_announce, set_announce, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(announce_fops, vdpa_sim_net_get_announce, vdpa_sim_net_set_announce,
+			 "%llu\n");
 
-static int get_filtered(void *data, u64 *value)
+static int vdpa_sim_net_get_filtered(void *data, u64 *value)
 {
 	struct sim_net *net = data;
 
@@ -221,11 +222,11 @@ static int get_filtered(void *data, u64 *value)
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(filtered_fops, get_filtered, NULL, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(filtered_fops, vdpa_sim_net_get_filtered, NULL, "%llu\n");
 
-static void net_debugfs(struct sim_device *sim, struct dentry *dir)
+static void vdpa_sim_net_debugfs(struct sim_device *sim, struct dentry *dir)
 {
-	struct sim_net *net = net_of(sim);
+	struct sim_net *net = vdpa_sim_net_of(sim);
 
 	debugfs_create_file_unsafe("link", 0600, dir, net, &link_fops);
 	debugfs_create_file_unsafe("announce", 0600, dir, net, &announce_fops);
@@ -239,37 +240,38 @@ static const struct sim_kind net_kind = {
 	.ngroups	 = 2,
 	.nspaces	 = 2,
 	.queues_per_unit = 2,
-	.serve		 = net_serve,
-	.group_of	 = net_group_of,
-	.start		 = net_start,
-	.reset		 = net_reset,
-	.get_config	 = net_get_config,
-	.set_config	 = net_set_config,
-	.put_stats	 = net_put_stats,
-	.debugfs	 = net_debugfs,
+	.serve		 = vdpa_sim_net_serve,
+	.group_of	 = vdpa_sim_net_group_of,
+	.start		 = vdpa_sim_net_start,
+	.reset		 = vdpa_sim_net_reset,
+	.get_config	 = vdpa_sim_net_get_config,
+	.set_config	 = vdpa_sim_net_set_config,
+	.put_stats	 = vdpa_sim_net_put_stats,
+	.debugfs	 = vdpa_sim_net_debugfs,
 };
 
 /* Management device. */
 
 static struct device *net_parent;
 
-static bool asks(const struct vdpa_dev_set_config *config, enum vdpa_attr attr)
+static bool vdpa_sim_net_asks(const struct vdpa_dev_set_config *config, enum vdpa_attr attr)
 {
 	return config->mask & BIT_ULL(attr);
 }
 
-static u16 wanted_pairs(const struct vdpa_dev_set_config *config)
+static u16 vdpa_sim_net_wanted_pairs(const struct vdpa_dev_set_config *config)
 {
-	return asks(config, VDPA_ATTR_DEV_NET_CFG_MAX_VQP) ? config->net.max_vq_pairs : 1;
+	return vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MAX_VQP) ? config->net.max_vq_pairs
+									: 1;
 }
 
 /* What to offer; 0 when what is asked for does not fit together. */
-static u64 wanted_features(const struct vdpa_dev_set_config *config, u16 pairs)
+static u64 vdpa_sim_net_wanted_features(const struct vdpa_dev_set_config *config, u16 pairs)
 {
 	u64 mq = pairs > 1 ? BIT_ULL(VIRTIO_NET_F_MQ) : 0;
 	u64 features = config->device_features;
 
-	if (!asks(config, VDPA_ATTR_DEV_FEATURES))
+	if (!vdpa_sim_net_asks(config, VDPA_ATTR_DEV_FEATURES))
 		return DEFAULT_FEATURES | mq;
 	if (features & ~(u64)ALL_FEATURES || !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
 		return 0;
@@ -280,64 +282,67 @@ static u64 wanted_features(const struct vdpa_dev_set_config *config, u16 pairs)
 	return features;
 }
 
-static unsigned int wanted_queues(const struct vdpa_dev_set_config *config)
+static unsigned int vdpa_sim_net_wanted_queues(const struct vdpa_dev_set_config *config)
 {
-	u16 pairs = wanted_pairs(config);
+	u16 pairs = vdpa_sim_net_wanted_pairs(config);
 
-	return 2 * pairs + !!(wanted_features(config, pairs) & BIT_ULL(VIRTIO_NET_F_CTRL_VQ));
+	return 2 * pairs +
+	       !!(vdpa_sim_net_wanted_features(config, pairs) & BIT_ULL(VIRTIO_NET_F_CTRL_VQ));
 }
 
-static bool is_sensible(const struct vdpa_dev_set_config *config)
+static bool vdpa_sim_net_is_sensible(const struct vdpa_dev_set_config *config)
 {
-	u16 pairs = wanted_pairs(config);
+	u16 pairs = vdpa_sim_net_wanted_pairs(config);
 
 	if (!pairs || pairs > NET_MAX_PAIRS)
 		return false;
-	if (asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR) && !net_mac_is_valid(config->net.mac))
+	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR) &&
+	    !vdpa_sim_net_mac_is_valid(config->net.mac))
 		return false;
-	if (asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) && config->net.mtu < ETH_MIN_MTU)
+	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) && config->net.mtu < ETH_MIN_MTU)
 		return false;
-	return wanted_features(config, pairs);
+	return vdpa_sim_net_wanted_features(config, pairs);
 }
 
-static void set_up(struct sim_net *net, const struct vdpa_dev_set_config *config)
+static void vdpa_sim_net_set_up(struct sim_net *net, const struct vdpa_dev_set_config *config)
 {
 	init_rwsem(&net->sem);
-	net->max_pairs = wanted_pairs(config);
-	net->sim.offered = wanted_features(config, net->max_pairs);
-	net->mtu = asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) ? config->net.mtu : ETH_DATA_LEN;
-	if (asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
+	net->max_pairs = vdpa_sim_net_wanted_pairs(config);
+	net->sim.offered = vdpa_sim_net_wanted_features(config, net->max_pairs);
+	net->mtu = vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) ? config->net.mtu
+									: ETH_DATA_LEN;
+	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
 		memcpy(net->mac, config->net.mac, ETH_ALEN);
 	else
 		eth_random_addr(net->mac);
 }
 
-static int net_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
-		       const struct vdpa_dev_set_config *config)
+static int vdpa_sim_net_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
+				const struct vdpa_dev_set_config *config)
 {
 	struct sim_device *sim;
 	int ret;
 
-	if (!is_sensible(config))
+	if (!vdpa_sim_net_is_sensible(config))
 		return -EINVAL;
-	sim = sim_device_new(&net_kind, net_parent, name, wanted_queues(config));
+	sim = vdpa_sim_device_new(&net_kind, net_parent, name, vdpa_sim_net_wanted_queues(config));
 	if (IS_ERR(sim))
 		return PTR_ERR(sim);
-	set_up(net_of(sim), config);
-	ret = sim_device_register(sim, mgmt);
+	vdpa_sim_net_set_up(vdpa_sim_net_of(sim), config);
+	ret = vdpa_sim_device_register(sim, mgmt);
 	if (ret)
-		sim_device_drop(sim);
+		vdpa_sim_device_drop(sim);
 	return ret;
 }
 
-static void net_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
+static void vdpa_sim_net_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
 {
-	sim_device_unregister(sim_of(vdpa));
+	vdpa_sim_device_unregister(vdpa_sim_of(vdpa));
 }
 
 static const struct vdpa_mgmtdev_ops net_mgmt_ops = {
-	.dev_add = net_dev_add,
-	.dev_del = net_dev_del,
+	.dev_add = vdpa_sim_net_dev_add,
+	.dev_del = vdpa_sim_net_dev_del,
 };
 
 static struct virtio_device_id net_ids[] = {
@@ -356,7 +361,7 @@ static struct vdpa_mgmt_dev net_mgmt = {
 	.max_supported_vqs	= 2 * NET_MAX_PAIRS + 1,
 };
 
-static int __init net_init(void)
+static int __init vdpa_sim_net_init(void)
 {
 	int ret;
 
@@ -369,15 +374,15 @@ static int __init net_init(void)
 		root_device_unregister(net_parent);
 	return ret;
 }
-module_init(net_init);
+module_init(vdpa_sim_net_init);
 
 /* Unregistering the management device deletes its devices. */
-static void __exit net_exit(void)
+static void __exit vdpa_sim_net_exit(void)
 {
 	vdpa_mgmtdev_unregister(&net_mgmt);
 	root_device_unregister(net_parent);
 }
-module_exit(net_exit);
+module_exit(vdpa_sim_net_exit);
 
 MODULE_DESCRIPTION("vDPA simulator, network devices");
 MODULE_LICENSE("GPL");

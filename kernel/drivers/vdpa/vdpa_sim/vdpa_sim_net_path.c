@@ -52,38 +52,39 @@ enum fate {
 	DROPPED,
 };
 
-static size_t head_len(const struct sim_net *net)
+static size_t vdpa_sim_net_head_len(const struct sim_net *net)
 {
-	return sim_has(&net->sim, VIRTIO_F_VERSION_1) ? sizeof(struct virtio_net_hdr_v1) :
-	       sizeof(struct virtio_net_hdr);
+	return vdpa_sim_has(&net->sim, VIRTIO_F_VERSION_1) ? sizeof(struct virtio_net_hdr_v1)
+							   : sizeof(struct virtio_net_hdr);
 }
 
-static enum fate look_at(struct sim_net *net, struct sim_queue *tx, struct passage *frame)
+static enum fate vdpa_sim_net_look_at(struct sim_net *net, struct sim_queue *tx,
+				      struct passage *frame)
 {
-	size_t len = sim_iov_bytes(&tx->in);
-	size_t head = head_len(net);
+	size_t len = vdpa_sim_iov_bytes(&tx->in);
+	size_t head = vdpa_sim_net_head_len(net);
 	struct sim_cursor peek;
 	size_t seen;
 
 	if (len < head + ETH_HLEN || len > head + FRAME_MAX)
 		return BAD_FRAME;
-	if (net->link_down || sim_fault(&net->sim, SIM_FAULT_DATA))
+	if (net->link_down || vdpa_sim_fault(&net->sim, SIM_FAULT_DATA))
 		return DROPPED;
 	frame->len = len - head;
 	seen = min_t(size_t, frame->len, PEEK_LEN);
-	sim_cursor_init(&frame->from, tx, &tx->in);
-	if (sim_read(&frame->from, &frame->head, head))
+	vdpa_sim_cursor_init(&frame->from, tx, &tx->in);
+	if (vdpa_sim_read(&frame->from, &frame->head, head))
 		return BAD_FRAME;
 	peek = frame->from;
-	if (sim_read(&peek, frame->start, seen))
+	if (vdpa_sim_read(&peek, frame->start, seen))
 		return BAD_FRAME;
 	if (frame->head.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return BAD_FRAME;
-	return net_rules_accept(&net->rules, frame->start, seen) ? DELIVER : FILTERED;
+	return vdpa_sim_net_rules_accept(&net->rules, frame->start, seen) ? DELIVER : FILTERED;
 }
 
 /* The frame with its checksum filled in, for the caller to kfree(); an error pointer if it lies. */
-static u8 *checksummed(struct passage *frame)
+static u8 *vdpa_sim_net_checksummed(struct passage *frame)
 {
 	size_t start = le16_to_cpu((__force __le16)frame->head.csum_start);
 	size_t offset = start + le16_to_cpu((__force __le16)frame->head.csum_offset);
@@ -96,7 +97,7 @@ static u8 *checksummed(struct passage *frame)
 	data = kmalloc(frame->len, GFP_KERNEL);
 	if (!data)
 		return ERR_PTR(-ENOMEM);
-	ret = sim_read(&frame->from, data, frame->len);
+	ret = vdpa_sim_read(&frame->from, data, frame->len);
 	if (ret) {
 		kfree(data);
 		return ERR_PTR(ret);
@@ -109,8 +110,8 @@ static u8 *checksummed(struct passage *frame)
 }
 
 /* Header and frame into the receive buffer. */
-static int put_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame,
-		     const u8 *flat)
+static int vdpa_sim_net_put_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame,
+				  const u8 *flat)
 {
 	struct virtio_net_hdr_v1 head = {
 		.num_buffers = (__force __virtio16)cpu_to_le16(1),
@@ -123,68 +124,70 @@ static int put_frame(struct sim_net *net, struct sim_queue *rx, struct passage *
 		head.csum_start = frame->head.csum_start;
 		head.csum_offset = frame->head.csum_offset;
 	}
-	sim_cursor_init(&to, rx, &rx->out);
-	ret = sim_write(&to, &head, head_len(net));
+	vdpa_sim_cursor_init(&to, rx, &rx->out);
+	ret = vdpa_sim_write(&to, &head, vdpa_sim_net_head_len(net));
 	if (ret)
 		return ret;
-	return flat ? sim_write(&to, flat, frame->len) : sim_copy(&to, &frame->from, frame->len);
+	return flat ? vdpa_sim_write(&to, flat, frame->len)
+		    : vdpa_sim_copy(&to, &frame->from, frame->len);
 }
 
-static bool wants_checksum(const struct sim_net *net, const struct passage *frame)
+static bool vdpa_sim_net_wants_checksum(const struct sim_net *net, const struct passage *frame)
 {
 	return frame->head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
 	       !(net->rules.offloads & BIT_ULL(VIRTIO_NET_F_GUEST_CSUM));
 }
 
-static int put_any_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame)
+static int vdpa_sim_net_put_any_frame(struct sim_net *net, struct sim_queue *rx,
+				      struct passage *frame)
 {
 	u8 *flat;
 	int ret;
 
-	if (likely(!wants_checksum(net, frame)))
-		return put_frame(net, rx, frame, NULL);
-	flat = checksummed(frame);
+	if (likely(!vdpa_sim_net_wants_checksum(net, frame)))
+		return vdpa_sim_net_put_frame(net, rx, frame, NULL);
+	flat = vdpa_sim_net_checksummed(frame);
 	if (IS_ERR(flat))
 		return PTR_ERR(flat);
-	ret = put_frame(net, rx, frame, flat);
+	ret = vdpa_sim_net_put_frame(net, rx, frame, flat);
 	kfree(flat);
 	return ret;
 }
 
 /* The frame is one to be received: into a buffer, if there is one that fits. */
-static void deliver(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx,
-		    struct passage *frame)
+static void vdpa_sim_net_deliver(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx,
+				 struct passage *frame)
 {
-	size_t need = head_len(net) + frame->len;
+	size_t need = vdpa_sim_net_head_len(net) + frame->len;
 
-	if (!rx->active || sim_queue_fetch(rx, NULL, &rx->out) <= 0) {
+	if (!rx->active || vdpa_sim_queue_fetch(rx, NULL, &rx->out) <= 0) {
 		rx->stats.drops++;
 		return;
 	}
-	if (unlikely(sim_iov_bytes(&rx->out) < need)) {
+	if (unlikely(vdpa_sim_iov_bytes(&rx->out) < need)) {
 		rx->stats.errors++;
-		sim_queue_unfetch(rx);
+		vdpa_sim_queue_unfetch(rx);
 		return;
 	}
-	if (unlikely(put_any_frame(net, rx, frame))) {
+	if (unlikely(vdpa_sim_net_put_any_frame(net, rx, frame))) {
 		rx->stats.errors++;
-		sim_queue_complete(rx, 0);
+		vdpa_sim_queue_complete(rx, 0);
 		return;
 	}
 	rx->stats.requests++;
 	rx->stats.bytes += frame->len;
 	tx->stats.bytes += frame->len;
-	sim_queue_complete(rx, need);
+	vdpa_sim_queue_complete(rx, need);
 }
 
-static void pass(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+static void vdpa_sim_net_pass(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
 {
 	struct passage frame;
 
 	tx->stats.requests++;
-	switch (look_at(net, tx, &frame)) {
+	switch (vdpa_sim_net_look_at(net, tx, &frame)) {
 	case DELIVER:
-		deliver(net, rx, tx, &frame);
+		vdpa_sim_net_deliver(net, rx, tx, &frame);
 		break;
 	case FILTERED:
 		net->filtered++;
@@ -196,11 +199,11 @@ static void pass(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx
 		tx->stats.errors++;
 		break;
 	}
-	sim_queue_complete(tx, 0);
+	vdpa_sim_queue_complete(tx, 0);
 }
 
 /* A batch of frames; true when there may be more. */
-bool net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+bool vdpa_sim_net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
 {
 	bool more = true;
 	int i;
@@ -211,14 +214,14 @@ bool net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue 
 		return false;
 	}
 	if (rx->active)
-		sim_queue_hush(rx);
-	sim_queue_hush(tx);
+		vdpa_sim_queue_hush(rx);
+	vdpa_sim_queue_hush(tx);
 	for (i = 0; i < SIM_BATCH; i++) {
-		if (sim_queue_fetch(tx, &tx->in, NULL) <= 0) {
-			more = !sim_queue_listen(tx);
+		if (vdpa_sim_queue_fetch(tx, &tx->in, NULL) <= 0) {
+			more = !vdpa_sim_queue_listen(tx);
 			break;
 		}
-		pass(net, rx, tx);
+		vdpa_sim_net_pass(net, rx, tx);
 		cond_resched();
 	}
 	up_read(&net->sem);

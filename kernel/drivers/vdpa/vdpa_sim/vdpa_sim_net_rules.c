@@ -33,48 +33,50 @@
 #define HEAD_LEN	2		/* class and command, in front of all data */
 #define ANY_LEN		((size_t)-1)
 
-static __u16 le16_at(const __u8 *p)
+static __u16 vdpa_sim_net_le16_at(const __u8 *p)
 {
 	return p[0] | p[1] << 8;
 }
 
-static __u32 le32_at(const __u8 *p)
+static __u32 vdpa_sim_net_le32_at(const __u8 *p)
 {
-	return le16_at(p) | (__u32)le16_at(p + 2) << 16;
+	return vdpa_sim_net_le16_at(p) | (__u32)vdpa_sim_net_le16_at(p + 2) << 16;
 }
 
-static __u64 le64_at(const __u8 *p)
+static __u64 vdpa_sim_net_le64_at(const __u8 *p)
 {
-	return le32_at(p) | (__u64)le32_at(p + 4) << 32;
+	return vdpa_sim_net_le32_at(p) | (__u64)vdpa_sim_net_le32_at(p + 4) << 32;
 }
 
-static __u16 be16_at(const __u8 *p)
+static __u16 vdpa_sim_net_be16_at(const __u8 *p)
 {
 	return p[0] << 8 | p[1];
 }
 
-static bool has(const struct net_rules *rules, unsigned int feature)
+static bool vdpa_sim_net_has(const struct net_rules *rules, unsigned int feature)
 {
 	return rules->features >> feature & 1;
 }
 
-static bool is_multicast(const __u8 *mac)
+static bool vdpa_sim_net_is_multicast(const __u8 *mac)
 {
 	return mac[0] & 1;
 }
 
-static bool is_broadcast(const __u8 *mac)
+static bool vdpa_sim_net_is_broadcast(const __u8 *mac)
 {
 	return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
 }
 
 /* An address that a station can have: unicast, and not all zeroes. */
-bool net_mac_is_valid(const __u8 *mac)
+bool vdpa_sim_net_mac_is_valid(const __u8 *mac)
 {
-	return !is_multicast(mac) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
+	return !vdpa_sim_net_is_multicast(mac) &&
+	       (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
 }
 
-void net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac, __u16 max_pairs)
+void vdpa_sim_net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac,
+			      __u16 max_pairs)
 {
 	memset(rules, 0, sizeof(*rules));
 	rules->features = features;
@@ -82,12 +84,13 @@ void net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac, _
 	rules->pairs = 1;
 	rules->max_pairs = max_pairs;
 	rules->offloads = features & NET_OFFLOADS;
-	rules->modes = has(rules, VIRTIO_NET_F_CTRL_RX) ? NET_MODE(PROMISC) : NET_MODE(ALLMULTI);
+	rules->modes = vdpa_sim_net_has(rules, VIRTIO_NET_F_CTRL_RX) ? NET_MODE(PROMISC)
+								     : NET_MODE(ALLMULTI);
 }
 
 /* Commands.  @data has the length that the table promises; @cmd is the row's. */
 
-static bool set_mode(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_mode(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
 	(void)len;
 	if (*data)
@@ -98,49 +101,50 @@ static bool set_mode(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t
 }
 
 /* One of the two tables at the start of @data; where it ends, or 0 when it is longer than @len. */
-static size_t table_bytes(const __u8 *data, size_t len)
+static size_t vdpa_sim_net_table_bytes(const __u8 *data, size_t len)
 {
 	__u64 bytes;
 
 	if (len < sizeof(__u32))
 		return 0;
-	bytes = sizeof(__u32) + (__u64)le32_at(data) * ETH_ALEN;
+	bytes = sizeof(__u32) + (__u64)vdpa_sim_net_le32_at(data) * ETH_ALEN;
 	return bytes <= len ? bytes : 0;
 }
 
-static void load_table(struct net_table *table, const __u8 *data)
+static void vdpa_sim_net_load_table(struct net_table *table, const __u8 *data)
 {
-	__u32 count = le32_at(data);
+	__u32 count = vdpa_sim_net_le32_at(data);
 
 	table->overflow = count > NET_TABLE_MAX;
 	table->count = table->overflow ? 0 : count;
 	memcpy(table->addr, data + sizeof(__u32), (size_t)table->count * ETH_ALEN);
 }
 
-static bool set_tables(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_tables(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
-	size_t first = table_bytes(data, len);
+	size_t first = vdpa_sim_net_table_bytes(data, len);
 
 	(void)cmd;
-	if (!first || first + table_bytes(data + first, len - first) != len || first == len)
+	if (!first || first + vdpa_sim_net_table_bytes(data + first, len - first) != len ||
+	    first == len)
 		return false;
-	load_table(&rules->unicast, data);
-	load_table(&rules->multicast, data + first);
+	vdpa_sim_net_load_table(&rules->unicast, data);
+	vdpa_sim_net_load_table(&rules->multicast, data + first);
 	return true;
 }
 
-static bool set_mac(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_mac(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
 	(void)cmd;
-	if (!net_mac_is_valid(data))
+	if (!vdpa_sim_net_mac_is_valid(data))
 		return false;
 	memcpy(rules->mac, data, len);
 	return true;
 }
 
-static bool set_vlan(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_vlan(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
-	__u16 vid = le16_at(data);
+	__u16 vid = vdpa_sim_net_le16_at(data);
 
 	(void)len;
 	if (vid >= NET_NUM_VLANS)
@@ -152,7 +156,7 @@ static bool set_vlan(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t
 	return true;
 }
 
-static bool announced(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_announced(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
 	(void)cmd;
 	(void)data;
@@ -161,9 +165,9 @@ static bool announced(struct net_rules *rules, __u8 cmd, const __u8 *data, size_
 	return true;
 }
 
-static bool set_pairs(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_pairs(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
 {
-	__u16 pairs = le16_at(data);
+	__u16 pairs = vdpa_sim_net_le16_at(data);
 
 	(void)cmd;
 	(void)len;
@@ -173,9 +177,10 @@ static bool set_pairs(struct net_rules *rules, __u8 cmd, const __u8 *data, size_
 	return true;
 }
 
-static bool set_offloads(struct net_rules *rules, __u8 cmd, const __u8 *data, size_t len)
+static bool vdpa_sim_net_set_offloads(struct net_rules *rules, __u8 cmd, const __u8 *data,
+				      size_t len)
 {
-	__u64 offloads = le64_at(data);
+	__u64 offloads = vdpa_sim_net_le64_at(data);
 
 	(void)cmd;
 	(void)len;
@@ -197,30 +202,31 @@ struct command {
 	{ VIRTIO_NET_CTRL_##CLASS, VIRTIO_NET_CTRL_##CMD, VIRTIO_NET_F_##FEATURE, LEN, RUN }
 
 static const struct command commands[] = {
-	COMMAND(RX, RX_PROMISC, CTRL_RX, 1, set_mode),
-	COMMAND(RX, RX_ALLMULTI, CTRL_RX, 1, set_mode),
-	COMMAND(RX, RX_ALLUNI, CTRL_RX_EXTRA, 1, set_mode),
-	COMMAND(RX, RX_NOMULTI, CTRL_RX_EXTRA, 1, set_mode),
-	COMMAND(RX, RX_NOUNI, CTRL_RX_EXTRA, 1, set_mode),
-	COMMAND(RX, RX_NOBCAST, CTRL_RX_EXTRA, 1, set_mode),
-	COMMAND(MAC, MAC_TABLE_SET, CTRL_RX, ANY_LEN, set_tables),
-	COMMAND(MAC, MAC_ADDR_SET, CTRL_MAC_ADDR, ETH_ALEN, set_mac),
-	COMMAND(VLAN, VLAN_ADD, CTRL_VLAN, 2, set_vlan),
-	COMMAND(VLAN, VLAN_DEL, CTRL_VLAN, 2, set_vlan),
-	COMMAND(ANNOUNCE, ANNOUNCE_ACK, GUEST_ANNOUNCE, 0, announced),
-	COMMAND(MQ, MQ_VQ_PAIRS_SET, MQ, 2, set_pairs),
-	COMMAND(GUEST_OFFLOADS, GUEST_OFFLOADS_SET, CTRL_GUEST_OFFLOADS, 8, set_offloads),
+	COMMAND(RX, RX_PROMISC, CTRL_RX, 1, vdpa_sim_net_set_mode),
+	COMMAND(RX, RX_ALLMULTI, CTRL_RX, 1, vdpa_sim_net_set_mode),
+	COMMAND(RX, RX_ALLUNI, CTRL_RX_EXTRA, 1, vdpa_sim_net_set_mode),
+	COMMAND(RX, RX_NOMULTI, CTRL_RX_EXTRA, 1, vdpa_sim_net_set_mode),
+	COMMAND(RX, RX_NOUNI, CTRL_RX_EXTRA, 1, vdpa_sim_net_set_mode),
+	COMMAND(RX, RX_NOBCAST, CTRL_RX_EXTRA, 1, vdpa_sim_net_set_mode),
+	COMMAND(MAC, MAC_TABLE_SET, CTRL_RX, ANY_LEN, vdpa_sim_net_set_tables),
+	COMMAND(MAC, MAC_ADDR_SET, CTRL_MAC_ADDR, ETH_ALEN, vdpa_sim_net_set_mac),
+	COMMAND(VLAN, VLAN_ADD, CTRL_VLAN, 2, vdpa_sim_net_set_vlan),
+	COMMAND(VLAN, VLAN_DEL, CTRL_VLAN, 2, vdpa_sim_net_set_vlan),
+	COMMAND(ANNOUNCE, ANNOUNCE_ACK, GUEST_ANNOUNCE, 0, vdpa_sim_net_announced),
+	COMMAND(MQ, MQ_VQ_PAIRS_SET, MQ, 2, vdpa_sim_net_set_pairs),
+	COMMAND(GUEST_OFFLOADS, GUEST_OFFLOADS_SET, CTRL_GUEST_OFFLOADS, 8,
+		vdpa_sim_net_set_offloads),
 };
 
 /**
- * net_rules_command - what the driver put into the control queue
+ * vdpa_sim_net_rules_command - what the driver put into the control queue
  * @rules:   changed if the answer is VIRTIO_NET_OK, untouched otherwise
  * @command: class, command, data; untrusted
  * @len:     of all that
  *
  * Return: the answer, VIRTIO_NET_OK or VIRTIO_NET_ERR.
  */
-__u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
+__u8 vdpa_sim_net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
 {
 	size_t i;
 
@@ -231,7 +237,7 @@ __u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
 
 		if (row->class != command[0] || row->cmd != command[1])
 			continue;
-		if (!has(rules, row->feature) ||
+		if (!vdpa_sim_net_has(rules, row->feature) ||
 		    (row->len != ANY_LEN && row->len != len - HEAD_LEN))
 			return VIRTIO_NET_ERR;
 		return row->run(rules, row->cmd, command + HEAD_LEN, len - HEAD_LEN) ?
@@ -242,7 +248,7 @@ __u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len)
 
 /* Reception. */
 
-static bool in_table(const struct net_table *table, const __u8 *mac)
+static bool vdpa_sim_net_in_table(const struct net_table *table, const __u8 *mac)
 {
 	__u32 i;
 
@@ -252,47 +258,48 @@ static bool in_table(const struct net_table *table, const __u8 *mac)
 	return table->overflow;
 }
 
-static bool vlan_passes(const struct net_rules *rules, const __u8 *frame, size_t len)
+static bool vdpa_sim_net_vlan_passes(const struct net_rules *rules, const __u8 *frame, size_t len)
 {
 	__u16 vid;
 
-	if (!has(rules, VIRTIO_NET_F_CTRL_VLAN) || len < ETH_HLEN + 2 ||
-	    be16_at(frame + 2 * ETH_ALEN) != ETH_P_8021Q)
+	if (!vdpa_sim_net_has(rules, VIRTIO_NET_F_CTRL_VLAN) || len < ETH_HLEN + 2 ||
+	    vdpa_sim_net_be16_at(frame + 2 * ETH_ALEN) != ETH_P_8021Q)
 		return true;
-	vid = be16_at(frame + ETH_HLEN) & (NET_NUM_VLANS - 1);
+	vid = vdpa_sim_net_be16_at(frame + ETH_HLEN) & (NET_NUM_VLANS - 1);
 	return rules->vlans[vid / 8] >> vid % 8 & 1;
 }
 
-static bool multicast_passes(const struct net_rules *rules, const __u8 *mac)
+static bool vdpa_sim_net_multicast_passes(const struct net_rules *rules, const __u8 *mac)
 {
 	if (rules->modes & NET_MODE(NOMULTI))
 		return false;
-	return rules->modes & NET_MODE(ALLMULTI) || in_table(&rules->multicast, mac);
+	return rules->modes & NET_MODE(ALLMULTI) || vdpa_sim_net_in_table(&rules->multicast, mac);
 }
 
-static bool unicast_passes(const struct net_rules *rules, const __u8 *mac)
+static bool vdpa_sim_net_unicast_passes(const struct net_rules *rules, const __u8 *mac)
 {
 	if (rules->modes & NET_MODE(NOUNI))
 		return false;
 	return !memcmp(mac, rules->mac, ETH_ALEN) || rules->modes & NET_MODE(ALLUNI) ||
-	       in_table(&rules->unicast, mac);
+	       vdpa_sim_net_in_table(&rules->unicast, mac);
 }
 
 /**
- * net_rules_accept - whether the device receives a frame
+ * vdpa_sim_net_rules_accept - whether the device receives a frame
  * @rules: of the device
  * @frame: its first bytes
  * @len:   of them; ETH_HLEN at the least, four more show a VLAN tag
  */
-bool net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len)
+bool vdpa_sim_net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len)
 {
 	if (len < ETH_HLEN)
 		return false;
 	if (rules->modes & NET_MODE(PROMISC))
 		return true;
-	if (!vlan_passes(rules, frame, len))
+	if (!vdpa_sim_net_vlan_passes(rules, frame, len))
 		return false;
-	if (is_broadcast(frame))
+	if (vdpa_sim_net_is_broadcast(frame))
 		return !(rules->modes & NET_MODE(NOBCAST));
-	return is_multicast(frame) ? multicast_passes(rules, frame) : unicast_passes(rules, frame);
+	return vdpa_sim_net_is_multicast(frame) ? vdpa_sim_net_multicast_passes(rules, frame)
+						: vdpa_sim_net_unicast_passes(rules, frame);
 }

@@ -47,9 +47,10 @@ struct net_rules {
 /* The offloads that a driver may switch. */
 #define NET_OFFLOADS	(1ULL << VIRTIO_NET_F_GUEST_CSUM)
 
-void net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac, __u16 max_pairs);
-__u8 net_rules_command(struct net_rules *rules, const __u8 *command, size_t len);
-bool net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len);
-bool net_mac_is_valid(const __u8 *mac);
+void vdpa_sim_net_rules_reset(struct net_rules *rules, __u64 features, const __u8 *mac,
+			      __u16 max_pairs);
+__u8 vdpa_sim_net_rules_command(struct net_rules *rules, const __u8 *command, size_t len);
+bool vdpa_sim_net_rules_accept(const struct net_rules *rules, const __u8 *frame, size_t len);
+bool vdpa_sim_net_mac_is_valid(const __u8 *mac);
 
 #endif
