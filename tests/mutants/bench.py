@@ -13,7 +13,13 @@ put back.  The tree itself is only ever read.
 Whether a program does not build, or fails, is told apart by two steps for unit tests and by exit
 status NOT_BUILT of the scripts for the others.
 
-*Limits*: one run at a time in one tree; a lock sees to it.
+A test program runs in a session of its own.  However run() is left (the program ended, its time is
+over, a signal ends the runner), every process of that session's group is killed: a mutant that
+hangs would otherwise use a CPU for ever.  ends_with_signals() turns the signals that end the runner
+into an exception, so that run() is left at all.
+
+*Limits*: one run at a time in one tree; a lock sees to it.  SIGKILL of the runner leaves the test
+program running.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +40,8 @@ from mutants import TOP, VARIANTS, unit_tests
 #: Exit status of tests/kernel/check-unit --only and tests/fuzz/run for what does not build.
 NOT_BUILT = 3
 FUZZ_RUNS = 20000
+#: Signals that end the runner; Python itself handles the first.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINKS = ("build/base", "build/venv")
 ENV = {
     **os.environ,
@@ -69,6 +78,44 @@ def _last_words(text: str) -> str:
     telling = [line for line in lines
                if any(word in line for word in ("ERROR", "SUMMARY", "does not hold", "not ok"))]
     return (telling or lines or [""])[0 if telling else -1][:200]
+
+
+def ends_with_signals() -> None:
+    """Leave by SystemExit at SIGTERM and SIGHUP, as Python leaves by KeyboardInterrupt at SIGINT."""
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    for number in ENDING[1:]:
+        signal.signal(number, leave)
+
+
+def _kill_group(leader: int) -> None:
+    """Kill every process that a session's leader has left in its group."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def run_command(command: list[str], cwd: Path, timeout: float) -> tuple[int | None, str]:
+    """Run a command in a session of its own; its exit status (None: no end), and its output."""
+    # No signal between the start of the process and the `try` that ends it.
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        with subprocess.Popen(
+                command, cwd=cwd, env=ENV, text=True, errors="replace", stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, old)) as process:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, old)
+                said = process.communicate(timeout=timeout)[0]
+                return process.returncode, said
+            except subprocess.TimeoutExpired:
+                return None, ""
+            finally:
+                _kill_group(process.pid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 class Bench:
@@ -157,17 +204,10 @@ class Bench:
         """Build a test program and run it once."""
         command = self.command(program)
         started = time.monotonic()
-        with subprocess.Popen(command, cwd=self.tree, env=ENV, text=True, errors="replace",
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              start_new_session=True) as process:
-            try:
-                said = process.communicate(timeout=timeout)[0]
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.communicate()
-                return Outcome(True, f"no end within {timeout:.0f} s", timeout)
-        if process.returncode == NOT_BUILT and "/" in program:
+        status, said = run_command(command, self.tree, timeout)
+        if status is None:
+            return Outcome(True, f"no end within {timeout:.0f} s", timeout)
+        if status == NOT_BUILT and "/" in program:
             raise NotBuilt(said[-1500:])
-        return Outcome(process.returncode != 0,
-                       _last_words(said) if process.returncode else "",
+        return Outcome(status != 0, _last_words(said) if status else "",
                        time.monotonic() - started)

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mutants: what does not apply is an error, what applies is one edit, and reports are merged."""
 
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +16,7 @@ from program import TOP, load, run
 sys.path.insert(0, str(TOP / "tests/mutants"))
 import mutants  # noqa: E402
 import report  # noqa: E402
+from bench import run_command  # noqa: E402
 from mutants import Mutant, MutantError  # noqa: E402
 
 SOURCE = """\
@@ -168,6 +173,75 @@ class Judge(unittest.TestCase):
     def test_equivalent(self) -> None:
         said, file = self.judge(self.EQUIVALENT, 5, False, False)
         self.assertEqual((said, file.equivalent, file.passed()), ("equivalent", 1, True))
+
+
+def alive(pid: int, patience: float = 5.0) -> bool:
+    """Whether a process still runs when the patience is over."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return False
+        if state == "Z":
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class Hangs(unittest.TestCase):
+    """A test program that hangs, and a process that it started, outlive run_command() never."""
+
+    #: Starts a process that closes its output and sleeps; writes both ids down; then {end}.
+    PROGRAM = "sleep 300 >/dev/null 2>&1 & echo $$ $! > pids.new; mv pids.new pids; {end}"
+    RUNNER = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bench
+bench.ends_with_signals()
+bench.run_command(["sh", "-c", sys.argv[3]], Path(sys.argv[2]), 300)
+"""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.addCleanup(self.end_all)
+
+    def pids(self) -> list[int]:
+        file = self.folder / "pids"
+        end = time.monotonic() + 30
+        while not file.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        return [int(word) for word in file.read_text().split()]
+
+    def end_all(self) -> None:
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def test_time_limit_and_end(self) -> None:
+        for end, wanted in (("wait", None), ("exit 3", 3)):
+            with self.subTest(end):
+                command = ["sh", "-c", self.PROGRAM.format(end=end)]
+                self.assertEqual(run_command(command, self.folder, 2.0)[0], wanted)
+                self.assertFalse(any(alive(pid) for pid in self.pids()))
+
+    def test_signals_end_the_runner(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(number.name):
+                (self.folder / "pids").unlink(missing_ok=True)
+                with subprocess.Popen(
+                        [sys.executable, "-c", self.RUNNER, str(TOP / "tests/mutants"),
+                         str(self.folder), self.PROGRAM.format(end="wait")],
+                        stderr=subprocess.DEVNULL) as runner:
+                    pids = self.pids()
+                    runner.send_signal(number)
+                    self.assertNotEqual(runner.wait(30), 0)
+                self.assertFalse(any(alive(pid) for pid in pids))
 
 
 class Report(unittest.TestCase):
