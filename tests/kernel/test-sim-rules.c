@@ -144,6 +144,15 @@ static void test_tables(void)
 	}
 }
 
+/* A count whose size in bytes is a multiple of 2^32 is no short table, in either place. */
+static void test_table_count_wraps(void)
+{
+	static const __u8 first[8] = { [3] = 0x80 }, second[8] = { [7] = 0x80 };
+
+	g_assert_cmpuint(command(fresh(EVERYTHING), 1, 0, first, 8), ==, VIRTIO_NET_ERR);
+	g_assert_cmpuint(command(fresh(EVERYTHING), 1, 0, second, 8), ==, VIRTIO_NET_ERR);
+}
+
 /* No command is known without its feature, nor with another length than its own. */
 static void test_gates(void)
 {
@@ -312,6 +321,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sim/net/modes", test_modes);
 	g_test_add_func("/sim/net/vlans", test_vlans);
 	g_test_add_func("/sim/net/tables", test_tables);
+	g_test_add_func("/sim/net/table-count-wraps", test_table_count_wraps);
 	g_test_add_func("/sim/net/gates", test_gates);
 	g_test_add_func("/sim/net/values", test_values);
 	g_test_add_func("/sim/net/random-commands", test_random_commands);
