@@ -40,6 +40,16 @@ static void test_period(void)
     g_assert_cmpuint(reported(&place, end + VDPA_REPORT_PERIOD_MS - 1, 10), ==, 0);
 }
 
+/* The clock begins at 0: the first message begins the period, not the clock. */
+static void test_first_message(void)
+{
+    VdpaReportPlace place = { 0 };
+
+    g_assert_cmpuint(reported(&place, 1000, 3), ==, 3);
+    g_assert_cmpuint(reported(&place, VDPA_REPORT_PERIOD_MS + 500, 10), ==,
+                     VDPA_REPORT_BURST - 3);
+}
+
 static void test_places(void)
 {
     VdpaReportPlace one = { 0 }, other = { 0 };
@@ -51,6 +61,7 @@ static void test_places(void)
 static const NamedTest tests[] = {
     { "burst", test_burst },
     { "period", test_period },
+    { "first-message", test_first_message },
     { "places", test_places },
 };
 
