@@ -27,7 +27,7 @@
  * Removal never waits for memory that an IOTLB message faults in, which a user-space file system may
  * delay for ever: vhost.mutex is not held meanwhile (vdpa_as.c).
  *
- * Limits: removal waits for an ioctl that is under way, and so for the argument that one reads.  A
+ * Limits: removal waits for an ioctl that is under way, but not for the page of its argument.  A
  * device whose reset returns while an interrupt callback of it still runs would call into a session
  * that may be freed; synchronize_rcu() covers callbacks from hard interrupts, not from work of the
  * driver's own that it does not wait for.

@@ -6,8 +6,8 @@
  *
  * The table below is what there is: number, direction and size (all three in the command), the
  * states in which it is allowed and the errno in the others, whether the caller has to be the
- * owner, and the handler.  vhost_vdpa_ioctl() does everything that is the same for all, in this order, so
- * that of several mistakes it is always the same one that is reported:
+ * owner, and the handler.  vhost_vdpa_ioctl() does everything that is the same for all, in this order,
+ * so that of several mistakes it is always the same one that is reported:
  *
  *	ENODEV	the device is gone
  *	ENOTTY	no such command (a wrong size or direction makes it one)
@@ -20,6 +20,12 @@
  *
  * Handlers see arguments in kernel memory, copied once.  Those of variable size, and those that
  * vhost.ko implements, get the user's pointer instead.
+ *
+ * A page of the argument may never come (FUSE, userfaultfd), and deleting the device takes vhost.mutex.
+ * So page faults are disabled under that lock: a missing page makes the command fail with EFAULT there.
+ * The caller releases the lock, faults the argument in and runs the command again.  A command that
+ * fails with EFAULT has changed nothing: those that read an argument read all of it first, and those
+ * that write a result only query.  vhost.ko's own handlers do the same.
  *
  * States come from the device status and from what was suspended:
  *
@@ -34,10 +40,18 @@
 
 #include <linux/mm.h>
 #include <linux/nospec.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "vdpa_priv.h"
+
+/* Bytes of a configuration space, and entries of a table, that are worth being faulted in. */
+#define CONFIG_MAX	(64 << 10)
+#define REGIONS_MAX	4096
+
+/* A page that was there can be gone again, but not every time. */
+#define ATTEMPTS	16
 
 enum vhost_vdpa_state {
 	VHOST_VDPA_DRIVER = BIT(0), /* or reset */
@@ -415,18 +429,64 @@ static long vhost_vdpa_command_run(struct vhost_vdpa_session *s, const struct vh
 	return err;
 }
 
-long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+/* How much of the user's memory a command may touch; 0 if even that cannot be read. */
+static size_t vhost_vdpa_argument_size(unsigned int cmd, void __user *user)
 {
-	const struct vhost_vdpa_command *c = vhost_vdpa_command_find(cmd);
-	struct vhost_vdpa_session *s = file->private_data;
+	struct vhost_vdpa_config window;
+	struct vhost_memory table;
+
+	switch (cmd) {
+	case VHOST_VDPA_GET_CONFIG:
+	case VHOST_VDPA_SET_CONFIG:
+		if (copy_from_user(&window, user, sizeof(window)))
+			return 0;
+		return sizeof(window) + min_t(u32, window.len, CONFIG_MAX);
+	case VHOST_SET_MEM_TABLE:
+		if (copy_from_user(&table, user, sizeof(table)))
+			return 0;
+		return struct_size(&table, regions, min_t(u32, table.nregions, REGIONS_MAX));
+	default:
+		return _IOC_SIZE(cmd);
+	}
+}
+
+/* Wait for the argument's pages.  Without any lock; false if they cannot be had. */
+static bool vhost_vdpa_fault_in(unsigned int cmd, void __user *user)
+{
+	size_t size = vhost_vdpa_argument_size(cmd, user);
+
+	if (!size || fault_in_readable(user, size))
+		return false;
+	return !(_IOC_DIR(cmd) & _IOC_READ) || !fault_in_safe_writeable(user, size);
+}
+
+/* One attempt; EFAULT where a page is not there. */
+static long vhost_vdpa_attempt(struct vhost_vdpa_session *s, const struct vhost_vdpa_command *c,
+			       void __user *user)
+{
 	long err;
 
 	if (mutex_lock_killable(&s->vhost.mutex))
 		return -EINTR;
+	pagefault_disable();
 	if (!s->vdpa)
 		err = -ENODEV;
 	else
-		err = c ? vhost_vdpa_command_run(s, c, (void __user *)arg) : -ENOTTY;
+		err = c ? vhost_vdpa_command_run(s, c, user) : -ENOTTY;
+	pagefault_enable();
 	mutex_unlock(&s->vhost.mutex);
+	return err;
+}
+
+long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	const struct vhost_vdpa_command *c = vhost_vdpa_command_find(cmd);
+	void __user *user = (void __user *)arg;
+	int tries = ATTEMPTS;
+	long err;
+
+	do
+		err = vhost_vdpa_attempt(file->private_data, c, user);
+	while (err == -EFAULT && --tries && vhost_vdpa_fault_in(cmd, user));
 	return err;
 }

@@ -2,6 +2,7 @@
 """Memory that a process gives to a simulated device: how long it takes, which pages, what it allocates.
 
     stalled   a mapping of a file whose data never comes: the device can be deleted meanwhile
+    argument  ioctls whose arguments lie in such a file: the same
     readonly  private memory that was mapped for reading before it was first written
     noio      a disk's worker allocates without starting I/O, and its workqueue has a rescuer
 
@@ -34,7 +35,7 @@ SCENARIO = Scenario(
     append=DEBUG,
     l1_mem=1536,
     own_binaries=True,
-    variants={name: {"part": name} for name in ("stalled", "readonly", "noio")},
+    variants={name: {"part": name} for name in ("stalled", "argument", "readonly", "noio")},
     not_on={"6.12": "vhost_vdpa is that kernel's own",
             "6.1-debug": {"noio": "the debug kernel has no tracing"}},
 )
@@ -44,6 +45,9 @@ OTHER_IOVA = 0x7_8000_0000
 READ_ONLY = 1
 HEADER = 12  # bytes of virtio_net_hdr with VERSION_1
 RUNNING = 15
+#: ioctls by what they do with their argument: read, read and written, of variable size, vhost.ko's own.
+ARGUMENTS = {"set-vring-num": 0x4008AF10, "get-vring-base": 0xC008AF12, "get-config": 0x8008AF73,
+             "set-vring-kick": 0x4008AF20, "set-mem-table": 0x4008AF03}
 TRACING = Path("/sys/kernel/tracing")
 
 
@@ -109,6 +113,47 @@ def part_stalled(lab: Lab) -> None:
     lab.check(mapper.error == errno.ENODEV, f"the mapping ended with {mapper.error}")
     lab.check(pinned() == 0, f"{pinned()} KiB are still pinned")
     device.close()
+
+
+class Caller(threading.Thread):
+    """A thread that makes an ioctl with its argument in MEMORY; what became of it."""
+
+    def __init__(self, device: vhostvdpa.Device, request: int, memory: mmap.mmap) -> None:
+        super().__init__(daemon=True)
+        self.device, self.request, self.memory = device, request, memory
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self.error = -1
+
+    def run(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        done = libc.ioctl(self.device.fd, ctypes.c_ulong(self.request), ctypes.c_void_p(self.address))
+        self.error = ctypes.get_errno() if done else 0
+
+
+def part_argument(lab: Lab) -> None:
+    """`vdpa dev del` does not wait for the argument, of our handlers or of vhost.ko's; EFAULT or ENODEV."""
+    subprocess.run(["/sbin/modprobe", "fuse"], check=True)  # stays: the mapping is in use to the end
+    sim = simdrive.Sim(lab)
+    for name, request in ARGUMENTS.items():
+        stalled = StalledFile(lab.tmp / name, 1 << 12)
+        sim.add("net0")
+        device = vhostvdpa.Device(sim.node("net0"))
+        device.negotiate(vhostvdpa.VERSION_1 | vhostvdpa.ACCESS_PLATFORM)
+        caller = Caller(device, request, mmap.mmap(os.open(stalled.path, os.O_RDWR), stalled.size))
+        caller.start()
+        lab.check(stalled.wait_asked(20), f"{name}: nothing was read from the file; {caller.error}")
+        deletion = subprocess.Popen(["/usr/sbin/vdpa", "dev", "del", "net0"])
+        try:
+            lab.check(deletion.wait(DELETE_S) == 0, f"{name}: exit status {deletion.returncode}")
+            lab.check(caller.is_alive(), f"{name}: the ioctl did not wait: {caller.error}")
+        except subprocess.TimeoutExpired:
+            lab.fail(f"{name}: the device was not deleted within {DELETE_S} s")
+        finally:
+            stalled.fail()
+            caller.join(20)
+            deletion.wait(20)
+        lab.check(caller.error in (errno.EFAULT, errno.ENODEV), f"{name}: the ioctl ended with {caller.error}")
+        device.close()
 
 
 def part_readonly(lab: Lab) -> None:
@@ -186,7 +231,7 @@ def part_noio(lab: Lab) -> None:
     lab.check("vdpa_sim" in names, "the workqueue has no rescuer")
 
 
-PARTS = {"stalled": part_stalled, "readonly": part_readonly, "noio": part_noio}
+PARTS = {"stalled": part_stalled, "argument": part_argument, "readonly": part_readonly, "noio": part_noio}
 
 
 def run(lab: Lab, part: str) -> None:
