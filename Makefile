@@ -104,7 +104,7 @@ help:
 # help: make graft                bring build/src up to date, build nothing
 # help: make install              into --prefix of configure; DESTDIR=... before it
 # help: make kernel               our kernel modules, for every kernel with headers (build/kernel)
-# help: make kernel-install       put them onto this machine by DKMS, as root (docs/kernel.md)
+# help: make kernel-install       put them onto this machine by DKMS, as root (docs/use/kernel.md)
 # help: make clean                what was compiled; make distclean: all of build/
 # help:
 # help: Whatever the machine lacks is installed first, as root or by sudo; otherwise the one

@@ -13,7 +13,7 @@ once the device works again `set_link` brings the network back.
 
 No frame may be lost while the link is up: the simulator gives back what it has taken before it is reset.
 
-*Limits*: steps that the simulator can fail (docs/vdpa-sim.md); one at a time.
+*Limits*: steps that the simulator can fail (docs/use/vdpa-sim.md); one at a time.
 """
 
 import errno

@@ -35,7 +35,7 @@ from qlab.scenario import DEBUG, Scenario
 
 TOP = Path(__file__).resolve().parents[3]
 SOURCE = TOP / "tests" / "kernel" / "exerciser"
-DOC = TOP / "docs" / "vhost-vdpa-ioctls.md"
+DOC = TOP / "docs" / "use" / "vhost-vdpa-ioctls.md"
 MARKER = "<!-- tables -->\n"
 
 DEBUGFS = Path("/sys/kernel/debug")
