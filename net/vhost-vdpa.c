@@ -28,7 +28,6 @@
  * wants.
  */
 #include "qemu/osdep.h"
-#include <sys/resource.h>
 #include "clients.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-vdpa.h"
@@ -350,26 +349,6 @@ void vhost_vdpa_nic_reset(NetClientState *nic)
     }
 }
 
-/*
- * Before the device is launched, vhost opens eventfds and maps rings: if that
- * fails, the errno is all that there is to say.
- */
-static Error *start_error(int error)
-{
-    struct rlimit limit;
-    Error *err = NULL;
-
-    if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit)) {
-        error_setg(&err, "cannot start the device: QEMU has no file descriptors"
-                   " left, RLIMIT_NOFILE is %" PRIu64 "; raise it (ulimit -n)",
-                   (uint64_t)limit.rlim_cur);
-    } else {
-        error_setg_errno(&err, -error, "cannot start the device: vhost cannot"
-                         " set the queues up");
-    }
-    return err;
-}
-
 bool vhost_vdpa_start_failed(NetClientState *nic, int error)
 {
     VdpaClient *c = live_client(nic->peer);
@@ -378,7 +357,7 @@ bool vhost_vdpa_start_failed(NetClientState *nic, int error)
         return false;
     }
     if (!vdpa_link_fails(c->net->link)) {       /* else it is reported */
-        vdpa_device_report(c->net->shared.device, NULL, start_error(error));
+        vdpa_device_start_failed(c->net->shared.device, NULL, error);
     }
     return true;
 }

@@ -11,6 +11,16 @@
 // class: gives it one.
 //
 // Delete this when the base's class has one; upstream would want it.
+//
+// A start that fails was only a line in the log: the guest waited for ever, and no query had the
+// reason.
+//
+// failed: makes it known (vdpa-fault.c): the reason in query-vhost-vdpa, DEVICE_NEEDS_RESET for the
+// guest.
+//
+// broken: keeps the device stopped until the guest resets it.
+//
+// Delete these when the base reports the failure to the guest.
 
 @class@
 typedef ObjectClass, VirtIODevice;
@@ -27,4 +37,34 @@ position p;
   ...
   vdc->set_status = vhost_vdpa_device_set_status@p;
 + vdc->get_vhost = vhost_vdpa_device_get_vhost;
+  }
+
+@failed@
+identifier s, vdev, ret, local_err;
+position p;
+@@
+  vhost_vdpa_device_set_status(VirtIODevice *vdev, ...)
+  {
+  ...
+  VhostVdpaDevice *s = VHOST_VDPA_DEVICE(vdev);
+  <...
+  if (ret < 0) {
+- error_reportf_err@p(local_err, "vhost-vdpa-device: start failed: ");
++ error_free(local_err);
++ vhost_vdpa_report_start(&s->vdpa, vdev, ret);
+  }
+  ...>
+  }
+
+@broken@
+identifier vdev;
+position p;
+@@
+  vhost_vdpa_device_set_status(VirtIODevice *vdev, ...)
+  {
+  <...
+- if (!vdev->vm_running@p)
++ if (!vdev->vm_running || vdev->broken)
+  { ... }
+  ...>
   }

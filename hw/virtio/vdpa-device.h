@@ -304,6 +304,12 @@ void vdpa_device_fault(VdpaDevice *d, const char *format, ...)
  */
 void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err);
 
+/*
+ * vhost_dev_start() returned @error, a negative errno: reported like that, unless
+ * the launch has reported it.
+ */
+void vdpa_device_start_failed(VdpaDevice *d, VirtIODevice *vdev, int error);
+
 /* The same for a device that runs: it is stopped. */
 void vdpa_device_fail(VdpaDevice *d, Error *err);
 

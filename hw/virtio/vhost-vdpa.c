@@ -379,6 +379,12 @@ static int start(struct vhost_dev *dev)
     return ret;
 }
 
+void vhost_vdpa_report_start(struct vhost_vdpa *v, VirtIODevice *vdev,
+                             int error)
+{
+    vdpa_device_start_failed(v->shared->device, vdev, error);
+}
+
 static int dev_start(struct vhost_dev *dev, bool started)
 {
     if (started) {

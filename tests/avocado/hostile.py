@@ -300,6 +300,8 @@ class Hostile(Test):
     def broken(self, *said: str) -> None:
         """The guest sees it, it is one line of ours, and a reset mends it."""
         wait_until("the device is broken", lambda: bool(self.nic.get("status") & NEEDS_RESET))
+        if self.nic.get("msix_config") == 0:
+            wait_until("the guest is interrupted", self.nic.has_message)
         self.nic.find()
         self.recovers()
         lines = [line for line in self.end().splitlines() if "vhost-vdpa" in line]
@@ -312,6 +314,7 @@ class Hostile(Test):
         for command, answer in ((COMMAND, STATUS_REGISTER), (STATUS_REGISTER, COMMAND)):
             self.start()
             self.drive()
+            self.nic.await_message()
             (queue_index,) = self.nic.queues()[-1:]
             at = self.nic.rings(queue_index)
             self.nic.store(COMMAND, PROMISC)

@@ -28,12 +28,14 @@ COMMON, CONFIG, NOTIFY = 0x0000, 0x2000, 0x3000
 BAR = 0xE0000000
 RINGS = 0x1000000
 COMMAND = 0x2000000     # a control command, and on the page behind it the answer
+MESSAGE = 0x2F00000     # where the interrupt of the configuration is written, as a message
+MSIX = 0x11             # of a PCI capability
 
 #: Of the common configuration: offset and bytes.
 REGISTERS = {
     "device_feature_select": (0x00, 4), "device_feature": (0x04, 4),
     "driver_feature_select": (0x08, 4), "driver_feature": (0x0C, 4),
-    "num_queues": (0x12, 2), "status": (0x14, 1), "queue_select": (0x16, 2),
+    "msix_config": (0x10, 2), "num_queues": (0x12, 2), "status": (0x14, 1), "queue_select": (0x16, 2),
     "queue_size": (0x18, 2), "queue_enable": (0x1C, 2), "queue_desc": (0x20, 8),
     "queue_driver": (0x28, 8), "queue_device": (0x30, 8), "queue_reset": (0x3A, 2),
 }
@@ -83,6 +85,24 @@ class Nic:
                 self.pci(slot, 0x04, 0x0006)
                 return
         raise LookupError("no such virtio device")
+
+    def await_message(self) -> None:
+        """From now on the device's configuration interrupt is a message in guest memory."""
+        at = self.pci(self.slot, 0x34) & 0xFC
+        while self.pci(self.slot, at) & 0xFF != MSIX:
+            at = self.pci(self.slot, at) >> 8 & 0xFC
+        table = self.bar + 0x10000
+        self.pci(self.slot, 0x10 + 4 * (self.pci(self.slot, at + 4) & 7), table)
+        self.pci(self.slot, at, self.pci(self.slot, at) | 1 << 31)
+        table += self.pci(self.slot, at + 4) & ~7
+        for offset, value in ((0, MESSAGE), (4, 0), (8, MSIX), (12, 0)):
+            self.write(table + offset, 4, value)
+        self.put("msix_config", 0)
+        self.write(MESSAGE, 4, 0)
+
+    def has_message(self) -> bool:
+        """Whether it has come."""
+        return self.read(MESSAGE, 4) == MSIX
 
     def read(self, address: int, size: int) -> int:
         """Guest memory, little-endian."""

@@ -13,10 +13,11 @@ have frames to send.  Then the start fails, for one reason:
     incoming    ... when a migration comes in
     ioctls      each ioctl fails
     rings       a part of a ring lies where no RAM is
+    generic     all of these for vhost-vdpa-device-pci, which has no link to take down
 
 What has to hold after a start that failed: the device is reset, the guest sees a link that is down,
-query-vhost-vdpa has the reason, no data ring is touched, the control queue is answered.  When nothing
-is in the way any more, `set_link` brings the device back, and so does the next load of a driver; its
+query-vhost-vdpa has the reason, no data ring is touched, the control queue is answered.  A generic
+device has DEVICE_NEEDS_RESET instead, and interrupts the guest.  When nothing is in the way any more, `set_link` brings the device back, and so does the next load of a driver; its
 queues start where the guest's rings are.  No descriptor is kept.
 
 `values` of a case says which N are tried; `tests/avocado/run --long` tries all from 0 to 40, and up to
@@ -33,11 +34,11 @@ import struct
 from typing import Any
 
 from guest import wait_until
-from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PROMISC, SET_MAC, Hostile, netdev_goes,
+from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PLAIN, PROMISC, SET_MAC, Hostile, netdev_goes,
                      nic_goes)
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_VHOST_VDPA
-from qtest_nic import BAR, CONFIG, CTRL_VQ, Nic
+from qtest_nic import BAR, CONFIG, CTRL_VQ, NEEDS_RESET, Nic
 
 STOPPED_AT = 5
 SIZE = 128          # a part of a ring fits into a page
@@ -61,7 +62,7 @@ class StartFails(Hostile):
         self.values = [int(word) for word in str(values).split()] or list(
             range(41 if self.pairs == 1 else 61))
         {"load": self.load, "device-add": self.device_add, "incoming": self.incoming,
-         "ioctls": self.ioctls, "rings": self.bad_rings}[name]()
+         "ioctls": self.ioctls, "rings": self.bad_rings, "generic": self.generic_device}[name]()
 
     # --- the machine ---------------------------------------------------------
 
@@ -325,6 +326,61 @@ class StartFails(Hostile):
                 self.comes_back(by_link=False)
                 self.nic.reset()
         self.assertNotIn("falling back", self.end())
+
+    def generic_starts(self, reason: str) -> bool:
+        """DRIVER_OK; whether the device runs.  If not, the guest and the user have to know."""
+        self.nic.await_message()
+        before = self.rings()
+        self.nic.ready()
+        wait_until("the start ends", lambda: self.runs() or bool(
+            self.nic.get("status") & NEEDS_RESET))
+        if self.runs():
+            return True
+        wait_until("the guest is interrupted", self.nic.has_message)
+        self.assertRegex(str(self.info().get("last-error")), reason)
+        self.assertEqual((self.info()["waiting"], self.info()["queues"]), (False, []))
+        self.vm.cmd("stop")
+        self.vm.cmd("cont")
+        self.assertFalse(self.runs(), "it starts before the guest has reset it")
+        self.assertEqual(self.rings(), before, "a ring was touched")
+        return False
+
+    def generic_device(self) -> None:
+        """Each descriptor that may be missing, each ioctl, each part of a ring; then a driver."""
+        failures = 0
+        self.start(generic=True, features=PLAIN, base=STOPPED_AT)
+        held = 0
+        for left, failing in (*((number, None) for number in self.values),
+                              *((None, number) for number in FAILING)):
+            self.log.info("%s descriptors left, ioctl %s fails", left, failing)
+            self.runs_generic()
+            held = held or len(self.descriptors())
+            self.prepare()
+            self.limit(left)
+            self.tell(*([] if failing is None else [f"fail {failing:#x} {EIO}"]))
+            failures += not self.generic_starts(self.reason if failing is None else ".")
+            self.limit(None)
+            self.tell()
+            self.runs_generic()
+            self.assertEqual(len(self.descriptors()), held, "descriptors that are kept")
+        for part in ("queue_desc", "queue_driver", "queue_device"):
+            self.prepare()
+            self.nic.put("queue_select", 1)
+            self.nic.put(part, HOLE)
+            self.nic.put("queue_enable", 1)
+            self.assertFalse(self.generic_starts("ring|queue"))
+            self.runs_generic()
+        self.assertGreater(failures, 10)
+        self.end()
+
+    def runs_generic(self) -> None:
+        """A driver uses the device for a while, and is unloaded."""
+        self.prepare()
+        self.nic.ready()
+        wait_until("the device runs", self.runs)
+        bases = dict(self.calls("set", BASE)[-2:])
+        self.assertEqual(bases, {0: 0, 1: 0}, "a queue does not start where the guest's ring is")
+        self.nic.reset()
 
 
 class LongStart(StartFails):

@@ -36,4 +36,12 @@ typedef struct vhost_vdpa {
 /* 0 or -errno. */
 int vhost_vdpa_get_iova_range(int fd, struct vhost_vdpa_iova_range *range);
 
+/*
+ * vhost_dev_start(), or what the user does before it, returned @error, a negative
+ * errno: the user reads the reason in query-vhost-vdpa, and the guest sees
+ * DEVICE_NEEDS_RESET. For a user that is no netdev.
+ */
+void vhost_vdpa_report_start(struct vhost_vdpa *v, VirtIODevice *vdev,
+                             int error);
+
 #endif
