@@ -44,6 +44,9 @@ from qlab.qmpnames import DIRTY_RING_FAULT, QUERY_DIRTY_RING
 #: Seconds in which the monitor has to answer whatever the rings do: once a second's patience.
 ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
+#: More than so many resets have to be looked at.
+RESETS = 5
+
 #: Where the display is on the PCI bus and in memory, and how often its memory is unmapped.
 DISPLAY_SLOT, DISPLAY_BASE, REMOVALS = 4, 0xE0000000, 20
 
@@ -171,12 +174,14 @@ class SignalledReset(RingGuest):
         self.begin("signalled", self.log_of("SIGNALLED_FILE"))
 
     def test(self) -> None:
-        """Let vCPU, reaper and syncs reset rings."""
+        """Let vCPU, reaper and syncs reset rings; on a busy machine one measurement has few resets."""
         self.guest.payload.start(mode="random")
-        self.measure()
+        deadline = time.monotonic() + PATIENCE
+        while len(self.noted()) <= RESETS and time.monotonic() < deadline:
+            self.measure()
         self.assertEqual(self.guest.end(), 0)
         letters = self.noted()
-        self.assertGreater(len(letters), 5)
+        self.assertGreater(len(letters), RESETS)
         self.assertEqual(set(letters), {"b"})
 
 
