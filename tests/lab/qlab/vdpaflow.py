@@ -142,7 +142,7 @@ def trouble(lab: Lab, guest: l2.Guest, words: str) -> None:
         time.sleep(0.1)
     lab.log(str(info["last-error"]))
     lab.check(words in str(info["last-error"]) and words in guest.said(),
-              f"not '{words}': {info['trouble']}; {guest.said()}")
+              f"not '{words}': {info['last-error']}; {guest.said()}")
     lab.check(info["state"] != "driver-ok", f"it runs: {info}")
     lab.check(guest.status() == "running", f"the guest is {guest.status()}")
 
