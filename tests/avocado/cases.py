@@ -106,12 +106,12 @@ VDPA_HOSTILE_LONG: list[Case] = [
 #: viommu.py.
 VIOMMU: list[Case] = [
     {"name": what, "what": what} for what in (
-        "ring-address", "apart", "whole", "to-register", "flood", "to-bypass")
+        "ring-address", "apart", "whole", "regions", "to-register", "flood", "to-bypass")
 ]
 
 #: virtio_rules.py.
 VIRTIO_RULES: list[Case] = [
-    {"name": what, "what": what} for what in ("to-split", "to-packed", "event-index", "started")
+    {"name": what, "what": what} for what in ("to-split", "to-packed", "event-index", "queue-reset", "started")
 ]
 
 #: control.py.

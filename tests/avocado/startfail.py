@@ -17,8 +17,9 @@ have frames to send.  Then the start fails, for one reason:
 
 What has to hold after a start that failed: the device is reset, the guest sees a link that is down,
 query-vhost-vdpa has the reason, no data ring is touched, the control queue is answered.  A generic
-device has DEVICE_NEEDS_RESET instead, and interrupts the guest.  When nothing is in the way any more, `set_link` brings the device back, and so does the next load of a driver; its
-queues start where the guest's rings are.  No descriptor is kept.
+device has DEVICE_NEEDS_RESET instead, and interrupts the guest.  When nothing is in the way any more,
+`set_link` brings the device back, and so does the next load of a driver; its queues start where the
+guest's rings are.  No descriptor is kept.
 
 `values` of a case says which N are tried; `tests/avocado/run --long` tries all from 0 to 40, and up to
 60 with 8 queue pairs, where 40 are never enough.

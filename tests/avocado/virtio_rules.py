@@ -12,6 +12,7 @@ after a reset the command is answered.
     to-split      queues that were enabled with packed rings; then the driver accepts split rings
     to-packed     the other way round
     event-index   VIRTIO_RING_F_EVENT_IDX adds two bytes to each ring
+    queue-reset   a queue is not reset alone without VIRTIO_F_RING_RESET
     started       features and queue sizes do not change after DRIVER_OK
 
 *Limits*: one queue, the control queue; without a thread that serves it.
@@ -31,7 +32,7 @@ from qemu.machine.qtest import QEMUQtestMachine
 from qtest_nic import (ACKNOWLEDGE, COMMAND, CTRL_VQ, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED,
                        VERSION_1, Nic)
 
-EVENT_IDX, CTRL_RX = 29, 18
+EVENT_IDX, CTRL_RX, RING_RESET = 29, 18, 40
 SPLIT = 1 << VERSION_1 | 1 << CTRL_VQ | 1 << CTRL_RX
 PACKED = SPLIT | 1 << RING_PACKED
 PROMISC = bytes([0, 0, 1])
@@ -68,7 +69,8 @@ class VirtioRules(Test):
         """Run the case; then a driver that keeps to the order gets its answer."""
         cases: dict[str, Callable[[], None]] = {
             "to-split": self.to_split, "to-packed": self.to_packed,
-            "event-index": self.event_index, "started": self.started}
+            "event-index": self.event_index, "queue-reset": self.queue_reset,
+            "started": self.started}
         cases[self.params.get("what", default="to-split")]()
         self.nic.start(refuse=1 << RING_PACKED)
         self.assertEqual(self.nic.command(PROMISC), 0)
@@ -127,6 +129,18 @@ class VirtioRules(Test):
         features = answer["guest-features"]
         return {text.split(":")[0] for name in ("transports", "dev-features")
                 for text in features.get(name, [])}
+
+    def queue_reset(self) -> None:
+        """The queue serves commands as before; with the feature it has to be enabled again."""
+        for feature in (0, 1 << RING_RESET):
+            self.enable(SPLIT | feature)
+            self.nic.ready()
+            self.assertEqual(self.nic.command(PROMISC), 0)
+            self.nic.put("queue_select", CONTROL_QUEUE)
+            self.nic.put("queue_reset", 1)
+            self.assertEqual(self.nic.get("queue_enable"), 0 if feature else 1)
+            if not feature:
+                self.assertEqual(self.nic.command(PROMISC), 0)
 
     def started(self) -> None:
         """A thread may be serving the rings: what it relies on must not change below it."""
