@@ -280,6 +280,47 @@ static void behind_unref(void *mr)
 }
 
 /*
+ * Maps @size bytes from @iova to the guest's memory at @gpa: one piece for each
+ * region of memory. What is no memory between them is left out.
+ */
+static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
+                             uint64_t size, bool writable)
+{
+    hwaddr next = gpa, last = gpa + MIN(size - 1, UINT64_MAX - gpa);
+    bool hole = false;
+
+    while (next >= gpa && next <= last) {
+        MemoryRegionSection section =
+            memory_region_find(get_system_memory(), next, last - next + 1);
+        hwaddr at = section.mr ? section.offset_within_address_space : last;
+
+        hole |= at != next;
+        next = at + (section.mr ? int128_get64(section.size) : 1);
+        if (section.mr && memory_region_is_ram(section.mr)) {
+            VdpaIovaMap piece = {
+                .iova = iova + (at - gpa), .size = next - at,
+                .gpa = iova + (at - gpa),
+                .hva = (uintptr_t)memory_region_get_ram_ptr(section.mr) +
+                       section.offset_within_region,
+                .perm = writable && !section.readonly ? VDPA_IOVA_RW
+                                                      : VDPA_IOVA_READ,
+            };
+
+            behind_map(map, &piece);
+        } else {
+            hole = true;
+        }
+        if (section.mr) {
+            memory_region_unref(section.mr);
+        }
+    }
+    if (hole) {
+        vdpa_error_report("vhost-vdpa: the vIOMMU leads to 0x%" PRIx64 " to 0x%"
+                          PRIx64 ", not all of which is memory", gpa, last);
+    }
+}
+
+/*
  * What is referred to is the memory behind it: it may go before it is mapped.
  * All 2^64 addresses are one notification when an IOMMU unmaps everything; such
  * a range has no size in 64 bits, so ranges are compared by their last address,
@@ -291,9 +332,6 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
     VdpaMap *map = iommu->map;
     uint64_t iova = tlb->iova + iommu->offset;
     uint64_t last = iova + MIN(tlb->addr_mask, UINT64_MAX - iova);
-    Error *err = NULL;
-    bool readonly;
-    void *at;
 
     if (tlb->target_as != &address_space_memory) {
         vdpa_error_report("vhost-vdpa: the vIOMMU leads to %s, not to memory",
@@ -306,19 +344,12 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
         if (tlb->addr_mask == UINT64_MAX) {
             vdpa_error_report("vhost-vdpa: the vIOMMU maps all addresses at"
                               " once");
-        } else if (!memory_get_xlat_addr(tlb, &at, NULL, &readonly, NULL, &err)) {
-            vdpa_error_reportf_err(err, "vhost-vdpa: ");
         } else if (iova < map->first || last > map->last) {
             vdpa_error_report("vhost-vdpa: the device cannot reach 0x%" PRIx64
                               " to 0x%" PRIx64, iova, last);
         } else {
-            VdpaIovaMap piece = {
-                .iova = iova, .size = tlb->addr_mask + 1, .gpa = iova,
-                .hva = (uintptr_t)at,
-                .perm = readonly ? VDPA_IOVA_READ : VDPA_IOVA_RW,
-            };
-
-            behind_map(map, &piece);
+            behind_map_range(map, iova, tlb->translated_addr,
+                             tlb->addr_mask + 1, tlb->perm & IOMMU_WO);
         }
     }
     settle(map);

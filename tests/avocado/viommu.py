@@ -13,6 +13,7 @@ device's address space holds the guest's maps and rings of QEMU's own.
     apart         rings of QEMU's own are not where IOMMU drivers put their first maps
     whole         all 2^64 addresses are mapped and unmapped at once: no message is empty, and
                   QEMU's rings stay
+    regions       one map leads to several regions of memory, and to what is none between them
     to-register   the page of a ring, and that of an answer, is mapped to the device's own
                   device_status while the device runs
     flood         mapping what the device cannot reach, again and again: five lines and a last one
@@ -30,7 +31,8 @@ from hostile import CONTROL, PROMISC, RAM_END, STATUS_REGISTER, Hostile
 from qtest_nic import COMMAND, NEEDS_RESET, Iommu
 
 PAGE = 0x1000
-LOW = 1 << 20      # below it RAM is in pieces, which one map cannot cross
+LOW = 1 << 20
+LOW_END = 0xA0000   # memory is in several regions from here to LOW
 EVENT_IDX, MAX = 1 << 29, (1 << 64) - 1
 #: The end of the addresses that IOMMU drivers of 64-bit guests give out, downwards from there.
 DRIVER_END = 1 << 48
@@ -44,7 +46,7 @@ class Viommu(Hostile):
     def test(self) -> None:
         """Run the case; then the driver gets the device going."""
         cases: dict[str, Callable[[], None]] = {
-            "ring-address": self.ring_address, "apart": self.apart, "whole": self.whole,
+            "ring-address": self.ring_address, "apart": self.apart, "whole": self.whole, "regions": self.regions,
             "to-register": self.to_register, "flood": self.flood, "to-bypass": self.to_bypass}
         self.start(",x-svq=on", ",iommu_platform=on", args=("-device", "virtio-iommu-pci"),
                    features=CONTROL & ~EVENT_IDX)
@@ -133,6 +135,26 @@ class Viommu(Hostile):
         self.works()
         self.assertEqual(self.end(), "qemu-system-x86_64: vhost-vdpa: the vIOMMU maps all addresses"
                                      " at once\n")
+
+    def regions(self) -> None:
+        """The identity, as one map: all memory is mapped, and each time, as when the driver starts the
+        device again, it is said that some of it is none."""
+        for _ in range(2):
+            self.assertEqual(self.iommu.unmap(0, MAX), 0)
+            self.assertFalse([at for at in self.mapped() if at < RAM_END])
+            self.assertEqual(self.iommu.map(0, 2 * RAM_END - 1, 0), 0)
+            maps = [(at, at + size) for at, size in sorted(self.mapped().items()) if at < 2 * RAM_END]
+            self.assertGreater(len(maps), 2)
+            self.assertEqual(maps[0][0], 0)
+            self.assertGreaterEqual(maps[0][1], LOW_END)
+            self.assertEqual(maps[-1], (LOW, RAM_END))
+            self.works()
+        self.drive()
+        self.works()
+        lines = self.end().splitlines()
+        self.assertEqual(len(lines), 3, lines)
+        for line in lines:
+            self.assertIn("0x0 to 0x7ffffff, not all of which is memory", line)
 
     def lead(self, page: int, to: int) -> None:
         """Translate one page of the identity map elsewhere."""
