@@ -7,9 +7,9 @@
 #define ACCEL_KVM_DIRTY_RING_STATE_H
 
 #include "qemu/thread.h"
-#include "dirty-ring-core.h"
-#include "dirty-ring-reaper.h"
-#include "dirty-ring-slots.h"
+#include "core/dirty-ring-core.h"
+#include "core/dirty-ring-reaper.h"
+#include "core/dirty-ring-slots.h"
 
 /* Valid once kvm_dirty_ring_enabled(). */
 typedef struct KVMDirtyRings {

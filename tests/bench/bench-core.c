@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "accel/kvm/dirty-ring-core.h"
+#include "accel/kvm/core/dirty-ring-core.h"
 #include "fake-kvm.h"
 
 #define RING_SIZE 4096

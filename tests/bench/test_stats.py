@@ -110,7 +110,7 @@ version: 1
 positions: line
 events: Ir
 
-fl=(1) ../accel/kvm/dirty-ring-core.c
+fl=(1) ../accel/kvm/core/dirty-ring-core.c
 fn=(1) dirty_ring_reap
 10 5
 +2 7
@@ -118,7 +118,7 @@ cfi=(2) ../tests/unit/fake-kvm.c
 cfn=(2) fake_kvm_reset
 calls=1 30
 * 1000
-fi=(3) ../accel/kvm/dirty-ring-core.h
+fi=(3) ../accel/kvm/core/dirty-ring-core.h
 90 2
 fe=(1)
 -3 11
@@ -138,8 +138,8 @@ class Callgrind(unittest.TestCase):
     def test_self_cost(self) -> None:
         """Calls are the callee's; inlined lines are their own file's."""
         costs = core.cost_by_file(CALLGRIND.splitlines())
-        self.assertEqual(costs, {"../accel/kvm/dirty-ring-core.c": 24,
-                                 "../accel/kvm/dirty-ring-core.h": 2,
+        self.assertEqual(costs, {"../accel/kvm/core/dirty-ring-core.c": 24,
+                                 "../accel/kvm/core/dirty-ring-core.h": 2,
                                  "../tests/unit/fake-kvm.c": 900})
         self.assertEqual(core.core_cost(costs), 26)
 

@@ -14,8 +14,8 @@
 
 #include <glib.h>
 
-#include "accel/kvm/dirty-ring-core.h"
-#include "accel/kvm/dirty-ring-slots.h"
+#include "accel/kvm/core/dirty-ring-core.h"
+#include "accel/kvm/core/dirty-ring-slots.h"
 
 #define SIZE 16
 #define SLOT_PAGES 1000

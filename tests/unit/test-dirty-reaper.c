@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <time.h>
 
-#include "accel/kvm/dirty-ring-reaper.h"
+#include "accel/kvm/core/dirty-ring-reaper.h"
 
 #define MS 1000000ull
 #define SIZE 4096

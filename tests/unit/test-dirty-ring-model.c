@@ -20,9 +20,9 @@
 #include <glib.h>
 #include <string.h>
 
-#include "accel/kvm/dirty-ring-core.h"
-#include "accel/kvm/dirty-ring-reaper.h"
-#include "accel/kvm/dirty-ring-slots.h"
+#include "accel/kvm/core/dirty-ring-core.h"
+#include "accel/kvm/core/dirty-ring-reaper.h"
+#include "accel/kvm/core/dirty-ring-slots.h"
 #include "fake-kvm.h"
 
 #define NPAGES 2048

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "accel/kvm/dirty-ring-suspects.h"
+#include "accel/kvm/core/dirty-ring-suspects.h"
 
 #define SIZE 1024
 
