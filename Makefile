@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := all
 VDPA_MODEL := build/meson/tests/unit/test-vdpa-shadow-model-plain
 
-.PHONY: all build demo check bench fuzz vdpa-long stock fault graft install kernel kernel-install clean distclean help
+.PHONY: all build demo check bench results fuzz vdpa-long stock fault graft install kernel kernel-install clean distclean help
 MAKEFLAGS += --no-print-directory
 
 CONFIGURED := build/meson/build.ninja
@@ -40,6 +40,9 @@ bench: $(CONFIGURED)
 	@$(DEPS) build lab kernel
 	$(NINJA) qemu stock guest kernel
 	tests/bench/bench $(BENCH_ARGS)
+
+results:
+	scripts/result-pages $(RESULTS_ARGS)
 
 fuzz:
 	@$(DEPS) fuzz
@@ -97,6 +100,7 @@ help:
 # help: make check-kernel-debug   the kernel modules on a kernel with KASAN, lockdep, kmemleak; hours
 # help: make check-mutants        small edits of the code that a test has to notice; long
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
+# help: make results              write docs/results from what suites and benchmarks have left in build/
 # help: make fuzz                 fuzz targets, 10 minutes each; FUZZ_ARGS="--seconds 3600 --planted"
 # help: make vdpa-long            shadow ring against its model, 10^7 descriptors
 # help: make stock                build the ungrafted base (build/stock)

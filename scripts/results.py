@@ -8,12 +8,17 @@ A line has at least ``name``, ``status`` (passed, failed or skipped), ``seconds`
 leaves what it had.  scripts/check empties the file before a suite, notes an abnormal end as one
 more failed case, and scripts/summary adds up.
 
+Beside it, SUITE.run.json says which version ran on which machine, for docs/results (result-pages).
+
 Limits: one writer a suite; readers take a line that is no such object for a failure.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -26,12 +31,29 @@ def results_file(suite: str, build: Path = TOP / "build") -> Path:
     return build / "results" / f"{suite}.jsonl"
 
 
+def setting() -> dict[str, str]:
+    """Which version of this repository runs, and on what machine."""
+    done = subprocess.run([TOP / "scripts/version", "--commit"], text=True, capture_output=True, check=False)
+    return {"version": done.stdout.strip() or "unknown",
+            "machine": f"{os.cpu_count()}-CPU {platform.machine()}, Linux {platform.release().partition('-')[0]}"}
+
+
+def read_setting(path: Path) -> dict[str, str]:
+    """The setting of the run that left this file of results; empty if none was noted."""
+    try:
+        read: dict[str, str] = json.loads(path.with_suffix(".run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read
+
+
 class Recorder:
     """Writes one suite's results and counts them."""
 
     def __init__(self, suite: str, path: Path | None = None) -> None:
         self.path = path or results_file(suite)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.with_suffix(".run.json").write_text(json.dumps(setting()) + "\n", "utf-8")
         self.counts = dict.fromkeys(STATUSES, 0)
         self._since = time.monotonic()
 
