@@ -14,8 +14,8 @@ stock's: in what is migrated, and in the defaults of a machine.
 from __future__ import annotations
 
 import json
-import tempfile
 import re
+import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
