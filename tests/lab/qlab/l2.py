@@ -92,7 +92,7 @@ class Guest:
         """The run state, in QMP's words."""
         return str(self.qmp.cmd("query-status")["status"])
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         """What QEMU wrote on stderr."""
         return (self.lab.out / f"{self.name}.log").read_text("utf-8", "replace")
 

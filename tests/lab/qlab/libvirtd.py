@@ -179,7 +179,7 @@ class Host:
         """The guest's QEMU."""
         return int((self.files / f"run/libvirt/qemu/{NAME}.pid").read_text("ascii"))
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         """What the guest's QEMU wrote on stderr, and libvirt before that."""
         log = self.files / f"var/log/libvirt/qemu/{NAME}.log"
         return log.read_text("utf-8", "replace")

@@ -16,8 +16,7 @@ passthrough with frames going round.
     postcopy     the migration might have been completed by postcopy
     unused       the guest's driver is not loaded: whether the device is used is known too late
 
-raised() is for a destination that was started with that limit, and is allowed more before the guest
-comes.
+raise_limit() lets a destination that was started with that limit pin all of it before the guest comes.
 
 *Limits*: that no frame is lost is for the caller to see, who has the counters.
 """
@@ -45,7 +44,7 @@ def check_reason(lab: Lab, other: l2.Guest, how: str) -> None:
     else:
         status = other.process.wait(timeout=20)
         lab.check(status == 1, f"{how}: the destination ended with {status}")
-    lab.check(REASON in other.said(), f"{how}: nothing was said of the limit")
+    lab.check(REASON in other.stderr(), f"{how}: stderr does not name RLIMIT_MEMLOCK")
 
 
 def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: str,
@@ -75,10 +74,10 @@ def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: st
         net.start(rate=rate)
 
 
-def raised(lab: Lab, other: l2.Guest) -> None:
-    """Let it pin after all, once it has failed to."""
+def raise_limit(lab: Lab, other: l2.Guest) -> None:
+    """Wait until it has failed to pin memory, then let it."""
     deadline = time.monotonic() + 20
-    while REASON not in other.said():
-        lab.check(time.monotonic() < deadline, "nothing was said of the limit")
+    while REASON not in other.stderr():
+        lab.check(time.monotonic() < deadline, "stderr does not name RLIMIT_MEMLOCK")
         time.sleep(0.05)
     other.allow_pinning()

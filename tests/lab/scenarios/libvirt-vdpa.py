@@ -73,7 +73,7 @@ def check_limit(lab: Lab, host: Host) -> None:
     lab.check(pinned > 192 << 10, f"only {pinned} KiB are pinned")
     lab.check(allowed.isdigit() and int(allowed) >> 10 > pinned,
               f"libvirt allows {allowed} bytes, {pinned} KiB are pinned")
-    lab.check("vhost-vdpa:" not in host.said(), f"QEMU complains: {host.said()[-400:]}")
+    lab.check("vhost-vdpa:" not in host.stderr(), f"QEMU complains: {host.stderr()[-400:]}")
 
 
 def find(lab: Lab, host: Host) -> vdpa.Net:

@@ -23,12 +23,13 @@ import os
 import time
 from pathlib import Path
 
-from qlab import l2, vdpa, vdpaflow, vdparefuse
+from qlab import l2, vdpa, vdpaflow, vdparefuse, vdpasteps
 from qlab.context import Lab
 from qlab.payload import PayloadError
 from qlab.qmp import QmpError
-from qlab.scenario import Scenario
 from qlab.qmpnames import QUERY_VHOST_VDPA
+from qlab.scenario import Scenario
+from qlab.vdpasteps import RESET, Boot, Steps, Traffic
 
 SCENARIO = Scenario(
     about="vhost-vdpa: unplugging, memory hotplug, guest reset",
@@ -41,7 +42,7 @@ SCENARIO = Scenario(
         "twice": {"what": "twice"},
         "memory": {"what": "memory"},
         "limit": {"what": "limit"},
-        "reset": {"what": "reset"},
+        "reset": {"steps": (Boot(), Traffic("at first"), *RESET)},
     },
 )
 
@@ -153,10 +154,10 @@ def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     add_memory(guest, 0)
     lab.check(guest.pinned() == first + DIMM, f"pinned: {first}, then {guest.pinned()}")
     vdpaflow.traffic(lab, simulators, net, "more memory")
-    before = guest.said()
+    before = guest.stderr()
     guest.allow_pinning(guest.pinned() + DIMM // 4)
     add_memory(guest, 1)
-    lab.check("RLIMIT_MEMLOCK" in guest.said()[len(before):], "nothing was said of the limit")
+    lab.check("RLIMIT_MEMLOCK" in guest.stderr()[len(before):], "stderr does not name RLIMIT_MEMLOCK")
     vdpaflow.traffic(lab, simulators, net, "memory that was not mapped")
     guest.allow_pinning()
     second = guest.pinned()
@@ -175,8 +176,8 @@ def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
 
 def do_limit(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulators) -> None:
     """Memory cannot be pinned from the start."""
-    vdpaflow.trouble(lab, guest, vdparefuse.REASON)
-    lab.check(guest.said().count(vdparefuse.REASON) >= 2, f"too little was said: {guest.said()}")
+    vdpaflow.wait_error(lab, guest, vdparefuse.REASON)
+    lab.check(guest.stderr().count(vdparefuse.REASON) >= 2, f"stderr names the limit less than twice: {guest.stderr()}")
     try:
         net.up()
     except PayloadError as error:
@@ -189,18 +190,14 @@ def do_limit(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulato
     vdpaflow.traffic(lab, simulators, net, "with the limit raised")
 
 
-def do_reset(lab: Lab, guest: l2.Guest, net: vdpa.Net,
-             simulators: vdpa.Simulators) -> None:
-    """Reset it, and once more in the middle of a migration."""
-    vdpaflow.resets(lab, simulators, guest)
+WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "limit": do_limit}
 
 
-WHAT = {"nic": do_nic, "twice": do_twice, "memory": do_memory, "limit": do_limit,
-        "reset": do_reset}
-
-
-def run(lab: Lab, what: str) -> None:
-    """Boot, and then what the variant says."""
+def run(lab: Lab, what: str = "", steps: Steps = ()) -> None:
+    """The variant's steps; or boot, and then what the variant says."""
+    if steps:
+        vdpasteps.run(lab, steps)
+        return
     simulators = vdpa.Simulators(lab)
     device = simulators.add()
     more = ("-m", "192M,slots=3,maxmem=1G") if what == "memory" else ()

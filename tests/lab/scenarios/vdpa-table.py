@@ -28,6 +28,6 @@ def run(lab: Lab) -> None:
     device = vdpa.Simulators(lab, vhost_vdpa=f"{vdpa.TABLE}=4").add()
     guest = l2.start(lab, vdpa.spec(lab, device))
     guest.wait_ready()
-    vdpaflow.trouble(lab, guest, f"{vdpa.TABLE} is 4")
+    vdpaflow.wait_error(lab, guest, f"{vdpa.TABLE} is 4")
     guest.payload.ping()
     guest.quit()

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest with an IOMMU of its own uses it for its vDPA network device.
 
-What is done, and what has to hold: qlab/vdpaflow.py.  The guest's IOMMU is intel-iommu with
-caching-mode=on, on a q35 machine.  In the variants that say nothing else it translates each buffer
-(`iommu.strict=1`), so the guest maps and unmaps while frames go round, and the device must see
-little of guest memory; with `pt` the guest's kernel lets the device see all of it.
+The steps and what they check: qlab/vdpasteps.py.  The guest's IOMMU is intel-iommu with caching-mode=on, on
+a q35 machine.  It translates each buffer (`iommu.strict=1`), so the guest maps and unmaps while frames go
+round, and the device must see little of guest memory; in the variants with `pt` the guest's kernel lets the
+device see all of it.
 
-Stock QEMU 10.0 is not compared: it refuses shadow rings behind an IOMMU, the control queue's too ("SVQ can
-not work while IOMMU enable"), falls back on a device without a network, and the guest hears nothing.
+Stock QEMU 10.0 is not compared: it refuses shadow rings behind an IOMMU, those of the control queue too
+("SVQ can not work while IOMMU enable"), falls back on a device without a network, and does not tell the guest.
 
-*Limits*: virtio-iommu is not tried, as Debian's kernels for x86 have no driver for it.
+*Limits*: virtio-iommu is not tried, because Debian's kernels for x86 have no driver for it.
 """
 
-from qlab import vdpaflow
-from qlab.context import Lab
 from qlab.scenario import Scenario
+from qlab.vdpasteps import (  # noqa: F401
+    CANCEL, MIGRATE, Boot, BootOne, CheckIommu, CheckPassthrough, boot_steps, repeat, run, with_frames)
+
+CANCELLED = (*CANCEL, CheckPassthrough())
+CHECK = (CheckIommu(),)
 
 SCENARIO = Scenario(
     about="vhost-vdpa behind the guest's IOMMU: boot, reload, migration, cancel",
@@ -23,19 +26,12 @@ SCENARIO = Scenario(
     suites=("full", "vdpa"),
     own_binaries=True,
     variants={
-        "": {},
-        "svq": {"svq": True},
-        "pt": {"viommu": "passes"},
-        "migrate": {"hops": 2, "cancels": 3, "mtu": 9000},
-        "migrate-svq": {"hops": 1, "svq": True},
-        "migrate-pt": {"hops": 1, "cancels": 1, "viommu": "passes"},
+        "": boot_steps(BootOne(viommu="translates")),
+        "svq": boot_steps(BootOne(viommu="translates", svq=True)),
+        "pt": boot_steps(BootOne(viommu="passes")),
+        "migrate": with_frames(Boot(viommu="translates", mtu=9000), repeat(3, CANCELLED),
+                               repeat(2, MIGRATE), CHECK),
+        "migrate-svq": with_frames(Boot(viommu="translates", svq=True), MIGRATE, CHECK),
+        "migrate-pt": with_frames(Boot(viommu="passes"), CANCELLED, MIGRATE, CHECK),
     },
 )
-
-
-def run(lab: Lab, hops: int = 0, viommu: str = "translates", **how: object) -> None:
-    """Boot and reload, or migrate."""
-    if hops:
-        vdpaflow.migrate(lab, hops, viommu=viommu, **how)  # type: ignore[arg-type]
-    else:
-        vdpaflow.boot(lab, viommu=viommu, **how)  # type: ignore[arg-type]

@@ -1,78 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's network device on a vDPA device that is a process (vduse), on Debian's own modules.
 
-What vdpa-boot and vdpa-migrate do on the simulator, on a device whose kernel side and whose ring are
-not ours (qlab/vduse.py): `boot*`, `migrate*` with `many`, `pages`, `svq`, `cancel*`, `killed`, `*-stock`,
-and vdpa-plug's `reset`.  A device that cannot suspend is reset for each switch, and may lose nothing by
-it but frames that it counts as dropped; its ring code also says when it is put back to a place where it
-had not left off.  `busy` cancels with as many frames under way as the guest can have.  `boot-stock` and
+What vdpa-boot, vdpa-migrate and vdpa-plug/reset do on the simulator, on a device whose kernel side and rings
+are not ours (qlab/vduse.py).  The device cannot suspend, so each switch resets it; it may lose no frames but
+those that it counts as dropped.  Its ring code also reports a ring that continues at another index than the
+one where it stopped.  `busy` cancels with as many frames under way as the guest can have.  `boot-stock` and
 `stock` have the base's own QEMU on the device: what fails there, too, is no fault of the backend.
 
-`narrow`: a device that has no room for the guest's queues must be refused with words.
-`private`: guest memory that is not shared does not exist for a process, and the kernel says nothing;
-the device must be refused with words that say what to do, and the guest run on with its link down.
-`dies`: the process is killed; QEMU has to answer again once the kernel has given the device up, say
-so, and leave the guest running.  `limits`: what that kernel refuses.
+`narrow`: QEMU must refuse a device whose queues are smaller than the guest's, and say so.
+`private`: a process cannot see guest memory that is not shared, and the kernel does not report that; QEMU
+must refuse the device and say what to do, and the guest runs on with its link down.
+`dies`: the process is killed; QEMU has to answer again after the kernel has given the device up, report it,
+and leave the guest running.  `limits`: what that kernel refuses.
 
 *Limits*: one queue pair, no control queue: that kernel allows no more.
 """
 
 import time
+from collections.abc import Callable
 
-from qlab import l2, vdpa, vdpaflow, vduse
+from qlab import l2, vdpa, vdpaflow, vdpasteps, vduse
 from qlab.context import Lab
 from qlab.scenario import Scenario
-
-SCENARIO = Scenario(
-    about="vhost-vdpa on a device in user space: boot, migration, its faults",
-    time_limit=600,
-    needs=("kvm", "guest-linux", "vduse-net", "ours", "stock"),
-    suites=("full", "vdpa"),
-    own_binaries=True,
-    not_on={"6.1": "has no vduse (--kernel 6.12)"},
-    variants={
-        "boot": {"flow": "boot"},
-        "boot-svq": {"flow": "boot", "svq": True, "reloads": 5},
-        "boot-stock": {"flow": "boot", "qemu": "stock"},
-        "migrate": {"hops": 4},
-        "pages": {"hops": 2, "mtu": 9000},
-        "svq": {"hops": 2, "svq": True},
-        "ring": {"hops": 2, "ring": 4096, "mtu": 9000},
-        "busy": {"hops": 1, "cancels": 5, "rate": 0},
-        "cancel": {"hops": 1, "cancels": 5},
-        "cancel-many": {"hops": 1, "cancels": 50},
-        "killed": {"hops": 1, "kills": 10},
-        "to-stock": {"hops": 1, "peer": "stock"},
-        "from-stock": {"hops": 1, "source": "stock"},
-        "stock": {"hops": 1, "source": "stock", "peer": "stock"},
-        "many": {"hops": 20},
-        "reset": {"flow": "reset"},
-        "private": {"flow": "private"},
-        "narrow": {"flow": "narrow"},
-        "dies": {"flow": "dies"},
-        "limits": {"flow": "limits"},
-    },
-)
+from qlab.vdpasteps import (
+    CANCEL, MIGRATE, RESET, Boot, BootOne, CheckPassthrough, Steps, Traffic, boot_steps, kill_steps, repeat,
+    with_frames)
+from qlab.vduse import Processes
 
 PATIENCE = 2  # seconds that the kernel waits for a process
+CANCELLED = (*CANCEL, CheckPassthrough(rings_mapped=True))
 
 
 def private(lab: Lab) -> None:
-    """A guest with memory that a process cannot see."""
+    """The guest has memory that a process cannot see."""
     device = vduse.Processes(lab).add()
     guest = l2.start(lab, vdpa.spec(lab, device, ram="anon"))
     guest.wait_ready()
-    vdpaflow.trouble(lab, guest, "memory-backend-memfd,share=on")
+    vdpaflow.wait_error(lab, guest, "memory-backend-memfd,share=on")
     guest.payload.ping()
     guest.quit()
 
 
 def narrow(lab: Lab) -> None:
-    """A device whose queues are smaller than those that the guest has made."""
+    """The device's queues are smaller than those that the guest has made."""
     device = vduse.Processes(lab, queue_size=128).add()
     guest = l2.start(lab, vdpa.spec(lab, device))
     guest.wait_ready()
-    vdpaflow.trouble(lab, guest, "the device allows 128")
+    vdpaflow.wait_error(lab, guest, "the device allows 128")
     guest.payload.ping()
     guest.quit()
 
@@ -94,7 +68,7 @@ def dies(lab: Lab) -> None:
     guest.qmp.cmd("stop", timeout=60)
     guest.qmp.cmd("cont", timeout=60)
     lab.figures["blocked_s"] = round(time.monotonic() - began, 1)
-    vdpaflow.trouble(lab, guest, "the device")
+    vdpaflow.wait_error(lab, guest, "the device")
     net.link("down")
     guest.payload.stop()
     lab.check(guest.payload.verify().clean, "memory")
@@ -108,28 +82,46 @@ def limits(lab: Lab) -> None:
     for what, wrong in (("a control queue", bits | 1 << 17),
                         ("no VIRTIO_F_ACCESS_PLATFORM", bits & ~(1 << 33))):
         error = devices.start("odd", vdpa.MAC.format(9), 1500, wrong)
-        lab.check("Invalid argument" in error, f"{what}: {error or 'made'}")
+        lab.check("Invalid argument" in error, f"{what}: {error or 'no error'}")
 
 
-def reset(lab: Lab) -> None:
-    """The guest is reset, and again while it migrates."""
-    devices = vduse.Processes(lab)
-    guest = l2.start(lab, vdpa.spec(lab, devices.add(), load_mb=32))
-    guest.wait_ready(120)
-    net = vdpa.Net(guest.payload)
-    net.up()
-    vdpaflow.traffic(lab, devices, net, "at first")
-    vdpaflow.resets(lab, devices, guest)
-    devices.verify()
+PROCESSES = Boot(Processes)
+
+SCENARIO = Scenario(
+    about="vhost-vdpa on a device in user space: boot, migration, its faults",
+    time_limit=600,
+    needs=("kvm", "guest-linux", "vduse-net", "ours", "stock"),
+    suites=("full", "vdpa"),
+    own_binaries=True,
+    not_on={"6.1": "has no vduse (--kernel 6.12)"},
+    variants={
+        "boot": boot_steps(BootOne(Processes)),
+        "boot-svq": boot_steps(BootOne(Processes, svq=True), reloads=5),
+        "boot-stock": boot_steps(BootOne(Processes, source="stock"), links=()),
+        "migrate": with_frames(PROCESSES, repeat(4, MIGRATE)),
+        "pages": with_frames(Boot(Processes, mtu=9000), repeat(2, MIGRATE)),
+        "svq": with_frames(Boot(Processes, svq=True), repeat(2, MIGRATE)),
+        "ring": with_frames(Boot(Processes, ring=4096, mtu=9000), repeat(2, MIGRATE)),
+        "busy": with_frames(PROCESSES, repeat(5, CANCELLED), MIGRATE, rate=0),
+        "cancel": with_frames(PROCESSES, repeat(5, CANCELLED), MIGRATE),
+        "cancel-many": with_frames(PROCESSES, repeat(50, CANCELLED), MIGRATE),
+        "killed": with_frames(PROCESSES, kill_steps(10), MIGRATE),
+        "to-stock": with_frames(Boot(Processes, peer="stock"), MIGRATE),
+        "from-stock": with_frames(Boot(Processes, source="stock"), MIGRATE),
+        "stock": with_frames(Boot(Processes, source="stock", peer="stock"), MIGRATE),
+        "many": with_frames(PROCESSES, repeat(20, MIGRATE)),
+        "reset": {"steps": (Boot(Processes), Traffic("at first"), *RESET)},
+        "private": {"flow": private},
+        "narrow": {"flow": narrow},
+        "dies": {"flow": dies},
+        "limits": {"flow": limits},
+    },
+)
 
 
-FLOWS = {"boot": vdpaflow.boot, "migrate": vdpaflow.migrate}
-OWN = {"private": private, "narrow": narrow, "dies": dies, "limits": limits, "reset": reset}
-
-
-def run(lab: Lab, flow: str = "migrate", **how: object) -> None:
-    """One of the flows, on processes."""
-    if flow in OWN:
-        OWN[flow](lab)
+def run(lab: Lab, steps: Steps = (), flow: Callable[[Lab], None] | None = None) -> None:
+    """The variant's steps, or its own flow."""
+    if flow:
+        flow(lab)
     else:
-        FLOWS[flow](lab, kind="process", **how)  # type: ignore[operator]
+        vdpasteps.run(lab, steps)
