@@ -12,6 +12,9 @@ What a file is follows from its name and from the base; the manifest has to say 
 words.  That redundancy is wanted: a base that grows a file of our name, or loses one that we
 replace, is noticed here and not in a failing build.
 
+An edit may lie beside the feature that it belongs to: its entry then names the target, the file of
+the tree that it edits, and its own file name still says that file's name.
+
 Limits: names ending in ``.cocci`` or ``.append`` are always edits, so a file that really should
 carry such a name into a tree cannot be grafted.
 """
@@ -209,7 +212,21 @@ def check_repository(manifest: Manifest, repo: Path, problems: Problems,
         if in_house and not entry.target:
             problems.add(entry.path, "lies outside the mirrored directories and names no target")
         elif entry.target and not in_house:
-            problems.add(entry.path, "names a target although its own path is mirrored")
+            _check_moved(entry, problems)
+
+
+def _check_moved(entry: Entry, problems: Problems) -> None:
+    """An entry below a mirrored directory that names a target has to be an edit from elsewhere."""
+    suffix = EDIT_SUFFIX.get(entry.kind)
+    if not suffix:
+        problems.add(entry.path, "names a target although its own path is mirrored")
+        return
+    folder, _, stem = entry.path.removesuffix(suffix).rpartition("/")
+    target_folder, _, name = entry.target.rpartition("/")
+    if name not in (stem, stem.rpartition(".")[0]):
+        problems.add(entry.path, f"is named after {stem}, but its target is {entry.target}")
+    elif folder == target_folder:
+        problems.add(entry.path, "names a target although its own path says the same")
 
 
 def resolve(entries: list[Entry], base: Path, problems: Problems) -> dict[str, Product]:

@@ -21,7 +21,7 @@
 #include "qemu/osdep.h"
 
 #include "hw/pci/pci.h"
-#include "hw/virtio/ifcvf-test-pci.h"
+#include "ifcvf-test-pci.h"
 #include "qapi/error.h"
 #include "standard-headers/linux/virtio_pci.h"
 

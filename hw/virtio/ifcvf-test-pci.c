@@ -38,7 +38,7 @@
 
 #include "hw/pci/pci.h"
 #include "hw/qdev-properties.h"
-#include "hw/virtio/ifcvf-test-pci.h"
+#include "ifcvf-test-pci.h"
 #include "hw/virtio/virtio-blk.h"
 #include "hw/virtio/virtio-net.h"
 #include "migration/vmstate.h"

@@ -69,6 +69,20 @@ class Kinds(GraftCase):
         self.lay()
         self.assertEqual(self.text("accel/extra.c"), "int extra;\n")
 
+    def test_fragment_beside_its_feature(self) -> None:
+        self.ours("net/VERSION.append", "net\n", "fragment", ', target = "VERSION"')
+        self.ours("accel/deep/VERSION.deep.append", "deep\n", "fragment", ', target = "VERSION"')
+        self.lay()
+        self.assertEqual(self.text("VERSION"), "1.0\nnet\ndeep\n")
+        self.assertFalse((self.out / "net/VERSION.append").exists())
+        self.assertFalse((self.out / "accel/deep").exists())
+
+    @needs_spatch
+    def test_semantic_patch_beside_its_feature(self) -> None:
+        self.patch("net/ring.c.cocci", DROP, "drop = 1", ', target = "accel/ring.c"')
+        self.lay()
+        self.assertNotIn("ring_size", self.text("accel/ring.c"))
+
     def test_left_out_part_of_the_base(self) -> None:
         self.head += '[tree.qemu]\nleave_out = ["roms"]\n'
         self.lay()
@@ -150,6 +164,20 @@ class Refusals(GraftCase):
     def test_target_of_a_mirrored_file(self) -> None:
         self.ours("net/new.c", "int x;\n", "new", ', target = "net/elsewhere.c"')
         self.refuse("net/new.c", "its own path is mirrored")
+
+    def test_target_that_the_path_says_already(self) -> None:
+        self.ours("VERSION.append", "x\n", "fragment", ', target = "VERSION"')
+        self.ours("accel/meson.build.more.append", "x\n", "fragment", ', target = "accel/meson.build"')
+        self.refuse("VERSION.append", "its own path says the same")
+        self.refuse("accel/meson.build.more.append", "its own path says the same")
+
+    def test_target_of_another_name(self) -> None:
+        self.ours("net/meson.build.append", "x\n", "fragment", ', target = "VERSION"')
+        self.refuse("net/meson.build.append", "is named after meson.build", "VERSION")
+
+    def test_target_the_base_lacks(self) -> None:
+        self.ours("net/other.append", "x\n", "fragment", ', target = "accel/other"')
+        self.refuse("net/other.append", "accel/other", "base does not have")
 
     def test_entry_without_reason(self) -> None:
         self.ours("net/new.c", "int x;\n")
