@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Commit messages have the form `component: Imperative` (at most 72 columns), and a body that says why."""
+
+import re
+from collections.abc import Iterator
+
+from tree import Planted, Skipped, Tree
+
+SUBJECT = re.compile(r"[\w./{}*+-]+(?:, [\w./{}*+-]+)*: ([A-Z][a-z-]+)\b")
+COLUMNS = 72
+#: Verbs whose last letters look like those of another form.
+IMPERATIVES = {"Bring", "Feed", "Need", "Embed", "Exceed", "Speed", "Shed", "Proceed", "Seed"}
+#: The rule holds for the commits since the one that added this file.
+SINCE = "tests/lint/requirements.txt"
+
+WHY = "\n\nThe reason.\n"
+PLANTED = (Planted("more than 72", {"a": ""}, f"component: Plant a subject {'very ' * 10}long{WHY}"),
+           Planted("not `component: Imperative`", {"a": ""}, f"Plant a subject{WHY}"),
+           Planted("`Planted` is not an imperative", {"a": ""}, f"component: Planted a fault{WHY}"),
+           Planted("no body that says why", {"a": ""}, "component: Plant a subject\n"))
+
+
+def complaints(message: str) -> Iterator[str]:
+    """The faults of one commit message."""
+    subject, _, body = message.partition("\n")
+    if len(subject) > COLUMNS:
+        yield f"the subject has {len(subject)} characters, more than {COLUMNS}"
+    found = SUBJECT.match(subject)
+    if not found:
+        yield "the subject is not `component: Imperative`"
+    elif re.search(r"(ed|ing|[^s]s)$", found[1]) and found[1] not in IMPERATIVES:
+        yield f"`{found[1]}` is not an imperative"
+    if not body.strip():
+        yield "there is no body that says why"
+
+
+def git_log(tree: Tree, *arguments: str) -> str:
+    done = tree.spawn("git", "log", *arguments)
+    if done.returncode:
+        raise Skipped("this tree is no git repository")
+    return done.stdout
+
+
+def check(tree: Tree) -> Iterator[str]:
+    since = git_log(tree, "--diff-filter=A", "--format=%H", "--", SINCE).split()
+    log = git_log(tree, "--no-merges", "-z", "--format=%h%n%B", f"{since[-1]}^..HEAD" if since else "-1")
+    for entry in filter(None, log.split("\0")):
+        name, _, message = entry.partition("\n")
+        for complaint in complaints(message.strip()):
+            yield f"commit {name}: {complaint}"
