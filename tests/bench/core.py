@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-CORE_FILES = tuple(f"accel/kvm/dirty-ring-{part}" for part in (
+CORE_FILES = tuple(f"accel/kvm/core/dirty-ring-{part}" for part in (
     "core.c", "core.h", "batch.c", "suspects.c"))
 BATCHES = (1, 64, 1024)
 HARVESTS = 400
