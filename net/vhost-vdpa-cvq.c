@@ -7,8 +7,8 @@
  * Theory of operation
  * -------------------
  * The guest's ring is read and written as a shadow queue's is
- * (hw/virtio/vdpa-ring-guest.h), and so are its commands and their answers: in
- * RAM, checked at each access (hw/virtio/vdpa-guest-mem.h). virtio.c's queue
+ * (hw/virtio/vdpa/core/vdpa-ring-guest.h), and so are its commands and their answers: in
+ * RAM, checked at each access (hw/virtio/vdpa/vdpa-guest-mem.h). virtio.c's queue
  * functions are not used: they write an answer, and a used entry, to wherever the
  * guest's address leads. If that is device_status, the device is reset, and its
  * control queue freed, inside of them.
@@ -18,15 +18,15 @@
  * each command whether the queue still runs. Failing, which ends the queue, and
  * what the guest is told of its faults are left to bottom halves.
  *
- * While a launch waits for memory (hw/virtio/vdpa-model.c) there is no ring of
+ * While a launch waits for memory (hw/virtio/vdpa/vdpa-model.c) there is no ring of
  * ours (@ring is NULL): the model takes each command that the device would be
  * given, and the launch tells the device what came of them. That kind has nothing
  * that is mapped, so it neither maps nor unmaps; both would wait.
  */
 #include "qemu/osdep.h"
-#include "hw/virtio/vdpa-guest-mem.h"
-#include "hw/virtio/vdpa-ring-device.h"
-#include "hw/virtio/vdpa-ring-guest.h"
+#include "hw/virtio/vdpa/vdpa-guest-mem.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-device.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-guest.h"
 #include "hw/virtio/virtio-net.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"

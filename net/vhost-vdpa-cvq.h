@@ -27,7 +27,7 @@
 #ifndef NET_VHOST_VDPA_CVQ_H
 #define NET_VHOST_VDPA_CVQ_H
 
-#include "hw/virtio/vdpa-device.h"
+#include "hw/virtio/vdpa/vdpa-device.h"
 
 extern const VdpaQueueKind vdpa_queue_control;
 

@@ -36,7 +36,7 @@
 #ifndef NET_VHOST_VDPA_INCOMING_H
 #define NET_VHOST_VDPA_INCOMING_H
 
-#include "hw/virtio/vdpa-device.h"
+#include "hw/virtio/vdpa/vdpa-device.h"
 
 typedef struct VdpaIncoming VdpaIncoming;
 

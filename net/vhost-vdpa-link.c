@@ -9,7 +9,7 @@
 #include "net/net.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-net.h"
-#include "hw/virtio/vdpa-report.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "vhost-vdpa-link.h"

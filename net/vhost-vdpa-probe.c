@@ -9,7 +9,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 
-#include "hw/virtio/vdpa-uapi.h"
+#include <linux/vhost.h>
 #include "vhost-vdpa-probe.h"
 
 /* What virtio allows; QEMU may have room for less. */

@@ -15,7 +15,7 @@
 #ifndef NET_VHOST_VDPA_PROBE_H
 #define NET_VHOST_VDPA_PROBE_H
 
-#include "hw/virtio/vdpa-fd.h"
+#include "hw/virtio/vdpa/core/vdpa-fd.h"
 
 typedef struct VdpaProbe {
     uint64_t features;

@@ -8,7 +8,7 @@
  * One device file is one VdpaNet. It has a network client for each queue pair,
  * and one for the control queue if there is one; each client has the struct
  * vhost_net through which vhost_net.c drives it. The work is done by the
- * VdpaDevice below (hw/virtio/vdpa-device.h); what is decided here is
+ * VdpaDevice below (hw/virtio/vdpa/vdpa-device.h); what is decided here is
  *
  *   mode      data queues are passed through, and shadowed while a migration
  *             runs, or always (x-svq=on)
@@ -31,8 +31,8 @@
 #include "clients.h"
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-vdpa.h"
-#include "hw/virtio/vdpa-report.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "hw/virtio/virtio-net.h"
 #include "migration/blocker.h"
 #include "migration/misc.h"

@@ -38,11 +38,11 @@
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-backend.h"
 #include "hw/virtio/vhost-vdpa.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "exec/ramblock.h"
-#include "vdpa-device.h"
+#include "hw/virtio/vdpa/vdpa-device.h"
 #include "trace.h"
 
 static VdpaDevice *device_of(struct vhost_dev *dev)

@@ -41,9 +41,10 @@ EMPTY = ("qemu/osdep.h", "exec/memory.h", "exec/hwaddr.h", "qemu/event_notifier.
          "hw/virtio/virtio.h", "standard-headers/linux/vhost_types.h", "qemu/error-report.h",
          "qapi/error.h", "qemu/main-loop.h", "qemu/log.h", "qemu/memalign.h",
          "linux-headers/linux/vhost.h")
-OURS = ("hw/virtio/vdpa-interval.c", "hw/virtio/vdpa-iova.c", "hw/virtio/vdpa-lookup.c",
-        "hw/virtio/vdpa-ring-device.c", "hw/virtio/vdpa-ring-guest.c",
-        "hw/virtio/vdpa-shadow-ring.c", "tests/unit/fake-vdpa.c", "tests/bench/bench-vdpa.c")
+CORE = "hw/virtio/vdpa/core"
+OURS = (f"{CORE}/vdpa-interval.c", f"{CORE}/vdpa-iova.c", f"{CORE}/vdpa-lookup.c",
+        f"{CORE}/vdpa-ring-device.c", f"{CORE}/vdpa-ring-guest.c", f"{CORE}/vdpa-shadow-ring.c",
+        "tests/unit/fake-vdpa.c", "tests/bench/bench-vdpa.c")
 
 
 class VdpaError(Exception):

@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "fuzz-vdpa.h"
-#include "hw/virtio/vdpa-iova.h"
+#include "hw/virtio/vdpa/core/vdpa-iova.h"
 
 #define PAGE 4096ull
 #define PAGES 256

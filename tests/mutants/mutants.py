@@ -6,7 +6,7 @@ Theory of operation
 
 Each data file, tests/mutants/NAME.toml, is about one source file:
 
-    file = "hw/virtio/vdpa-status.c"    # from the top of the repository
+    file = "hw/virtio/vdpa/core/vdpa-status.c"    # from the top of the repository
     tests = ["vdpa-status"]             # test programs, tried in this order until one fails
 
     [[mutant]]

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "hw/virtio/vdpa-iova.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-iova.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 
 #define FAKE_PAGE 4096u
 #define FAKE_IOVA (1ull << 32)

@@ -10,7 +10,7 @@
 #include <linux/virtio_net.h>
 
 #include "fake-vhost-vdpa.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 
 static int fail(int error)
 {

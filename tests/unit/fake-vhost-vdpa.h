@@ -13,7 +13,7 @@
 #ifndef TESTS_UNIT_FAKE_VHOST_VDPA_H
 #define TESTS_UNIT_FAKE_VHOST_VDPA_H
 
-#include "hw/virtio/vdpa-fd.h"
+#include "hw/virtio/vdpa/core/vdpa-fd.h"
 
 #define FAKE_LOG 64
 

@@ -18,9 +18,9 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "hw/virtio/vdpa-interval.h"
-#include "hw/virtio/vdpa-iova.h"
-#include "hw/virtio/vdpa-lookup.h"
+#include "hw/virtio/vdpa/core/vdpa-interval.h"
+#include "hw/virtio/vdpa/core/vdpa-iova.h"
+#include "hw/virtio/vdpa/core/vdpa-lookup.h"
 
 #define PAGE 4096ull
 #define HVA 0x7f0000000000ull

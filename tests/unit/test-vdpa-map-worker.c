@@ -10,8 +10,8 @@
 #include <glib.h>
 
 #include "worker-shim.h"
-#include "hw/virtio/vdpa-uapi.h"
-#include "hw/virtio/vdpa-map-worker.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
+#include "hw/virtio/vdpa/vdpa-map-worker.h"
 
 #define PIECE   (2 * MiB)
 #define MOST    4096

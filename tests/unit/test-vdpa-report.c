@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * How many messages of one place are reported (hw/virtio/vdpa-report.h).
+ * How many messages of one place are reported (hw/virtio/vdpa/core/vdpa-report.h).
  */
-#include "hw/virtio/vdpa-report.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "named-tests.h"
 
 #define START   123456

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "fake-vhost-vdpa.h"
-#include "hw/virtio/vdpa-status.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa/core/vdpa-status.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "net/vhost-vdpa-probe.h"
 
 #define NO  VDPA_STATE__MAX     /* illegal */

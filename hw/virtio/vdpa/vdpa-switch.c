@@ -4,14 +4,14 @@
  * Changing a device's mode. See vdpa-switch.h, also for the limits.
  */
 #include "qemu/osdep.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "vdpa-queue.h"
 #include "vdpa-switch.h"
 #include "vdpa-quirks.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 /* --- what it costs ------------------------------------------------------ */
 

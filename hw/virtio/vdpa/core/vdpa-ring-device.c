@@ -43,14 +43,14 @@
  * tables, so a ring holds as many pieces as it has descriptors.  The device
  * returns each chain in an entry of its own (no VIRTIO_F_IN_ORDER).
  */
-#include "hw/virtio/vdpa-ring-device.h"
+#include "vdpa-ring-device.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "hw/virtio/vdpa-ring-layout.h"
+#include "vdpa-ring-layout.h"
 
 /* What is known of one descriptor, whatever the device does to the ring. */
 typedef struct Cell {

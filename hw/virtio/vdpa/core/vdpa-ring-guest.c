@@ -62,13 +62,13 @@
  * Limits: a chain has 1,024 pieces at most, or the ring's size if that is
  * more.  No packed rings, no big-endian ones.
  */
-#include "hw/virtio/vdpa-ring-guest.h"
+#include "vdpa-ring-guest.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <inttypes.h>
 
-#include "hw/virtio/vdpa-ring-layout.h"
+#include "vdpa-ring-layout.h"
 
 #define CHAIN_MIN_LIMIT 1024
 #define CHAIN_BYTES_MAX (1ull << 32)

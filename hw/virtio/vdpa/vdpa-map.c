@@ -13,8 +13,8 @@
 #include "exec/address-spaces.h"
 #include "vdpa-map.h"
 #include "vdpa-map-worker.h"
-#include "vdpa-report.h"
-#include "trace.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
+#include "hw/virtio/trace.h"
 
 /* Borders of pieces: see vdpa-map.h. */
 #define LOW     (1 * MiB)

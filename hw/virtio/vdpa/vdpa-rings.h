@@ -26,7 +26,7 @@
 
 #include "vdpa-device.h"
 #include "vdpa-map.h"
-#include "vdpa-ring-device.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-device.h"
 
 typedef struct VdpaRings {
     VdpaMap *map;

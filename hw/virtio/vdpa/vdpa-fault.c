@@ -33,7 +33,7 @@
 #include "qemu/main-loop.h"
 #include "vdpa-fault.h"
 #include "vdpa-guest-mem.h"
-#include "vdpa-report.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
 
 static void set_needs_reset(VirtIODevice *vdev)
 {

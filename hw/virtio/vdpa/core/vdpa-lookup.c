@@ -28,7 +28,7 @@
  * Limits: a new block costs moving the directory's rest: of n ranges, n / 4
  * bytes once in 32 insertions, and as much for a block that goes.
  */
-#include "hw/virtio/vdpa-lookup.h"
+#include "vdpa-lookup.h"
 
 #include <assert.h>
 #include <glib.h>

@@ -46,7 +46,7 @@
  */
 #include "qemu/osdep.h"
 #include "vdpa-model.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 static VdpaQueue *control_queue(VdpaDevice *d)
 {

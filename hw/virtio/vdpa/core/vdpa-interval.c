@@ -32,7 +32,7 @@
  * a hole for an alignment larger than that of the intervals may need a look at
  * several that are long enough and lie wrong.
  */
-#include "hw/virtio/vdpa-interval.h"
+#include "vdpa-interval.h"
 
 #include <stddef.h>
 

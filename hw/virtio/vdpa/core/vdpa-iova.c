@@ -32,7 +32,7 @@
  * Neighbouring maps are not merged: the kernel was told of them one by one,
  * and will be told so again when they go.
  */
-#include "hw/virtio/vdpa-iova.h"
+#include "vdpa-iova.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -40,8 +40,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hw/virtio/vdpa-interval.h"
-#include "hw/virtio/vdpa-lookup.h"
+#include "vdpa-interval.h"
+#include "vdpa-lookup.h"
 
 #define CACHE_LINE 64
 

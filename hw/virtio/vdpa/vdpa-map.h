@@ -66,8 +66,8 @@
 
 #include "exec/memory.h"
 #include "qapi/error.h"
-#include "hw/virtio/vdpa-fd.h"
-#include "hw/virtio/vdpa-iova.h"
+#include "hw/virtio/vdpa/core/vdpa-fd.h"
+#include "hw/virtio/vdpa/core/vdpa-iova.h"
 
 #define VDPA_ASID_GUEST     0
 #define VDPA_ASID_CONTROL   1

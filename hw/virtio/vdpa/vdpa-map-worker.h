@@ -36,8 +36,8 @@
 
 #include "exec/memory.h"
 #include "qapi/error.h"
-#include "vdpa-fd.h"
-#include "vdpa-iova.h"
+#include "hw/virtio/vdpa/core/vdpa-fd.h"
+#include "hw/virtio/vdpa/core/vdpa-iova.h"
 
 typedef struct VdpaWorker VdpaWorker;
 

@@ -35,8 +35,8 @@
 #ifndef HW_VIRTIO_VDPA_SHADOW_RING_H
 #define HW_VIRTIO_VDPA_SHADOW_RING_H
 
-#include "hw/virtio/vdpa-ring-device.h"
-#include "hw/virtio/vdpa-ring-guest.h"
+#include "vdpa-ring-device.h"
+#include "vdpa-ring-guest.h"
 
 typedef struct VdpaShadowRing VdpaShadowRing;
 

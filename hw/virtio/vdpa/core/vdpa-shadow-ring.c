@@ -59,7 +59,7 @@
  * Limits: split rings only, no VIRTIO_F_IN_ORDER, no notification data.  With
  * chains of many pieces fewer are in flight than the guest's ring could hold.
  */
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "vdpa-shadow-ring.h"
 
 #include <errno.h>
 #include <glib.h>

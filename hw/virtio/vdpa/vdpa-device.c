@@ -5,7 +5,7 @@
  * for the limits.
  */
 #include "qemu/osdep.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "hw/virtio/virtio.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
@@ -14,11 +14,11 @@
 #include "vdpa-fault.h"
 #include "vdpa-model.h"
 #include "vdpa-queue.h"
-#include "vdpa-report.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "vdpa-rings.h"
 #include "vdpa-switch.h"
 #include "vdpa-quirks.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 #define WANTED_FEATURES                                     \
     (BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) |                \

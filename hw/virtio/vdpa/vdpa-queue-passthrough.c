@@ -21,7 +21,7 @@
 #include "vdpa-device.h"
 #include "vdpa-doorbell.h"
 #include "vdpa-guest-mem.h"
-#include "vdpa-ring-layout.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 
 static int passthrough_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {

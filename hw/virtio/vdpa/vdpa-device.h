@@ -74,9 +74,9 @@
 #define HW_VIRTIO_VDPA_DEVICE_H
 
 #include "hw/virtio/virtio.h"
-#include "hw/virtio/vdpa-status.h"
-#include "hw/virtio/vdpa-map.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-status.h"
+#include "vdpa-map.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 
 typedef struct VdpaDevice VdpaDevice;
 typedef struct VdpaQueue VdpaQueue;

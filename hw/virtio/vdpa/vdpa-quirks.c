@@ -9,7 +9,7 @@
 #include "vdpa-queue.h"
 #include "vdpa-rings.h"
 #include "vdpa-quirks.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 /*
  * How far ahead of its own position a queue is parked. A device that takes the

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <linux/vhost.h>
 
-#include "hw/virtio/vdpa-uapi.h"
+#include "vdpa-uapi.h"
 #include "vdpa-fd.h"
 
 #define NONE    0       /* needs no backend feature: bit 0 is none */

@@ -6,11 +6,11 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "qemu/bswap.h"
 #include "qemu/atomic.h"
 #include "vdpa-device.h"
-#include "vdpa-ring-layout.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 #include "vdpa-rings.h"
 
 static VdpaHostBuf piece(size_t bytes, bool device_writes)

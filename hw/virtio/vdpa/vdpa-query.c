@@ -19,7 +19,7 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "vdpa-device.h"
 
 static VhostVdpaQueue *query_queue(const VdpaQueue *q)

@@ -36,11 +36,11 @@
 #include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
-#include "hw/virtio/vdpa-shadow-ring.h"
+#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "vdpa-device.h"
 #include "vdpa-guest-mem.h"
 #include "vdpa-rings.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 #define ROUND   256     /* chains */
 

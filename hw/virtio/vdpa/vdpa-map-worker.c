@@ -6,7 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include <sys/resource.h>
-#include "hw/virtio/vdpa-uapi.h"
+#include <linux/vhost.h>
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/madvise.h"
@@ -14,8 +14,8 @@
 #include "qemu/thread.h"
 #include "qemu/units.h"
 #include "vdpa-map-worker.h"
-#include "vdpa-report.h"
-#include "trace.h"
+#include "hw/virtio/vdpa/core/vdpa-report.h"
+#include "hw/virtio/trace.h"
 
 #define YIELD_US    100
 

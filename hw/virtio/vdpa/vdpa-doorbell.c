@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include "qemu/rcu.h"
 #include "vdpa-doorbell.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 struct VdpaDoorbell {
     struct rcu_head rcu;

@@ -4,13 +4,13 @@
  * The queues of a vDPA device. See vdpa-queue.h, also for the limits.
  */
 #include "qemu/osdep.h"
-#include "hw/virtio/vdpa-uapi.h"
+#include <linux/vhost.h>
 #include "hw/virtio/virtio.h"
 #include "qemu/event_notifier.h"
 #include "vdpa-queue.h"
-#include "vdpa-ring-layout.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 #include "vdpa-rings.h"
-#include "trace.h"
+#include "hw/virtio/trace.h"
 
 /* The queues that the guest's driver has set up. */
 VdpaQueue *vdpa_queue_next(VdpaDevice *d, VdpaQueue *q)
