@@ -18,7 +18,7 @@
 #define V1	BIT_ULL(VIRTIO_F_VERSION_1)
 #define EVENTS	(V1 | BIT_ULL(VIRTIO_RING_F_EVENT_IDX))
 #define NUM	16
-#define MOST_IN_TABLE	65536
+#define MOST_IN_TABLE	65536	/* and pieces of a chain */
 
 static const char text[] = "Arma virumque cano, Troiae qui primus ab oris";
 
@@ -471,11 +471,12 @@ static bool range_both_ends(struct vringh *vrh, u64 addr, struct vringh_range *r
 }
 
 static int get_by(struct rig *rig, bool (*getrange)(struct vringh *vrh, u64 addr,
-					     struct vringh_range *range), u64 addr, u32 len)
+					     struct vringh_range *range), u64 addr, u32 len,
+		  u16 flags)
 {
 	u16 head;
 
-	rig_set(rig, 1, addr, len, 0, 0);
+	rig_set(rig, 1, addr, len, flags, 0);
 	rig_offer(rig, 1);
 	return vringh_getdesc_user(&rig->vrh, (struct vringh_iov *)&rig->riov, NULL, getrange, &head);
 }
@@ -483,31 +484,66 @@ static int get_by(struct rig *rig, bool (*getrange)(struct vringh *vrh, u64 addr
 static void test_user_ranges(struct rig *rig)
 {
 	/* A range that does not have the address. */
-	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8), ==, -EINVAL);
-	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8), ==, -EINVAL);
+	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8, 0), ==, -EINVAL);
+	g_assert_cmpint(get_by(rig, range_elsewhere, 0x1000, 8, 0), ==, -EINVAL);
 	/* A buffer that ends at the last address; one that goes on at 0, where there is memory, too. */
-	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 8), ==, 1);
+	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 8, 0), ==, 1);
 	g_assert_cmpuint(vringh_kiov_length(&rig->riov), ==, 8);
-	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 9), ==, -EINVAL);
-	g_assert_cmpint(get_by(rig, range_both_ends, 0, 8), ==, 1);
+	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 9, 0), ==, -EINVAL);
+	g_assert_cmpint(get_by(rig, range_both_ends, 0, 8, 0), ==, 1);
+}
+
+static struct vring_desc at_the_end[2];
+
+/* The last addresses of all lead to that table. */
+static bool range_to_table(struct vringh *vrh, u64 addr, struct vringh_range *range)
+{
+	range->start = U64_MAX - 15;
+	range->end_incl = U64_MAX;
+	range->offset = (uintptr_t)at_the_end - range->start;
+	return true;
+}
+
+/* A table that ends at the last address; one that would go on at 0, though its chain does not. */
+static void test_user_table_at_end(struct rig *rig)
+{
+	at_the_end[0] = rig_desc(U64_MAX - 7, 8, 0, 0);
+	g_assert_cmpint(get_by(rig, range_to_table, U64_MAX - 15, 16, TABLE), ==, 1);
+	g_assert_cmpint(get_by(rig, range_to_table, U64_MAX - 15, 32, TABLE), ==, -EINVAL);
+}
+
+/* The longest chain, and one with a buffer more. */
+static void test_most_pieces(struct rig *rig)
+{
+	struct vring_desc *table = calloc(MOST_IN_TABLE, sizeof(*table));
+	unsigned int i;
+	u16 head;
+
+	for (i = 0; i < MOST_IN_TABLE; i++)
+		table[i] = rig_desc(rig->base, 8, i < MOST_IN_TABLE - 1 ? NEXT : 0, i + 1);
+	rig_set(rig, 2, rig->base, 8, 0, 0);
+	for (i = 0; i < 2; i++) {
+		rig_set(rig, 1, (uintptr_t)table, MOST_IN_TABLE * 16, i ? TABLE | NEXT : TABLE, 2);
+		rig_offer(rig, 1);
+		g_assert_cmpint(get(rig, &head), ==, i ? -ELOOP : 1);
+	}
+	free(table);
 }
 
 /* The longest table, one that is too long by an entry, and one of one entry and a half. */
 static void test_table_limits(struct rig *rig)
 {
+	static const u32 bytes[] = { MOST_IN_TABLE * 16, (MOST_IN_TABLE + 1) * 16, 24 };
 	struct vring_desc *table = calloc(MOST_IN_TABLE + 1, sizeof(*table));
 	u16 head;
+	int i;
 
 	table[0] = rig_desc(rig->base, 8, 0, 0);
-	rig_set(rig, 1, (uintptr_t)table, MOST_IN_TABLE * sizeof(*table), TABLE, 0);
-	rig_offer(rig, 1);
-	g_assert_cmpint(get(rig, &head), ==, 1);
-	rig_set(rig, 1, (uintptr_t)table, (MOST_IN_TABLE + 1) * sizeof(*table), TABLE, 0);
-	rig_offer(rig, 1);
-	g_assert_cmpint(get(rig, &head), ==, -EINVAL);
-	rig_set(rig, 1, (uintptr_t)table, 24, TABLE, 0);
-	rig_offer(rig, 1);
-	g_assert_cmpint(get(rig, &head), ==, -EINVAL);
+	for (i = 0; i < 3; i++) {
+		rig_set(rig, 1, (uintptr_t)table, bytes[i], TABLE, 0);
+		rig_offer(rig, 1);
+		g_assert_cmpint(get(rig, &head), ==, i ? -EINVAL : 1);
+	}
 	free(table);
 }
 
@@ -706,7 +742,9 @@ static const struct test tests[] = {
 	{ "lock", test_iotlb_lock, .only = "iotlb" },
 	{ "fault", test_iotlb_va_fault, .only = "iotlb-va" },
 	{ "ranges", test_user_ranges, .only = "user" },
+	{ "table-at-end", test_user_table_at_end, .only = "user" },
 	{ "table-limits", test_table_limits, .only = "kern" },
+	{ "most-pieces", test_most_pieces, .only = "kern" },
 	{ "growth", test_growth },
 	{ "growth-fails", test_growth_fails },
 	{ "advance", test_advance },

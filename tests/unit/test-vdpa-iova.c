@@ -228,6 +228,23 @@ static void test_balance(void)
     }
 }
 
+/* What takes the place of a root comes from its right subtree, which has to be balanced again. */
+static void test_balance_roots(void)
+{
+    enum { N = 1 << 10 };
+    g_autofree VdpaInterval *nodes = g_new0(VdpaInterval, N);
+    VdpaIntervals set = {};
+
+    for (unsigned i = 0; i < N; i++) {
+        nodes[i].first = nodes[i].last = i;
+        vdpa_intervals_insert(&set, &nodes[i]);
+    }
+    while (set.root) {
+        vdpa_intervals_remove(&set, set.root);
+        check_balance(set.root);
+    }
+}
+
 /* --- sorted blocks -------------------------------------------------------- */
 
 #define SLOTS 3000
@@ -315,6 +332,27 @@ static void test_lookup(void)
     vdpa_lookup_clear(&s->lookup);
     g_assert_null(vdpa_lookup_at_or_above(&s->lookup, 0));
     g_rand_free(s->rand);
+}
+
+/*
+ * Two blocks that were filled in order, and ranges between them from above
+ * downwards: each belongs behind all of the first block.
+ */
+static void test_lookup_between(void)
+{
+    enum { FULL = 64, BETWEEN = 100 };
+    g_autofree uint64_t *item = g_new0(uint64_t, 2 * FULL + BETWEEN);
+    VdpaLookup lookup = {};
+
+    for (unsigned i = 0; i < 2 * FULL + BETWEEN; i++) {
+        item[i] = i < FULL ? i : i < 2 * FULL ? 10000 + i : 5000 - i;
+        vdpa_lookup_insert(&lookup, item[i], item[i], &item[i]);
+        g_assert_cmpuint(lookup.nblocks, <=, i / 32 + 1);
+    }
+    for (unsigned i = 0; i < 2 * FULL + BETWEEN; i++) {
+        g_assert_true(vdpa_lookup_find(&lookup, item[i]) == &item[i]);
+    }
+    vdpa_lookup_clear(&lookup);
 }
 
 /* --- the model ------------------------------------------------------------ */
@@ -684,7 +722,9 @@ int main(int argc, char **argv)
         { "guest-memory-alone", test_guest_in },
         { "cut-guest", test_cut_guest },
         { "balance", test_balance },
+        { "balance-roots", test_balance_roots },
         { "sorted-blocks", test_lookup },
+        { "sorted-blocks-between", test_lookup_between },
         { "model", test_model },
         { "model/end-of-the-address-space", test_model_at_the_end },
     };

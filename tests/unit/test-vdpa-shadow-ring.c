@@ -247,6 +247,27 @@ static void test_device_ring(void)
     bench_free(b);
 }
 
+/* The device is asked to call at the next buffer, not at one behind it. */
+static void test_device_event(void)
+{
+    Bench *b = bench_new(&bench_layout, NUM);
+    const VdpaDeviceBuf buf = { .iova = 1, .len = 1 };
+    VdpaRingDevice *ring = vdpa_ring_device_new(NUM, &b->memory, true, NULL,
+                                                NULL);
+    VdpaDeviceDone done;
+
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_false(vdpa_ring_device_notify_on(ring));
+        g_assert_cmpuint(b->device.avail->ring[NUM], ==, i);    /* used_event */
+        g_assert_cmpint(vdpa_ring_device_add(ring, &buf, 1, i), ==, 0);
+        vdpa_ring_device_publish(ring);
+        fake_device_return(&b->device, bench_take(b), 0);
+        g_assert_cmpint(vdpa_ring_device_get(ring, &done), ==, 1);
+    }
+    vdpa_ring_device_free(ring);
+    bench_free(b);
+}
+
 /* --- the guest's side by itself, as for a control queue ------------------- */
 
 static void test_guest_ring(void)
@@ -380,6 +401,7 @@ int main(int argc, char **argv)
         { "suppression", test_suppression },
         { "features", test_features },
         { "device-ring", test_device_ring },
+        { "device-ring-event", test_device_event },
         { "guest-ring", test_guest_ring },
     };
 
