@@ -32,7 +32,8 @@ from .context import Lab
 from .kmod import tool
 from .payload import Payload, fields
 
-GUEST_MODULES = ("virtio_pci", "virtio_net")
+#: In this order; Debian's 6.1 has no driver for virtio-iommu.
+GUEST_MODULES = ("virtio_pci", "virtio_iommu", "virtio_net")
 MAC = "52:54:00:12:34:{:02x}"
 
 # uapi/linux/vdpa.h

@@ -9,7 +9,7 @@ device see all of it.
 Stock QEMU 10.0 is not compared: it refuses shadow rings behind an IOMMU, those of the control queue too
 ("SVQ can not work while IOMMU enable"), falls back on a device without a network, and does not tell the guest.
 
-*Limits*: virtio-iommu is not tried, because Debian's kernels for x86 have no driver for it.
+*Limits*: virtio-iommu is in vdpa-viommu-reset only: Debian's 6.1 has no driver for it.
 """
 
 from qlab.scenario import Scenario
