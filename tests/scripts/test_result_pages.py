@@ -42,7 +42,8 @@ class Pages(unittest.TestCase):
         self.write()
         self.assertRegex(self.page("suites.md"), r"\| unit \| 2 \| 1 \| 0 \| [-0-9: ]+ \| 0.1 \(abc\) \| a PDP-11 \|")
         self.assertRegex(self.page("lab.md"),
-                         r"\| precopy/unix \| 6.1 \| tdp \| qemu \| 1 \| 1 \| 0 \| failed \| [-0-9: ]+ \| written 7 \|")
+                         r"\| precopy/unix \| 6.1 \| tdp \| qemu \| 1 \| 1 \| 0 \| failed \| by [-0-9: ]+ "
+                         r"\| not noted \| written 7 \|")
         self.assertEqual(list(pages.complaints(self.out)), [])
 
     def test_rows_without_results_stay(self) -> None:

@@ -246,12 +246,15 @@ def record(host: Host, case: scenario.Case, mode: str,
         print(f"          {key}: {value}", flush=True)
     results = host.build / "results"
     results.mkdir(parents=True, exist_ok=True)
+    version = subprocess.run([TOP / "scripts/version", "--commit"], text=True, capture_output=True,
+                             check=False).stdout.strip()
     with (results / "lab.jsonl").open("a", encoding="utf-8") as out:
         out.write(json.dumps({
             "name": case.name, "status": outcome.status,
             "seconds": round(outcome.seconds, 2), "reason": outcome.reason,
             "mode": mode, "kernel": host.args.kernel, "qemu": str(host.inner().parent.name),
             "up_seconds": outcome.up_seconds and round(outcome.up_seconds, 2),
+            "ended": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "version": version,
             "figures": outcome.figures}) + "\n")
 
 
