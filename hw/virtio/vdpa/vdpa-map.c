@@ -280,8 +280,8 @@ static void behind_unref(void *mr)
 }
 
 /*
- * Maps @size bytes from @iova to the guest's memory at @gpa: one piece for each
- * region of memory. What is no memory between them is left out.
+ * Maps @size bytes from @iova to the guest's memory at @gpa: one map for each
+ * region of memory. Leaves out what is not memory, and reports it.
  */
 static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
                              uint64_t size, bool writable)
@@ -297,7 +297,7 @@ static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
         hole |= at != next;
         next = at + (section.mr ? int128_get64(section.size) : 1);
         if (section.mr && memory_region_is_ram(section.mr)) {
-            VdpaIovaMap piece = {
+            VdpaIovaMap part = {
                 .iova = iova + (at - gpa), .size = next - at,
                 .gpa = iova + (at - gpa),
                 .hva = (uintptr_t)memory_region_get_ram_ptr(section.mr) +
@@ -306,7 +306,7 @@ static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
                                                       : VDPA_IOVA_READ,
             };
 
-            behind_map(map, &piece);
+            behind_map(map, &part);
         } else {
             hole = true;
         }
