@@ -7,6 +7,10 @@ by then only after it has gone over all of memory once more in order, more than
 dropped pages is not written again, so the destination must miss it.  The
 scenario passes when both oracles say so, and fails when either is content.
 
+The entry that is dropped may also be of a page that the guest's kernel writes again
+at once: nothing is lost then, and both oracles are rightly content.  Another pair of
+guests is tried, three at the most.
+
 *Limits*: says nothing about how small a loss would be found.
 """
 
@@ -18,7 +22,7 @@ from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
     about="a build that drops entries: both oracles must fail",
-    time_limit=300,
+    time_limit=420,
     needs=("kvm", "guest-linux", "fault"),
     suites=("short", "full"),
     own_binaries=True,
@@ -28,6 +32,7 @@ SCENARIO = Scenario(
 MEM = 704
 LOAD_MB = 540
 PERIOD = 100_000
+ATTEMPTS = 3    #: a page of the kernel's own may be dropped, and written again at once
 
 
 def write_once_over(guest: l2.Guest, pages: int, timeout: float) -> int:
@@ -43,9 +48,8 @@ def write_once_over(guest: l2.Guest, pages: int, timeout: float) -> int:
     return guest.payload.writes() - before
 
 
-def run(lab: Lab) -> None:
-    """Migrate with the faulty build; both oracles must notice."""
-    spec = l2.GuestSpec(lab.fault, mem=MEM, ring=4096, load_mb=LOAD_MB)
+def migrate_once(lab: Lab, spec: l2.GuestSpec) -> tuple[int, int]:
+    """Migrate with the faulty build: pages that differ, and stamps that are wrong."""
     guest = l2.start(lab, spec)
     guest.wait_ready()
     pages = guest.payload.verify().pages
@@ -66,7 +70,22 @@ def run(lab: Lab) -> None:
     compared = oracle.compare(guest, destination)
     destination.qmp.cmd("cont")
     verified = destination.payload.verify()
-    lab.figures.update(ram_differs=len(compared.pages), bad_stamps=verified.bad)
-    lab.check(not compared.same, "RAM of source and destination is the same: "
+    guest.quit()
+    destination.quit()
+    return len(compared.pages), verified.bad
+
+
+def run(lab: Lab) -> None:
+    """Migrate with the faulty build until a page is lost; both oracles must notice."""
+    spec = l2.GuestSpec(lab.fault, mem=MEM, ring=4096, load_mb=LOAD_MB)
+    for attempt in range(1, ATTEMPTS + 1):
+        differs, bad = migrate_once(lab, spec)
+        lab.figures.update(attempt=attempt, ram_differs=differs, bad_stamps=bad)
+        lab.check(differs > 0 or bad == 0,
+                  f"{bad} stamps are wrong in RAM that is the same: "
+                  "the comparison does not bite")
+        if differs and bad:
+            return
+    lab.check(differs > 0, "RAM of source and destination is the same: "
               "the comparison does not bite")
-    lab.check(verified.bad > 0, "all stamps are right: the payload does not bite")
+    lab.check(bad > 0, "all stamps are right: the payload does not bite")
