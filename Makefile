@@ -14,9 +14,9 @@ CONFIGURED := build/meson/build.ninja
 NINJA := ninja -C build/meson
 DEPS := scripts/deps
 
-SUITES := unit graft scripts compat bench lint fuzz kernel kernel-unit kernel-debug labtools payload lab lab-soundness mutants peer avocado avocado-host
+SUITES := $(shell sed -n 's/^\[\(.*\)\]$$/\1/p' tests/suites.toml)
 CHECKS := $(SUITES:%=check-%)
-.PHONY: $(CHECKS)
+.PHONY: $(CHECKS) check-fast
 
 $(CONFIGURED):
 	./configure
@@ -32,6 +32,9 @@ demo: $(CONFIGURED)
 
 check: $(CONFIGURED)
 	@scripts/check
+
+check-fast: $(CONFIGURED)
+	@scripts/check --fast
 
 $(CHECKS): check-%: $(CONFIGURED)
 	@scripts/check $*
@@ -78,27 +81,12 @@ distclean:
 
 help:
 	@sed -n 's/^# help: \{0,1\}//p' $(MAKEFILE_LIST)
+	@echo; echo 'Suites (tests/suites.toml):'; python3 scripts/suites.py
 
 # help: make                      build: core, unit tests and QEMU (build/qemu/qemu-system-x86_64)
 # help: make demo                 migrate a busy nested guest and show it; DEMO_ARGS="..."
 # help: make check                all that CI runs; the last line is the count
-# help:   make check-unit           the core under sanitizers, without QEMU and KVM
-# help:   make check-graft          graft's own tests
-# help:   make check-scripts        configure, fetching and counting
-# help:   make check-compat         what QEMU offers its users, ours against stock
-# help:   make check-bench          the benchmarks' and the demo's own code
-# help:   make check-kernel         the kernel modules, every kernel with headers: W=1, sparse
-# help:   make check-kernel-unit    vhost_iotlb and vringh in a process: sanitizers, model, fuzz
-# help:   make check-lint           manifest, shell, Python, copied lines
-# help:   make check-payload        the guest payloads, and that their oracle bites
-# help:   make check-fuzz           fuzz targets, some seconds each
-# help:   make check-lab            scenarios in the nested machine, short set
-# help:   make check-avocado-host   migration tests for avocado-framework, on this machine
-# help: make check-avocado        migration tests for avocado-framework, here and in the lab
-# help: make check-peer           the base's own migration-test, ours against stock
-# help: make check-lab-soundness  200 nested boots a mode
-# help: make check-kernel-debug   the kernel modules on a kernel with KASAN, lockdep, kmemleak; hours
-# help: make check-mutants        small edits of the code that a test has to notice; long
+# help: make check-fast           unit tests under AddressSanitizer, lint, graft, one boot in the lab
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
 # help: make results              write docs/results from what suites and benchmarks have left in build/
 # help: make fuzz                 fuzz targets, 10 minutes each; FUZZ_ARGS="--seconds 3600 --planted"

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the suites leave behind: build/results/SUITE.jsonl, one JSON object a case.
+"""What the suites leave behind: SUITE.jsonl, one JSON object per case.
 
 Theory of operation
 -------------------
 A line has at least ``name``, ``status`` (passed, failed or skipped), ``seconds`` and ``reason``
 (empty when passed).  A suite appends each line as soon as the case is over, so a suite that dies
-leaves what it had.  scripts/check empties the file before a suite, notes an abnormal end as one
-more failed case, and scripts/summary adds up.
+leaves what it had.
+
+A result belongs to a run.  scripts/check gives its run a folder of its own, names it to the suites in
+QEMU_LIVE_RESULTS, and copies each suite's files to build/results when the suite has ended.  A suite
+or a scenario that was started by hand appends to build/results/by-hand, which scripts/summary never
+counts.
 
 Beside it, SUITE.run.json says which version ran on which machine, for docs/results (result-pages).
 
-Limits: one writer a suite; readers take a line that is no such object for a failure.
+Limits: one writer per suite and run; readers take a line that is no such object for a failure.
 """
 
 from __future__ import annotations
@@ -24,11 +28,18 @@ from pathlib import Path
 from typing import Any
 
 TOP = Path(__file__).resolve().parent.parent
+#: The environment variable that names the folder of a run.
+RUN = "QEMU_LIVE_RESULTS"
 STATUSES = ("passed", "failed", "skipped")
 
 
-def results_file(suite: str, build: Path = TOP / "build") -> Path:
-    return build / "results" / f"{suite}.jsonl"
+def results_folder(build: Path = TOP / "build") -> Path:
+    """The folder of the run that this process belongs to."""
+    return Path(os.environ.get(RUN) or build / "results/by-hand")
+
+
+def results_file(suite: str, folder: Path | None = None) -> Path:
+    return (folder or results_folder()) / f"{suite}.jsonl"
 
 
 def setting() -> dict[str, str]:
@@ -74,9 +85,9 @@ class Recorder:
         return 1 if self.counts["failed"] or not sum(self.counts.values()) else 0
 
 
-def read(suite: str, build: Path = TOP / "build") -> list[dict[str, Any]]:
+def read(suite: str, folder: Path | None = None) -> list[dict[str, Any]]:
     """A suite's cases.  No file, an empty one or a line that is none is a failed case."""
-    path = results_file(suite, build)
+    path = results_file(suite, folder)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

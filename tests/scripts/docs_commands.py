@@ -25,6 +25,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -151,11 +152,9 @@ def program(words: list[str]) -> Iterator[str]:
 def make(words: list[str]) -> Iterator[str]:
     """Targets of the Makefile; what is given to the demo and the benches are their options."""
     text = (TOP / "Makefile").read_text()
-    suites = re.search(r"^SUITES := (.*)$", text, re.MULTILINE)
     known = set(re.findall(r"^([a-z][a-z -]*):", text, re.MULTILINE))
     known = {name for names in known for name in names.split()}
-    known |= {f"check-{name}" for name in (suites[1].split() if suites else ())}
-    known |= {f"check-{name}" for name in json.loads(output("python3", "-c", SUITES_OF_CHECK) or "[]")}
+    known |= {f"check-{name}" for name in tomllib.loads((TOP / "tests/suites.toml").read_text())}
     for word in words:
         if "=" not in word and word not in known and not word.isupper() and "SUITE" not in word:
             yield f"make has no target {word}"
@@ -163,17 +162,6 @@ def make(words: list[str]) -> Iterator[str]:
             yield from program(["scripts/demo", *word.partition("=")[2].split()])
         elif word.startswith("FUZZ_ARGS="):
             yield from program(["tests/fuzz/run", *word.partition("=")[2].split()])
-
-
-SUITES_OF_CHECK = """
-import importlib.machinery, importlib.util, json, sys
-sys.path.insert(0, "scripts")
-loader = importlib.machinery.SourceFileLoader("check", "scripts/check")
-check = importlib.util.module_from_spec(importlib.util.spec_from_loader("check", loader))
-sys.modules["check"] = check
-loader.exec_module(check)
-print(json.dumps(list(check.SUITES)))
-"""
 
 
 def qemu_members(monitor: Monitor, option: str, value: str) -> Iterator[str]:

@@ -6,8 +6,8 @@ Theory of operation
 
 `lab run` turns names or a suite into cases, checks what each needs before a
 machine is started (a skip says what is missing), runs them one after another
-through machine.py, prints one line a case and appends one JSON line a case to
-build/results/lab.jsonl.  The exit status is 1 if anything failed; skips are
+through machine.py, prints one line per case and appends one JSON line per case to
+lab.jsonl in the folder of the run (scripts/results.py).  The exit status is 1 if anything failed; skips are
 counted and printed, never hidden in a green line.  A lock in the build
 directory keeps two L1s from sharing the machine's CPUs.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -244,7 +245,7 @@ def record(host: Host, case: scenario.Case, mode: str,
     print(shown + (f": {outcome.reason}" if outcome.reason else ""), flush=True)
     for key, value in outcome.figures.items():
         print(f"          {key}: {value}", flush=True)
-    results = host.build / "results"
+    results = Path(os.environ.get("QEMU_LIVE_RESULTS") or host.build / "results/by-hand")
     results.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([TOP / "scripts/version", "--commit"], text=True, capture_output=True,
                              check=False).stdout.strip()
