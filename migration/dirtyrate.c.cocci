@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// calc-dirty-rate in ring mode, and dirty-limit: a vCPU that is plugged in or out while they measure.
+// Fault: calc-dirty-rate in ring mode, and dirty-limit, fail when a vCPU is plugged in or out meanwhile.
 //
-// The measurement begins again when the list of vCPUs has changed meanwhile.  Two things go wrong
-// there, and one wherever vCPUs are plugged:
+// The measurement begins again when the list of vCPUs has changed.  Two faults are there; `gap` needs
+// no change during the measurement:
 //
-// sync, stop: a single measurement stops dirty logging in its last sync, which comes before the list is
-//   looked at.  The second round then stops what is not running, and QEMU dies of an assertion
-//   (memory_global_dirty_log_do_stop).  Logging is now stopped once, when a round was good.
+// sync, stop: the last sync of a single measurement stops dirty logging before the list is compared.  The
+//   second round then stops logging that does not run, which ends QEMU with an assertion
+//   (memory_global_dirty_log_do_stop).  These rules stop logging once, after a good round.
 //
-// gap: records are counted by vCPUs and indexed by their numbers.  These have gaps when vCPUs are plugged
-//   in or out in any order, and then QEMU writes behind the records.
+// gap: the base allocates as many records as there are vCPUs and indexes them by vCPU number.  Numbers have
+//   gaps when vCPUs are plugged in or out in any order; QEMU then writes beyond the records.
 //
-// unlock: the list's lock is released by hand inside a guard that releases it too.
+// unlock: the base releases the list's lock by hand inside a guard that releases it too.
 //
-// A guest can bring this about: it decides when a vCPU that is to go is ejected.
+// A guest can cause this: it decides when a vCPU that is to go is ejected.
 //
-// Delete this when the base does the same.  tests/lab/scenarios/hotplug.py dies without it.
+// Test: tests/lab/scenarios/hotplug.py ends QEMU without these rules.  Delete them when the base does the
+// same.
 //
 // Limits: a guest whose vCPUs come and go faster than calc-time never gets a result.
 

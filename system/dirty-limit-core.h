@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /*
- * How long a vCPU that dirties @rate_mib MiB a second takes to fill a ring of
- * @entries, each of which stands for a page of @page_bytes, in microseconds.
- * @rate_mib is a rounded measurement: 0 is less than 1 MiB/s and taken as 1.
+ * Returns the time in microseconds in which a vCPU that dirties @rate_mib MiB per
+ * second fills a ring of @entries, one per page of @page_bytes.  @rate_mib is a
+ * rounded measurement: 0 means less than 1 MiB/s and counts as 1.
  * Exact up to 2^24 entries for pages of up to 64 KiB.
  */
 static inline uint64_t dirty_limit_ring_full_us(uint32_t entries,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// system/dirtylimit.c: the time in which a ring fills, without a division by zero.
+// Fault: query-migrate divides by zero while dirty-limit is in use.
 //
-// The base divides by the largest rate that it has seen, in whole MiB/s.  query-migrate asks with the
-// average of all vCPUs, which is 0 as soon as one writes a little and the others nothing: SIGFPE.  The
-// ring's size is rounded down to whole MiB, too, so that a ring of fewer than 256 entries fills in no
-// time.  The arithmetic is ours, in bytes (system/dirty-limit-core.h).
+// The base computes the time in which a ring fills and divides by the largest rate that it has seen, in whole
+// MiB/s.  query-migrate passes the average of all vCPUs, which is 0 when one writes a little and the others
+// nothing: SIGFPE.  The base also rounds the ring's size down to whole MiB, so that a ring of fewer than 256
+// entries fills in no time.  full_time calls system/dirty-limit-core.h, which computes in bytes.
 //
-// Delete this when the base does the same.  The test is tests/unit/test-dirty-limit.c; in the lab,
-// tests/lab/scenarios/limits.py, variant query.
+// Test: tests/unit/test-dirty-limit.c; tests/lab/scenarios/limits.py, variant query.  Delete these rules when
+// the base does the same.
 
 @ header @
 position p;

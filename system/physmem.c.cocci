@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// TCG: a vCPU accesses the wrong device, or QEMU dies, while another vCPU changes the memory map.
+// Fault: a TCG vCPU accesses the wrong device, or QEMU ends, while another vCPU changes the memory map.
 //
-// An entry of TCG's TLB names a device by its index in the table of sections of a flat view.  A vCPU
-// that hits such an entry looks the index up in the view that is current then.  When another thread
-// publishes a new view, each vCPU is told to flush its TLB a moment later; until then it looks indices
-// of the old view up in the new one.  If the new one is shorter, that is an assertion
-// (iotlb_to_section: section_index < sections_nb).  If not, it is the access to another device
-// that now has this index: a read gives that device's register, a write goes to it.
+// An entry of TCG's TLB names a device by its index in the table of sections of a flat view.  A vCPU that
+// hits the entry looks the index up in the current view.  When another thread publishes a new view, each vCPU
+// flushes its TLB a moment later; until then it looks up indices of the old view in the new one.  If the new
+// table is shorter, an assertion fails (iotlb_to_section: section_index < sections_nb).  If not, the vCPU
+// reads from or writes to the device that now has this index.
 //
-// What was seen of it: the assertion, when a device of the lab's L1 was unplugged.  And where one CPU
-// reads a register while another disables and enables a BAR below it, 13 of 1,574,000 reads gave
-// another device's register in nine seconds (tests/lab/scenarios/remap.py); mended, none does.
+// Seen: the assertion, when a device of the lab's L1 was unplugged.  With one CPU that reads a register while
+// another disables and enables a BAR below it, 13 of 1,574,000 reads gave another device's register in nine
+// seconds; with these rules none does.
 //
-// holder, header: each address space of a CPU keeps the view that its TLB is filled from; see tlb-view.h.
-// fill, lookup: both go by that view.
-// follow: it changes where the TLB is flushed, on the CPU's own thread.
-// drop: the CPU is going.
+// holder, header: each address space of a CPU keeps the view that its TLB is filled from (tlb-view.h).
+// fill, lookup: both use that view.
+// follow: takes the new view where the TLB is flushed, on the CPU's own thread.
+// drop: releases the view when the CPU goes.
 //
-// Delete this when the base keeps the section, or the view, with the TLB; upstream would want it.
+// Test: tests/lab/scenarios/remap.py.  Delete these rules when the base keeps the section, or the view, with
+// the TLB.
 //
 // Limits: as in tlb-view.h.
 

@@ -14,15 +14,15 @@
  *                                  the TLB is flushed
  *                                  TLB miss: filled from the new view
  *
- * Each address space of each CPU has one, a FlatView pointer and a reference to what it points at.
+ * Each address space of each CPU has a FlatView pointer, which holds a reference.
  *
  * Threads: tlb_view_follow() and tlb_view_dispatch() are called by the CPU's own thread, or before it
  * runs; tlb_view_drop() after its last block.  So the pointer needs no lock.  The reference keeps the
  * view and its sections; without it they would be good only as long as the vCPU stays in the RCU read
  * section in which it filled the entry.
  *
- * Limits: what a vCPU itself changes, it sees at the end of the translated block, which is where an
- * access to a device ends one.  Sections behind an IOMMU region of the CPU's (no x86 machine has one)
+ * Limits: a vCPU sees its own changes at the end of the translated block; an access to a device ends
+ * the block.  Sections behind an IOMMU region of the CPU's (no x86 machine has one)
  * are in the view of another address space, and are as they were.
  */
 #ifndef SYSTEM_TLB_VIEW_H

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// system/vl.c: an accelerator that cannot start is one line on stderr.
+// Fault: an accelerator that cannot start is reported twice.
 //
-// Why: KVM says what is wrong (no /dev/kvm, a dirty-ring-size that the kernel
-// refuses), and then vl.c adds that KVM failed with the same error.  A failure
-// should be one clear line.  What is said in general stays for accelerators
-// that have said nothing.
+// KVM reports its error (no /dev/kvm, a dirty-ring-size that the kernel refuses); then vl.c reports that
+// KVM failed with the same error.  `once` skips the second line if the accelerator has reported an error.
 //
-// Can be deleted when the base passes an Error up from AccelClass.init_machine.
+// Delete these rules when the base passes an Error up from AccelClass.init_machine.
 
 @ header @
 position p;

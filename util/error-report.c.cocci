@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// util/error-report.c, counting errors.
+// Hook for system/vl.c.cocci: count reported errors.
 //
-// Why: system/vl.c asks whether an accelerator that failed has said why.
+// system/vl.c reads the count to find out whether an accelerator that failed has reported an error.
 //
-// Can be deleted together with system/vl.c.cocci.
+// Delete these rules with system/vl.c.cocci.
 
 @ header @
 position p;

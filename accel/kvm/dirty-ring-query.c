@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Reads counters only; the BQL, which monitor commands hold, keeps the vCPUs
- * that rings are bound to from going away.
+ * Monitor commands hold the BQL, which keeps the vCPUs that rings are bound to from
+ * going away.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -13,6 +13,7 @@
 #include "hw/core/cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
@@ -60,6 +61,7 @@ KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
     KvmDirtyRingInfo *info;
     DirtyRing *ring;
 
+    GLOBAL_STATE_CODE();
     if (!kvm_enabled() || !kvm_dirty_ring_enabled()) {
         error_setg(errp, "the accelerator has no dirty rings "
                    "(-accel kvm,dirty-ring-size=N)");

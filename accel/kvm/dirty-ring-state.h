@@ -1,14 +1,18 @@
 /*
- * KVM dirty ring: the state that its QEMU-side files share
+ * KVM dirty ring: the state and functions that its QEMU-side files share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Each function of one file that another one calls; dirty-ring.h has those for
+ * the rest of accel/kvm.
  */
 #ifndef ACCEL_KVM_DIRTY_RING_STATE_H
 #define ACCEL_KVM_DIRTY_RING_STATE_H
 
 #include "qemu/thread.h"
-#include "core/dirty-ring-core.h"
+#include "system/kvm_int.h"
 #include "core/dirty-ring-reaper.h"
+#include "core/dirty-ring-core.h"
 #include "core/dirty-ring-slots.h"
 
 /* Valid once kvm_dirty_ring_enabled(). */
@@ -23,5 +27,38 @@ typedef struct KVMDirtyRings {
 } KVMDirtyRings;
 
 extern KVMDirtyRings kvm_dirty_rings;
+
+/* dirty-ring-kernel.c */
+
+/*
+ * Enables rings of @size entries and sets s->kvm_dirty_ring_size, or warns and
+ * leaves it at 0 if the kernel has no rings.  Returns 0, or a negative errno
+ * after it has reported why.
+ */
+int kvm_dirty_ring_kernel_enable(KVMState *s, uint32_t size);
+
+/* Maps the ring of @cpu; NULL and @errp if that fails. */
+struct kvm_dirty_gfn *kvm_dirty_ring_kernel_map(CPUState *cpu, Error **errp);
+
+/* DirtyRingOps.reset; @opaque is the KVMState. */
+int kvm_dirty_ring_kernel_reset(void *opaque);
+
+/* Reads the backup bitmap of @slot into its dirty_bmap; false if KVM has none. */
+bool kvm_dirty_ring_kernel_get_backup(KVMSlot *slot);
+
+/* dirty-ring-memslots.c */
+
+/* The slot word that KVM's ring entries carry for @slot. */
+uint32_t kvm_dirty_ring_slot_word(const KVMSlot *slot);
+
+/* DirtyRingOps.translate; page numbers are those of the RAM list. */
+size_t kvm_dirty_ring_translate(void *opaque, const uint32_t *slots,
+                                uint64_t *pages, size_t n);
+
+/* dirty-ring-publish.c: DirtyRingOps.publish */
+void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n);
+
+/* dirty-ring-vcpus.c: DirtyRingOps.leave_alone; @owner is a CPUState */
+bool kvm_dirty_ring_leave_alone(void *opaque, void *owner);
 
 #endif

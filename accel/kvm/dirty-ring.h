@@ -1,9 +1,9 @@
 /*
- * KVM dirty ring: what the rest of accel/kvm calls
+ * KVM dirty ring: interface for the rest of accel/kvm
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Life cycle, all with the BQL held unless said otherwise:
+ * Life cycle, with the BQL held but for class init and ring-full exits:
  *
  *   class init   kvm_dirty_ring_class_init()
  *   kvm_init     kvm_dirty_ring_setup(), before any vCPU and any memory slot;
@@ -25,9 +25,9 @@
 void kvm_dirty_ring_class_init(ObjectClass *oc);
 
 /*
- * Enables rings of s->kvm_dirty_ring_size entries if any are asked for.  A
- * kernel without dirty rings gets a warning and the bitmap.  Returns 0, or a
- * negative errno after it has reported why.
+ * Enables rings of s->kvm_dirty_ring_size entries if that is not 0.  Warns and
+ * uses the bitmap if the kernel has no dirty rings.  Returns 0, or a negative
+ * errno after it has reported why.
  */
 int kvm_dirty_ring_setup(KVMState *s);
 
@@ -49,22 +49,22 @@ void kvm_dirty_ring_destroy_vcpu(CPUState *cpu);
 /* KVM_EXIT_DIRTY_RING_FULL, on @cpu's thread and without the BQL. */
 void kvm_dirty_ring_vcpu_full(CPUState *cpu);
 
-/* @slot is complete and KVM is about to learn of it. */
+/* Call when @slot is complete, before KVM is told of it. */
 void kvm_dirty_ring_slot_add(const KVMSlot *slot);
 
 /*
- * KVM is about to forget @slot, which is still complete: fetches what is not
- * in rings (a backup bitmap) into its dirty_bmap.
+ * Call before KVM removes @slot, which is still complete: reads its backup bitmap,
+ * if there is one, into its dirty_bmap.
  */
 void kvm_dirty_ring_slot_removing(KVMSlot *slot);
 
 /*
- * Whether vCPUs must be out of the guest while the deletions that @kml has
- * gathered are carried out: true if one of them logs dirty pages into rings.
+ * Returns true if vCPUs must be out of the guest while KVM removes the slots that
+ * @kml has gathered: one of them logs dirty pages into rings.
  */
 bool kvm_dirty_ring_removal_loses_pages(const KVMMemoryListener *kml);
 
-/* KVM has forgotten @slot: empties all rings of its entries. */
+/* Call when KVM has removed @slot: empties all rings of its entries. */
 void kvm_dirty_ring_slot_removed(const KVMSlot *slot);
 
 #endif

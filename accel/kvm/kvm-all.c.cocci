@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// accel/kvm/kvm-all.c without its dirty ring, with hooks for ours.
+// Hook: KVM's dirty ring, without the base's and with that of dirty-ring.h.
 //
-// Why: the base keeps rings, reaper and sync as static functions of this file,
-// between the slots and the vCPUs; accel/kvm/dirty-ring.c replaces all of them.
-// What is left here calls it where a slot comes or goes, where a vCPU starts,
-// ends or meets a full ring, and where the accelerator is set up.
+// The base keeps rings, reaper and sync as static functions of kvm-all.c, between
+// the slots and the vCPUs.  These rules cut them out, and call dirty-ring.h where a
+// slot comes or goes, where a vCPU starts, ends or leaves the guest with a full
+// ring, and where the accelerator is set up.
 //
-// Can be deleted when the base calls an interface like dirty-ring.h itself.
+// Fault of the base, rule `inhibit`: with page modification logging a vCPU flushes
+// its buffer of dirty addresses when it leaves the guest.  If a slot has been
+// removed by then, KVM finds no slot for its addresses and drops them.
+// Fault of the base, rule `functions`: the base's sync reads the backup bitmap in the
+// last stage only, which postcopy's last sync is not (dirty-ring-sync.c).
+//
+// Delete this when the base calls an interface like dirty-ring.h itself.
 
 @ functions @
 identifier f =~ "^(kvm_dirty_ring_(mark_page|reap_one|reap_locked|reap|flush|reaper_thread|reaper_init|init|enabled|size)|dirty_gfn_(is_dirtied|set_collected)|(do_)?kvm_cpu_synchronize_kick(_all)?|kvm_slot_reset_dirty_pages|kvm_log_sync_global|kvm_[gs]et_dirty_ring_size)$";
@@ -21,7 +27,7 @@ position p;
   #include "system/kvm_int.h"@p
 + #include "dirty-ring.h"
 
-// The manual-protect half of this function stays: it serves the bitmap.
+// Keeps the manual-protect half of this function, which serves the bitmap.
 @ setup @
 expression s;
 position p;
@@ -105,8 +111,6 @@ position p;
   if (err) S
 + kvm_dirty_ring_slot_removed(mem);
 
-// A vCPU's hardware buffer (page modification logging) names pages by address and is
-// flushed when the vCPU leaves the guest: after the slot is gone, its entries name nothing.
 @ inhibit @
 identifier kml, need_inhibit;
 position p;

@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * So that whoever sums a failure up need not repeat what was said already: one
- * failure, one line.  Counted by error_report() and its like, whatever thread
- * calls them; warnings do not count.
+ * A caller that reports a failure reads the count to find out whether the function
+ * that failed has reported it already.  error_report() and its variants count, in
+ * any thread; warnings do not.
  */
 #ifndef QEMU_ERRORS_REPORTED_H
 #define QEMU_ERRORS_REPORTED_H

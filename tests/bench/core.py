@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 CORE_FILES = tuple(f"accel/kvm/core/dirty-ring-{part}" for part in (
-    "core.c", "core.h", "batch.c", "suspects.c"))
+    "core.h", "internal.h", "harvest.c", "reset.c", "reap.c", "full.c", "set.c", "batch.c",
+    "suspects.c"))
 BATCHES = (1, 64, 1024)
 HARVESTS = 400
 

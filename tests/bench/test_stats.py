@@ -110,7 +110,7 @@ version: 1
 positions: line
 events: Ir
 
-fl=(1) ../accel/kvm/core/dirty-ring-core.c
+fl=(1) ../accel/kvm/core/dirty-ring-reap.c
 fn=(1) dirty_ring_reap
 10 5
 +2 7
@@ -138,7 +138,7 @@ class Callgrind(unittest.TestCase):
     def test_self_cost(self) -> None:
         """Calls are the callee's; inlined lines are their own file's."""
         costs = core.cost_by_file(CALLGRIND.splitlines())
-        self.assertEqual(costs, {"../accel/kvm/core/dirty-ring-core.c": 24,
+        self.assertEqual(costs, {"../accel/kvm/core/dirty-ring-reap.c": 24,
                                  "../accel/kvm/core/dirty-ring-core.h": 2,
                                  "../tests/unit/fake-kvm.c": 900})
         self.assertEqual(core.core_cost(costs), 26)

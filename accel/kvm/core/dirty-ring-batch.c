@@ -32,7 +32,7 @@ void dirty_batch_free(DirtyBatch *batch)
     g_free(batch);
 }
 
-/* Takes a batch from the free list; NULL if that is empty. */
+/* Takes a batch from the free list; NULL if the list is empty. */
 static DirtyBatch *batch_recycle_locked(DirtyRingSet *set)
 {
     DirtyBatch *batch = set->free_batches;

@@ -16,7 +16,7 @@
  *   thread because KVM keeps the ring, and its position in it, for as long as
  *   the vCPU file descriptor is open.
  *
- * The theory of operation is at the top of dirty-ring-core.c.
+ * The theory of operation is at the top of dirty-ring-reap.c.
  */
 #ifndef ACCEL_KVM_DIRTY_RING_CORE_H
 #define ACCEL_KVM_DIRTY_RING_CORE_H
@@ -33,7 +33,7 @@
 typedef struct DirtyRing DirtyRing;
 typedef struct DirtyRingSet DirtyRingSet;
 
-/* Why pages may have been lost, or a vCPU cannot run. */
+/* The reason why pages may have been lost, or a vCPU cannot run. */
 typedef enum DirtyRingFault {
     DIRTY_RING_FAULT_NONE,
     DIRTY_RING_FAULT_OVERFLOW,      /* the kernel overran a ring */
@@ -48,23 +48,22 @@ typedef enum DirtyRingFull {
 } DirtyRingFull;
 
 /*
- * What a ring set calls.  QEMU implements it over the
- * KVM file descriptors and the RAM dirty bitmaps, the unit tests over a fake
- * kernel.
+ * The functions that a ring set calls.  QEMU implements them over KVM's file
+ * descriptors and the RAM list's dirty bitmaps, the unit tests over a fake kernel.
  */
 typedef struct DirtyRingOps {
     /*
-     * One KVM_RESET_DIRTY_RINGS.  Called with the reset lock held and no
+     * Calls KVM_RESET_DIRTY_RINGS once.  Called with the reset lock held and no
      * other, and with all signals blocked, which it must not change.  Returns
-     * the number of entries that the kernel has reset, which may be any number
-     * and may include entries of other threads' batches, or -errno.
+     * the number of entries that the kernel has reset, those of other threads'
+     * batches included, or -errno.
      */
     int (*reset)(void *opaque);
 
     /*
      * Translates @n entries {slot, offset} of one ring, in place and in
-     * order, to page numbers in the publisher's own address space.  Entries
-     * that name no known page are to be left out.  Returns how many remain.
+     * order, to the page numbers that publish() takes.  Leaves out entries
+     * that name no known page.  Returns how many remain.
      * Called with one ring lock or the reset lock held; must not take the BQL,
      * another lock of the set, or block.
      *
@@ -75,15 +74,15 @@ typedef struct DirtyRingOps {
                         size_t n);
 
     /*
-     * Makes @n pages visible as dirty.  Called with no lock of the set held,
-     * possibly from several threads at once.  @pages stays the caller's.
+     * Marks @n pages dirty.  Called with no lock of the set held, possibly
+     * from several threads at once.  @pages stays the caller's.
      */
     void (*publish)(void *opaque, const uint64_t *pages, size_t n);
 
     /*
-     * Optional.  True if dirty_ring_reap_idle() has to leave the ring that is
-     * bound to @owner to its own vCPU.  Called with that ring's lock held, so
-     * that @owner stays bound; takes no lock.
+     * Optional.  Returns true if dirty_ring_reap_idle() has to skip the ring
+     * that is bound to @owner.  Called with that ring's lock held, so that
+     * @owner stays bound; takes no lock.
      */
     bool (*leave_alone)(void *opaque, void *owner);
 
@@ -95,7 +94,7 @@ typedef struct DirtyRingOps {
 } DirtyRingOps;
 
 /*
- * Counters of a ring set.  All of them only grow; each is read and written
+ * Counters of a ring set.  All but suspects only grow.  Each is read and written
  * atomically, without any order between them.
  */
 typedef struct DirtyRingStats {
@@ -148,7 +147,7 @@ struct DirtyRingSet {
     void *opaque;
     uint32_t size;                  /* entries per ring, a power of two */
     uint64_t patience_ns;           /* for resets without any progress */
-    bool reset_refused;             /* atomic; patience is over, for good */
+    bool reset_refused;             /* atomic; once true, stays true */
 
     DirtyRing *rings;               /* store-release under add_lock */
     pthread_mutex_t add_lock;
@@ -190,13 +189,13 @@ DirtyRing *dirty_ring_add(DirtyRingSet *set, unsigned long id,
 DirtyRing *dirty_ring_find(DirtyRingSet *set, unsigned long id);
 
 /*
- * Binds @ring to what owns it now: @owner is for the users of the set,
- * @page_counter (may be NULL) is incremented atomically by each harvest.
- * After the call returns, the counter bound before is no longer touched.
+ * Binds @ring to @owner, which is for the users of the set.  Each harvest adds to
+ * @page_counter (may be NULL) atomically.  Once the call has returned, no thread
+ * touches the counter that was bound before.
  */
 void dirty_ring_bind(DirtyRing *ring, void *owner, uint64_t *page_counter);
 
-/* The owner that was bound last; the caller keeps it alive. */
+/* Returns the owner that was bound last; the caller keeps it alive. */
 void *dirty_ring_owner(const DirtyRing *ring);
 
 /*
@@ -219,17 +218,17 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set);
 uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
 
 /*
- * Returns once every page that was harvested before the call, by whichever
- * thread, has been published.  Needs the progress of the other threads: the
- * caller must hold no lock that their ops take.
+ * Returns once every page that any thread has harvested before the call is
+ * published.  Waits for other threads: the caller must hold no lock that their ops
+ * take.
  */
 void dirty_ring_wait_published(DirtyRingSet *set);
 
 /*
  * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.
  *
- * SPURIOUS: the ring is empty, all its entries are reset, and the kernel has
- * repeated the exit regardless.  STUCK: this has gone on for 1,000 exits, or the
+ * SPURIOUS: the ring is empty, all its entries are reset, and the kernel repeats
+ * the exit.  STUCK: this has gone on for 1,000 exits, or the
  * ring holds entries that the kernel does not reset.  KVM does not enter the
  * guest with a full ring, so the vCPU will not run again; the caller has to stop
  * the machine.
@@ -251,7 +250,7 @@ void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);
 /* Entries harvested from @ring since it was added. */
 uint64_t dirty_ring_harvested(DirtyRing *ring);
 
-/* Iterates over the rings of a set, newest first; needs no lock. */
+/* Iterate over the rings of a set, newest first; need no lock. */
 DirtyRing *dirty_ring_first(DirtyRingSet *set);
 DirtyRing *dirty_ring_next(DirtyRing *ring);
 

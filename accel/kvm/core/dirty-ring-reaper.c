@@ -5,18 +5,17 @@
  *
  * Theory of operation
  *
- * A vCPU whose ring is full leaves the guest and empties it; that costs the
+ * A vCPU whose ring is full leaves the guest and empties the ring; that costs the
  * guest time.  The reaper is a thread that empties rings before they are full.
- * It only saves exits, nothing depends on it: a page in a ring is as good as
- * published, since every sync harvests all rings itself.
+ * It saves exits; correctness does not depend on it, since every sync harvests all
+ * rings itself.
  *
  * While dirty logging is off it sleeps on a condition, without a timeout.  While
- * logging is on it wakes up when the fastest ring ought to be half full, by
+ * logging is on it wakes up when it expects the fastest ring to be half full, by
  * the rate at which rings filled since it woke up last, no matter which thread
- * emptied them.
- * A burst shortens the pause at once, a quiet guest at most doubles it.  Under
- * a load that fills a ring within the shortest pause, vCPUs meet ring-full by
- * themselves and the reaper does not try to keep up.
+ * emptied them.  A burst shortens the pause at once, a quiet guest at most doubles
+ * it.  If a guest fills a ring within the shortest pause, vCPUs empty their own
+ * rings at ring-full and the reaper does not try to keep up.
  *
  * It takes no lock but its own and, inside the reap, those of the ring set.
  *
@@ -77,7 +76,7 @@ void dirty_reaper_destroy(DirtyReaper *reaper)
 
 /*
  * Waits until @deadline_ns on the monotonic clock or, if the reaper is off,
- * for it to be switched on; *@slept says that it was off.  Returns false once
+ * until it is switched on; *@slept is true if it was off.  Returns false once
  * the reaper has to quit.
  */
 static bool reaper_wait(DirtyReaper *reaper, uint64_t deadline_ns,
@@ -116,7 +115,7 @@ void dirty_reaper_run(DirtyReaper *reaper)
         uint64_t now = now_ns(), fastest;
 
         dirty_ring_reap_idle(reaper->set, &fastest);
-        /* Entries from while the reaper was off say nothing about the rate. */
+        /* Entries from before it was switched on do not count for the rate. */
         pause = slept ? DIRTY_REAPER_MIN_NS
                       : dirty_reaper_pause(pause, now - last, fastest,
                                            reaper->set->size);

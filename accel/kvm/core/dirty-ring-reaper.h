@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Life cycle: dirty_reaper_init() -> a thread of the user's calls
+ * Life cycle: dirty_reaper_init() -> the user's thread calls
  * dirty_reaper_run() -> dirty_reaper_set_active() from any thread ->
  * dirty_reaper_quit(), the thread returns -> dirty_reaper_destroy().
  */
@@ -38,13 +38,13 @@ void dirty_reaper_set_active(DirtyReaper *reaper, bool active);
 /* Makes dirty_reaper_run() return soon. */
 void dirty_reaper_quit(DirtyReaper *reaper);
 
-/* Times the reaper has woken up to reap, and the pause it chose last. */
+/* Returns how often the reaper has woken up to reap, and its last pause. */
 uint64_t dirty_reaper_wakeups(const DirtyReaper *reaper);
 uint64_t dirty_reaper_interval_ns(const DirtyReaper *reaper);
 
 /*
- * The pause that finds the fastest ring half full, in nanoseconds, between
- * DIRTY_REAPER_MIN_NS and DIRTY_REAPER_MAX_NS.
+ * Returns the pause in nanoseconds after which the fastest ring is half full,
+ * between DIRTY_REAPER_MIN_NS and DIRTY_REAPER_MAX_NS.
  *
  * @pause_ns: the pause before, which is at most doubled
  * @elapsed_ns: time in which the fastest ring took up @fastest entries

@@ -5,10 +5,9 @@
  *
  * Theory of operation
  *
- * Every harvest translates its entries here, a chunk at a time, under the read
- * side of one lock; slots come and go a few times in the life of a machine,
- * under the write side.  Harvests run in vCPU threads, in the reaper and in
- * syncs, and never hold the lock for more than one chunk.
+ * A harvest translates its entries, a chunk at a time, with the table's lock held
+ * for reading.  Harvests run in vCPU threads, in the reaper and in syncs.  Slots
+ * come and go a few times in the life of a machine, with the lock held for writing.
  *
  * Ring entries are untrusted: both halves of the slot word and the
  * offset are checked against the table.

@@ -7,9 +7,9 @@
  * (address space id in the upper 16 bits, slot id in the lower; linux/kvm.h,
  * struct kvm_userspace_memory_region).
  *
- * Life cycle: a slot is added before KVM learns of it and removed after KVM
- * has forgotten it and every ring has been emptied: an entry of a live slot
- * always finds it.
+ * Life cycle: the user adds a slot before it tells KVM, and removes it after KVM
+ * has removed it and every ring has been emptied.  So the table has the slot of each
+ * entry that is harvested.
  */
 #ifndef ACCEL_KVM_DIRTY_RING_SLOTS_H
 #define ACCEL_KVM_DIRTY_RING_SLOTS_H
@@ -20,7 +20,7 @@
 
 typedef struct DirtySlot {
     uint64_t first_page;    /* in the publisher's address space, host pages */
-    uint64_t npages;        /* 0: no such slot */
+    uint64_t npages;        /* 0: no slot */
 } DirtySlot;
 
 typedef struct DirtySlotSpace {
@@ -38,19 +38,19 @@ void dirty_slots_init(DirtySlotTable *table);
 void dirty_slots_destroy(DirtySlotTable *table);
 
 /*
- * Enters slot word @slot: @npages host pages from page number @first_page.
- * Replaces what the word stood for before.
+ * Adds the slot of slot word @slot: @npages host pages from page number
+ * @first_page.  Replaces a slot of the same word.
  */
 void dirty_slots_add(DirtySlotTable *table, uint32_t slot,
                      uint64_t first_page, uint64_t npages);
 
-/* Forgets slot word @slot; nothing happens if it is not known. */
+/* Removes the slot of slot word @slot, if there is one. */
 void dirty_slots_remove(DirtySlotTable *table, uint32_t slot);
 
 /*
- * Translates @n entries as DirtyRingOps.translate says: @pages holds offsets
- * on entry, page numbers on return; entries that name no slot, or a page
- * beyond the end of theirs, are left out.  Returns how many remain.
+ * Translates @n entries for DirtyRingOps.translate: @pages holds offsets on entry,
+ * page numbers on return.  Leaves out entries that name no slot, or a page beyond
+ * the end of their slot.  Returns how many remain.
  */
 size_t dirty_slots_translate(DirtySlotTable *table, const uint32_t *slots,
                              uint64_t *pages, size_t n);

@@ -5,36 +5,36 @@
  *
  * Theory of operation
  *
- * Linux 6.17 and newer forget what they have gathered when a signal is pending in
- * KVM_RESET_DIRTY_RINGS.  SIGSTOP, a debugger and the freezer interrupt the ioctl
- * although all signals are blocked, and a stop that is continued at once leaves no
- * trace in the thread.  The ioctl may then lose what it gathered last: the
- * entries at the end of what the ioctl has reset in a ring, of one slot and less
- * than SPAN pages apart.  These are suspects: taken to be dirty, and published
- * again by each sync, until an ioctl has reset a later entry of the same page that
- * was not at the end.  That costs a few pages per ioctl, of which those that the
- * guest writes again do not last.  The last sync publishes them while the machine
- * is stopped, so no write can be missed.
+ * KVM_RESET_DIRTY_RINGS gathers entries of one slot that are less than MASK_PAGES
+ * apart, and protects their pages together.  Linux 6.17 and newer drop the entries
+ * that they have gathered when a signal is pending.  SIGSTOP, a debugger and the
+ * freezer interrupt the ioctl although all signals are blocked, and a thread that
+ * is continued at once cannot see that it was stopped.  The ioctl may then have
+ * lost the entries that it gathered last, at the end of those that it has reset in
+ * a ring.  Their pages are suspects: each sync publishes them again, until an ioctl
+ * has reset a later entry of the same page that was not at the end.  That costs a
+ * few pages per ioctl; a page that the guest writes again is soon no suspect.  The
+ * last sync publishes suspects while the machine is stopped, so no write is missed.
  *
- * All rings are noted before what stood at their ends becomes suspect: the ioctl
- * may have protected a page in one ring, the guest have written it again, and its
- * new entry have been at the end of another ring.
+ * All rings are noted before the entries at their ends become suspects: the ioctl
+ * may have protected a page in one ring, then the guest wrote it again, and the
+ * new entry is at the end of another ring.
  *
- * Entries are known by slot and offset, not by page: translating is left to the
- * few that are published.  A filter free_batches most look-ups of pages that are no
- * suspects; bits of suspects that are gone are cleared at each sync.
+ * Suspects are kept by slot and offset; only those that are published are
+ * translated.  A filter avoids most look-ups of pages that are no suspects; each
+ * sync clears the bits of pages that are suspects no more.
  *
- * Limits: suspects of a slot that is gone stay; they name no page, or one more
- * page to be sent if the slot's number is used again.  Kernels before 6.17
- * cannot be told apart surely, so they pay the few pages, too.
+ * Limits: suspects of a removed slot stay.  They name no page, or one more page to
+ * send if the slot's number is used again.  Kernels before 6.17 cannot be told
+ * apart reliably, so suspects are kept there, too.
  */
 #include "dirty-ring-suspects.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-/* How far apart pages may be that the kernel protects together. */
-#define SPAN 64
+/* Pages that the kernel protects together are less than this apart. */
+#define MASK_PAGES 64
 
 #define FILTER_BITS (1u << 16)
 
@@ -103,7 +103,7 @@ static void suspect_remove(DirtySuspects *suspects, const DirtyRingEntry *seen)
     }
 }
 
-/* Where the entries begin that the kernel may have gathered last before @to. */
+/* Returns the first entry that the kernel may have gathered last before @to. */
 static uint64_t last_gathered(const DirtyRingEntry *seen, uint32_t size,
                               uint64_t from, uint64_t to)
 {
@@ -116,7 +116,7 @@ static uint64_t last_gathered(const DirtyRingEntry *seen, uint32_t size,
 
         low = MIN(low, before->offset);
         high = MAX(high, before->offset);
-        if (before->slot != last->slot || high - low >= SPAN) {
+        if (before->slot != last->slot || high - low >= MASK_PAGES) {
             break;
         }
         start--;

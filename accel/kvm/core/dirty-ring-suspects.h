@@ -9,7 +9,7 @@
  *   dirty_suspects_note() and ..._note_passed(), then ..._noted() once ->
  *   dirty_suspects_take() at each sync -> dirty_suspects_destroy()
  *
- * Thread model: the caller keeps one lock over all of it, the reset lock.
+ * Thread model: the caller holds the reset lock.
  */
 #ifndef ACCEL_KVM_DIRTY_RING_SUSPECTS_H
 #define ACCEL_KVM_DIRTY_RING_SUSPECTS_H
@@ -30,7 +30,7 @@ typedef struct DirtySuspects {
     GArray *ends;           /* of DirtyRingEntry: noted, not yet in pages */
 } DirtySuspects;
 
-/* Takes @n entries. @pages may be written to, and is valid during the call. */
+/* Takes @n entries.  May write to @pages, which is valid during the call. */
 typedef void (*DirtySuspectsTake)(void *opaque, const uint32_t *slots,
                                   uint64_t *pages, size_t n);
 
@@ -38,16 +38,16 @@ void dirty_suspects_init(DirtySuspects *suspects);
 void dirty_suspects_destroy(DirtySuspects *suspects);
 
 /*
- * An ioctl has reset entries of a ring, @from up to @to (@from < @to), which are
- * positions in @seen, of which the index is the position modulo @size.
+ * Notes that an ioctl has reset the entries of a ring at positions [@from, @to),
+ * @from < @to.  An entry's index in @seen is its position modulo @size.
  */
 void dirty_suspects_note(DirtySuspects *suspects, const DirtyRingEntry *seen,
                          uint32_t size, uint64_t from, uint64_t to);
 
-/* Entries of which it is not known where they stood; empties @passed. */
+/* Makes entries of unknown position suspects; empties @passed. */
 void dirty_suspects_note_passed(DirtySuspects *suspects, GArray *passed);
 
-/* All rings are noted.  Returns how many suspects there are. */
+/* Call when all rings are noted.  Returns the number of suspects. */
 size_t dirty_suspects_noted(DirtySuspects *suspects);
 
 /* Hands all suspects to @take, a few hundred at a time; they stay suspects. */

@@ -5,16 +5,16 @@
  * The chipset's IGNNE# (AT-compatible reporting of x87 errors) is a bit in hflags2 of the first CPU,
  * next to GIF, nested paging and the other state of SVM, which that CPU's own thread changes all the
  * time, without a lock and without atomics.  So no other thread may write that word: a plain
- * read-modify-write there takes back whatever the owner changed between the read and the write.
+ * read-modify-write there undoes a change that the owner makes between the read and the write.
  *
  *   owner's thread         the bit is changed at once
  *   any other thread       work is queued to the owner, which does it before its next block
  *
  * Threads: any; no lock is needed, and the BQL may be held.  Errors: none.
  *
- * The order of a set and a clear from different CPUs is the order in which they were queued.  A
- * clear that finds nothing set is over at once, which is what nearly all of them find: every FXRSTOR
- * and XRSTOR without a pending x87 error is one.
+ * Sets and clears from different CPUs happen in the order in which they were queued.  A clear that
+ * finds the pin deasserted returns at once; nearly all do, since every FXRSTOR and XRSTOR without a
+ * pending x87 error is one.
  *
  * Limits: a clear that comes before a set still queued by the same CPU does nothing, and the pin stays
  * asserted until the next one.  An x87 error that the first CPU reports while a set is queued raises FERR# once more;
@@ -40,7 +40,7 @@ static void ignne_apply(CPUState *owner, run_on_cpu_data asserted)
 /**
  * ignne_drive: assert or deassert the first CPU's IGNNE#
  * @env:      the first CPU's state
- * @asserted: what the pin shall be
+ * @asserted: the new state of the pin
  */
 static inline void ignne_drive(CPUX86State *env, bool asserted)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// TCG's SVM: a CR8 write must hold the BQL where it raises the virtual interrupt.
+// Fault: in TCG's SVM, a CR8 write raises the virtual interrupt without the BQL.
 //
-// virq: a guest's write to CR8 may unmask the virtual interrupt that its hypervisor has asked for
-//   (V_IRQ against V_TPR; AMD APM volume 2, 15.21.4).  The helper then calls cpu_interrupt()
-//   without the BQL, which cpu_interrupt() asserts: the emulator aborts.
+// virq: a guest's write to CR8 may unmask the virtual interrupt that its hypervisor has requested (V_IRQ
+//   against V_TPR; AMD APM volume 2, 15.21.4).  The helper calls cpu_interrupt() without the BQL, which
+//   cpu_interrupt() asserts: the emulator aborts.
 //
-// Why here: the lab's L1 runs on this emulation.  Delete it when the base takes the lock.
+// Why here: the lab's L1 runs on this emulation.  Delete this rule when the base takes the lock.
 //
 // Limits: the other writers of CPUState::interrupt_request in this file hold the lock already.
 

@@ -1,28 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// TCG's SVM: two faults in how VMRUN treats interrupts.
+// Faults: TCG's VMRUN delivers an interrupt twice, or loses one.
 //
 // injected: an interrupt delivered twice
-//   VMRUN with EVENTINJ of type 0 (external interrupt) delivers the interrupt at once, inside the
-//   helper, but leaves CPUState::exception_index at its vector.  If the vCPU's loop is then left for
-//   any other reason before the next #VMEXIT (cpu_exit(), queued work, another thread wanting the
-//   CPU), the loop takes that for a pending exception and delivers the vector again, with RFLAGS.IF
-//   clear and on whatever stack is current.  An event is injected once (AMD APM volume 2, 15.20,
-//   "Event Injection"; EVENTINJ.V is cleared by VMRUN).  An exception or a software interrupt
-//   leaves the helper through cpu_loop_exit() and is not concerned.
+//   VMRUN with EVENTINJ of type 0 (external interrupt) delivers the interrupt inside the helper, but leaves
+//   CPUState::exception_index at its vector.  If the vCPU's loop ends before the next #VMEXIT (cpu_exit(),
+//   queued work, a thread that wants the CPU), the loop delivers the vector again as a pending exception, with
+//   RFLAGS.IF clear and on the current stack.  An event is injected once (AMD APM volume 2, 15.20, "Event
+//   Injection"; VMRUN clears EVENTINJ.V).  Exceptions and software interrupts leave the helper through
+//   cpu_loop_exit() and are not affected.
 //
 // virq: an interrupt lost
-//   CPUState::interrupt_request is written by other threads (interrupt controllers, timers) under
-//   the BQL; VMRUN runs without it and adds CPU_INTERRUPT_VIRQ in a plain read-modify-write, which
-//   can take back a CPU_INTERRUPT_HARD or _POLL that was set meanwhile.  cpu_interrupt() under the
-//   BQL is what everyone else uses.
+//   Other threads (interrupt controllers, timers) write CPUState::interrupt_request under the BQL.  VMRUN adds
+//   CPU_INTERRUPT_VIRQ without the BQL in a plain read-modify-write, which can undo a CPU_INTERRUPT_HARD or
+//   _POLL that another thread sets meanwhile.  The rule calls cpu_interrupt() under the BQL, as other code
+//   does.  header declares the BQL for it.
 //
-// Why here: the lab's L1 runs on this emulation, and its oracles are worth what the machine under
-// them is worth.  Delete each rule when the base has the same mend (upstream would want both).
+// Why here: the lab's L1 runs on this emulation.  Delete each rule when the base has the same mend.
 //
-// header declares the BQL for `virq`.
-//
-// Limits: VMRUN only; the CR8 write has the same fault as `virq`, see misc_helper.c.cocci.
+// Limits: VMRUN only; misc_helper.c.cocci has the CR8 write.
 
 @header@
 position p;

@@ -1,0 +1,74 @@
+/*
+ * KVM dirty ring: what the files of the core share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Each function of one file that another one calls; dirty-ring-core.h has those
+ * for users.
+ */
+#ifndef ACCEL_KVM_DIRTY_RING_CORE_INTERNAL_H
+#define ACCEL_KVM_DIRTY_RING_CORE_INTERNAL_H
+
+#include "dirty-ring-batch.h"
+#include "dirty-ring-core.h"
+
+static inline void count(uint64_t *counter, uint64_t n)
+{
+    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t counted(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static inline struct kvm_dirty_gfn *entry_at(DirtyRing *ring, uint64_t pos)
+{
+    return &ring->entries[pos & (ring->set->size - 1)];
+}
+
+static inline uint32_t entry_flags(struct kvm_dirty_gfn *entry)
+{
+    /*
+     * Pairs with the kernel's store-release of the flags: for F_DIRTY, it
+     * publishes slot and offset; for 0, it comes after our F_RESET was seen.
+     */
+    return __atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE);
+}
+
+/* dirty-ring-set.c */
+
+/* Marks @set broken; reports @fault if it is the first.  Takes no lock. */
+void dirty_ring_set_broken(DirtyRingSet *set, DirtyRingFault fault);
+
+/* The kernel has overrun @ring: its set is broken. */
+void dirty_ring_set_overflowed(DirtyRing *ring);
+
+/* dirty-ring-harvest.c */
+
+/*
+ * Harvests @ring into @batch and notes there what has to be armed: all entries
+ * up to fetch, those of other threads too, since waiting for them is harmless.
+ * Takes the ring lock.  Returns the number of entries.
+ */
+uint64_t dirty_ring_harvest(DirtyRing *ring, DirtyBatch *batch);
+
+/* dirty-ring-reset.c */
+
+/*
+ * Returns when every page of @batch is write-protected again on all CPUs.  If
+ * the kernel will not do it, marks the set broken and returns all the same:
+ * the caller still publishes, since a page sent too early may be stale and a
+ * page not sent is stale for certain.  Takes the reset lock.
+ */
+void dirty_batch_arm(DirtyRingSet *set, DirtyBatch *batch);
+
+/* True once the kernel has refused to reset entries; stays true. */
+bool dirty_ring_reset_refused(const DirtyRingSet *set);
+
+/* dirty-ring-reap.c */
+
+/* Arms and publishes @batch.  Returns the number of entries it harvested. */
+uint64_t dirty_batch_finish(DirtyRingSet *set, DirtyBatch *batch);
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * KVM dirty ring: dirty log sync, start and stop
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * A sync kicks all vCPUs out of the guest, because hardware may hold dirty
+ * pages back until then (page modification logging), harvests all rings, and
+ * waits until other threads have published what they have harvested.
+ *
+ * All functions run with the BQL held, which kick_all_vcpus() releases while it
+ * waits.
+ *
+ * Limits: a sync is of all address spaces, since each ring holds the entries of
+ * all of them.
+ */
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "exec/memory.h"
+#include "exec/ram_addr.h"
+#include "hw/core/cpu.h"
+#include "migration/fail.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/runstate.h"
+#include "trace.h"
+#include "dirty-ring.h"
+#include "dirty-ring-state.h"
+
+/* A wait for vCPUs to leave the guest. */
+typedef struct KickAll {
+    QemuCond done;
+    int pending;        /* protected by the BQL */
+} KickAll;
+
+static void vcpu_kicked(CPUState *cpu, run_on_cpu_data data)
+{
+    KickAll *kick = data.host_ptr;
+
+    if (--kick->pending == 0) {
+        qemu_cond_signal(&kick->done);
+    }
+}
+
+/*
+ * Gets every vCPU out of the guest once: asks all, then waits for all.  A vCPU
+ * that is stopped or not yet running has nothing to flush.  Releases the BQL
+ * while it waits.
+ */
+static void kick_all_vcpus(void)
+{
+    KickAll kick = {};
+    CPUState *cpu;
+
+    qemu_cond_init(&kick.done);
+    CPU_FOREACH(cpu) {
+        if (cpu->created && !cpu->stopped && !qemu_cpu_is_self(cpu)) {
+            kick.pending++;
+            async_run_on_cpu(cpu, vcpu_kicked, RUN_ON_CPU_HOST_PTR(&kick));
+        }
+    }
+    while (kick.pending) {
+        qemu_cond_wait_bql(&kick.done);
+    }
+    qemu_cond_destroy(&kick.done);
+}
+
+static void slot_sync_backup(KVMSlot *slot)
+{
+    if (slot->memory_size && slot->flags & KVM_MEM_LOG_DIRTY_PAGES &&
+        kvm_dirty_ring_kernel_get_backup(slot)) {
+        cpu_physical_memory_set_dirty_lebitmap(
+            slot->dirty_bmap, slot->ram_start_offset,
+            slot->memory_size / qemu_real_host_page_size());
+        memset(slot->dirty_bmap, 0, slot->dirty_bmap_size);
+    }
+}
+
+/* Needs stopped vCPUs; the BQL keeps the slots in place. */
+static void sync_backup_bitmaps(KVMState *s)
+{
+    for (int as = 0; as < s->nr_as; as++) {
+        KVMMemoryListener *kml = s->as[as].ml;
+
+        for (int i = 0; kml && i < kml->nr_slots_allocated; i++) {
+            slot_sync_backup(&kml->slots[i]);
+        }
+    }
+}
+
+/*
+ * True if the backup bitmaps have to be read.  KVM writes guest memory outside of
+ * vCPUs when device state is saved, which happens while the VM does not run.
+ * Postcopy's sync with the source stopped does not set @last_stage.
+ */
+static bool backup_bitmaps_final(bool last_stage)
+{
+    return last_stage || !runstate_is_running();
+}
+
+/* Keeps a migration from completing without pages that KVM has lost. */
+static void fail_migration(void)
+{
+    Error *err = NULL;
+
+    error_setg(&err, "KVM dirty ring: the kernel has lost dirty pages");
+    migration_fail_outgoing(err);
+    error_free(err);
+}
+
+/*
+ * Brings every page that the guest dirtied before the call into the RAM list's
+ * bitmaps.
+ */
+static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
+{
+    GLOBAL_STATE_CODE();
+    trace_kvm_dirty_ring_flush(0);
+    kick_all_vcpus();
+    dirty_ring_reap_all(&kvm_dirty_rings.set);
+    dirty_ring_wait_published(&kvm_dirty_rings.set);
+    qatomic_inc(&kvm_dirty_rings.syncs);
+    if (kvm_state->kvm_dirty_ring_with_bitmap &&
+        backup_bitmaps_final(last_stage)) {
+        sync_backup_bitmaps(kvm_state);
+    }
+    if (dirty_ring_broken(&kvm_dirty_rings.set)) {
+        fail_migration();
+    }
+    trace_kvm_dirty_ring_flush(1);
+}
+
+/*
+ * Refuses migrations only.  calc-dirty-rate and dirty-limit do not check that
+ * logging began, and would end QEMU with an assertion when they stop it.
+ */
+static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
+{
+    GLOBAL_STATE_CODE();
+    if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION &&
+        dirty_ring_broken(&kvm_dirty_rings.set)) {
+        error_setg(errp, "KVM dirty ring: the kernel has lost dirty pages "
+                   "before; start the guest without dirty-ring-size to "
+                   "migrate it");
+        return false;
+    }
+    dirty_reaper_set_active(&kvm_dirty_rings.reaper, true);
+    return true;
+}
+
+static void kvm_dirty_ring_log_stop(MemoryListener *listener)
+{
+    GLOBAL_STATE_CODE();
+    dirty_reaper_set_active(&kvm_dirty_rings.reaper, false);
+}
+
+bool kvm_dirty_ring_register(KVMMemoryListener *kml)
+{
+    GLOBAL_STATE_CODE();
+    if (!kvm_dirty_ring_enabled()) {
+        return false;
+    }
+    if (kml->as_id == 0) {
+        kml->listener.log_sync_global = kvm_dirty_ring_sync;
+        kml->listener.log_global_start = kvm_dirty_ring_log_start;
+        kml->listener.log_global_stop = kvm_dirty_ring_log_stop;
+    }
+    return true;
+}
