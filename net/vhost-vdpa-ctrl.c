@@ -74,7 +74,7 @@ static int replay_mac(const Replay *r)
     return emit(r, &c);
 }
 
-static int tell_mac_table(const Replay *r)
+static int send_mac_table(const Replay *r)
 {
     const VdpaCtrlState *s = r->state;
     unsigned unicast = s->unicast, multicast = s->multicast;
@@ -93,10 +93,10 @@ static int tell_mac_table(const Replay *r)
 /* A device's table is empty after a reset. */
 static int replay_mac_table(const Replay *r)
 {
-    return r->state->unicast || r->state->multicast ? tell_mac_table(r) : 0;
+    return r->state->unicast || r->state->multicast ? send_mac_table(r) : 0;
 }
 
-static int tell_rx(const Replay *r, uint8_t cmd, bool on)
+static int send_rx(const Replay *r, uint8_t cmd, bool on)
 {
     Command c = command(VIRTIO_NET_CTRL_RX, cmd);
 
@@ -269,7 +269,7 @@ int vdpa_ctrl_replay(const VdpaCtrlState *state, VdpaCtrlEmit emit_one,
 }
 
 /* What lets more in comes before the table, else after it: nothing is lost. */
-static int tell_filter(const Replay *r)
+static int send_filter(const Replay *r)
 {
     const VdpaCtrlState *s = r->state;
     bool promisc = s->promisc || s->unicast_overflow;
@@ -278,13 +278,13 @@ static int tell_filter(const Replay *r)
 
     for (int on = 1; !err && on >= 0; on--) {
         if (promisc == on) {
-            err = tell_rx(r, VIRTIO_NET_CTRL_RX_PROMISC, on);
+            err = send_rx(r, VIRTIO_NET_CTRL_RX_PROMISC, on);
         }
         if (!err && allmulti == on) {
-            err = tell_rx(r, VIRTIO_NET_CTRL_RX_ALLMULTI, on);
+            err = send_rx(r, VIRTIO_NET_CTRL_RX_ALLMULTI, on);
         }
         if (!err && on) {
-            err = tell_mac_table(r);
+            err = send_mac_table(r);
         }
     }
     return err;
@@ -295,7 +295,7 @@ int vdpa_ctrl_filter(const VdpaCtrlState *s, VdpaCtrlEmit emit_one,
 {
     const Replay r = { s, emit_one, opaque };
 
-    return has(&r, VIRTIO_NET_F_CTRL_RX) ? tell_filter(&r) : 0;
+    return has(&r, VIRTIO_NET_F_CTRL_RX) ? send_filter(&r) : 0;
 }
 
 bool vdpa_ctrl_is_filter(const uint8_t *c, size_t bytes)

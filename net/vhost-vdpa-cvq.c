@@ -50,7 +50,7 @@ enum { AREA_DRIVER, AREA_DEVICE, AREA_COMMAND, AREA_STATUS, AREAS };
 typedef struct VdpaCvq {
     VdpaQueue *q;
     VdpaHostBuf area[AREAS];
-    VdpaHostBufs owned;     /* these */
+    VdpaHostBufs bufs;      /* these */
     VdpaRingDevice *ring;   /* NULL: the model serves, without the device */
     VdpaRingGuest *guest;
     AddressSpace *as;       /* what the guest's addresses are of */
@@ -128,7 +128,7 @@ static uint8_t apply(VirtIODevice *vdev, uint8_t *command, size_t bytes)
     return status;
 }
 
-static int tell_filter(VdpaCvq *c, Error **errp);
+static int send_filter(VdpaCvq *c, Error **errp);
 
 /*
  * A filter table that is longer than the memory for commands, of any length that
@@ -140,14 +140,14 @@ static int tell_filter(VdpaCvq *c, Error **errp);
 static uint8_t serve_filter(VdpaCvq *c, uint8_t *command, size_t bytes,
                             Error **errp)
 {
-    uint8_t status = apply(c->q->device->vdev, command, bytes);
+    uint8_t status = apply(vdpa_device_vdev(c->q->device), command, bytes);
     Error *err = NULL;
     int ret;
 
     if (status != VIRTIO_NET_OK || !c->ring) {
         return status;
     }
-    ret = tell_filter(c, &err);
+    ret = send_filter(c, &err);
     if (ret == -EPROTO) {       /* refused; the queue works */
         error_free(err);
         return VIRTIO_NET_ERR;
@@ -195,12 +195,12 @@ static int unreachable(VdpaCvq *c, uint64_t addr)
 static int load_command(VdpaCvq *c, const VdpaGuestChain *chain, uint8_t *to)
 {
     for (unsigned i = 0; i < chain->nread; i++) {
-        const VdpaGuestSeg *seg = &chain->segs[i];
+        const VdpaGuestSegment *segment = &chain->segments[i];
 
-        if (vdpa_guest_read(c->as, seg->addr, to, seg->len)) {
-            return unreachable(c, seg->addr);
+        if (vdpa_guest_read(c->as, segment->addr, to, segment->len)) {
+            return unreachable(c, segment->addr);
         }
-        to += seg->len;
+        to += segment->len;
     }
     return 0;
 }
@@ -208,7 +208,7 @@ static int load_command(VdpaCvq *c, const VdpaGuestChain *chain, uint8_t *to)
 /* What the guest is answered: VIRTIO_NET_*, or negative if its ring is broken. */
 static int serve(VdpaCvq *c, const VdpaGuestChain *chain, Error **errp)
 {
-    VirtIODevice *vdev = c->q->device->vdev;
+    VirtIODevice *vdev = vdpa_device_vdev(c->q->device);
     g_autofree uint8_t *command = NULL;
     size_t bytes = chain->read_len;
     int status = VIRTIO_NET_OK;
@@ -248,7 +248,7 @@ static void interrupt(const VdpaCvq *c)
 /* A command is not given to the device if its answer had no place to go. */
 static int serve_one(VdpaCvq *c)
 {
-    const VdpaGuestSeg *answer;
+    const VdpaGuestSegment *answer;
     VdpaGuestChain chain;
     int status, err;
     int got = vdpa_ring_guest_pop(c->guest, &chain);
@@ -256,7 +256,7 @@ static int serve_one(VdpaCvq *c)
     if (got <= 0) {
         return got;
     }
-    answer = chain.nwrite ? &chain.segs[chain.nread] : NULL;
+    answer = chain.nwrite ? &chain.segments[chain.nread] : NULL;
     if (answer && vdpa_guest_writable(c->as, answer->addr, 1)) {
         return unreachable(c, answer->addr);
     }
@@ -299,7 +299,7 @@ static void cvq_unref(VdpaCvq *c);
 /* A guest that never stops asking is not to keep others waiting. */
 static void serve_some(VdpaCvq *c)
 {
-    VDPA_IO_GUARD(c->q->device->vdev);
+    VDPA_IO_GUARD(vdpa_device_vdev(c->q->device));
     int got;
 
     c->refs++;
@@ -344,7 +344,7 @@ static void cvq_release(VdpaCvq *c)
     VdpaDevice *d = c->q->device;
 
     g_clear_pointer(&c->ring, vdpa_ring_device_free);
-    vdpa_unmap_host_bufs(d->map, &c->owned);
+    vdpa_unmap_host_bufs(vdpa_device_map(d), &c->bufs);
     for (int i = 0; i < AREAS; i++) {
         vdpa_host_buf_free(c->area[i].at, c->area[i].size);
     }
@@ -387,17 +387,17 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
             return -ENOMEM;
         }
     }
-    c->owned = (VdpaHostBufs) {
-        d->shared_asid ? VDPA_ASID_GUEST : d->control_asid, c->area, AREAS
+    c->bufs = (VdpaHostBufs) {
+        vdpa_device_control_asid(d), c->area, AREAS
     };
-    err = vdpa_map_host_bufs(d->map, &c->owned, errp);
-    return err ?: vdpa_await_host_bufs(d->map, &c->owned, errp);
+    err = vdpa_map_host_bufs(vdpa_device_map(d), &c->bufs, errp);
+    return err ?: vdpa_await_host_bufs(vdpa_device_map(d), &c->bufs, errp);
 }
 
 static int guest_ring_start(VdpaCvq *c, const VdpaQueueSetup *guest,
                             Error **errp)
 {
-    uint64_t features = c->q->device->features;
+    uint64_t features = vdpa_device_features(c->q->device);
     VdpaGuestLayout layout = {
         .desc = guest->desc, .avail = guest->avail, .used = guest->used,
         .num = guest->num,
@@ -437,7 +437,8 @@ static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
     memory = (VdpaRingMemory) { c->area[AREA_DRIVER].at, c->area[AREA_DEVICE].at };
     c->ring = vdpa_ring_device_new(
         num, &memory,
-        virtio_has_feature(c->q->device->features, VIRTIO_RING_F_EVENT_IDX),
+        virtio_has_feature(vdpa_device_features(c->q->device),
+                           VIRTIO_RING_F_EVENT_IDX),
         NULL, NULL);
     if (!c->ring) {
         error_setg(errp, "cannot set the control queue up: a ring cannot have %u"
@@ -453,8 +454,8 @@ static VdpaCvq *cvq_new(VdpaQueue *q)
 
     c->q = q;
     c->refs = 1;
-    c->as = q->device->vdev->dma_as;
-    c->reported = q->device->vdev->broken;
+    c->as = vdpa_device_vdev(q->device)->dma_as;
+    c->reported = vdpa_device_vdev(q->device)->broken;
     c->guest = vdpa_ring_guest_new(&guest_ops, c);
     return c;
 }
@@ -615,9 +616,9 @@ static bool overflow(const VdpaCtrlState *state)
     return state->unicast_overflow || state->multicast_overflow;
 }
 
-static int tell_filter(VdpaCvq *c, Error **errp)
+static int send_filter(VdpaCvq *c, Error **errp)
 {
-    VdpaCtrlState state = snapshot(VIRTIO_NET(c->q->device->vdev));
+    VdpaCtrlState state = snapshot(VIRTIO_NET(vdpa_device_vdev(c->q->device)));
     Restore r = { c, errp };
     int err = vdpa_ctrl_filter(&state, restore_one, &r);
 
@@ -627,8 +628,8 @@ static int tell_filter(VdpaCvq *c, Error **errp)
 
 int vdpa_cvq_restore(VdpaDevice *d, Error **errp)
 {
-    VdpaCtrlState state = snapshot(VIRTIO_NET(d->vdev));
-    Restore r = { d->queue[d->control].priv, errp };
+    VdpaCtrlState state = snapshot(VIRTIO_NET(vdpa_device_vdev(d)));
+    Restore r = { vdpa_device_control_queue(d)->priv, errp };
     int err;
 
     ERRP_GUARD();

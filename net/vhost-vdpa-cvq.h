@@ -31,7 +31,7 @@
 
 extern const VdpaQueueKind vdpa_queue_control;
 
-/* Brings the device to where the model of @d->vdev is. */
+/* Send the device the state of QEMU's model. 0, or -errno with @errp. */
 int vdpa_cvq_restore(VdpaDevice *d, Error **errp);
 
 #endif

@@ -28,18 +28,18 @@ struct VdpaIncoming {
 /* 0: mapped, or the device is gone. */
 static int coroutine_fn await(VdpaIncoming *in, Error **errp)
 {
-    bool again = true;
+    bool retry = true;
     int err;
 
-    vdpa_map_begin(in->device->map, &address_space_memory);
+    vdpa_map_begin(vdpa_device_map(in->device), &address_space_memory);
     while (in->device) {
-        VdpaMap *map = in->device->map;
+        VdpaMap *map = vdpa_device_map(in->device);
 
-        err = vdpa_map_outcome(map, again ? NULL : errp);
+        err = vdpa_map_outcome(map, retry ? NULL : errp);
         if (err == -EINPROGRESS) {
             qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, LOOK_NS);
-        } else if (err && again) {
-            again = false;
+        } else if (err && retry) {
+            retry = false;
             vdpa_map_drop(map);
             vdpa_map_begin(map, &address_space_memory);
         } else {
@@ -87,7 +87,7 @@ static int load_setup(QEMUFile *f, void *opaque, Error **errp)
         error_propagate(errp, err);
     }
     if (!in->device) {
-        /* Who calls is at this entry of a list. */
+        /* The caller is iterating over the list and holds this entry. */
         aio_bh_schedule_oneshot(qemu_get_aio_context(), forget, in);
     }
     return ret;

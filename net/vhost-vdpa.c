@@ -183,7 +183,8 @@ static int migration_begins(VdpaNet *net, Error **errp)
 {
     ERRP_GUARD();
     VdpaDevice *d = net->shared.device;
-    uint64_t unshadowable = d->launched ? vdpa_device_unshadowable(d) : 0;
+    uint64_t unshadowable = vdpa_device_launched(d)
+                            ? vdpa_device_unshadowable(d) : 0;
     int err = -EINVAL;
 
     if (unshadowable) {
@@ -240,7 +241,7 @@ static int on_postcopy(NotifierWithReturn *notifier, void *opaque, Error **errp)
 
     switch (event->reason) {
     case POSTCOPY_NOTIFY_INBOUND_ADVISE:
-        vdpa_map_drop(net->shared.device->map);
+        vdpa_map_drop(vdpa_device_map(net->shared.device));
         break;
     case POSTCOPY_NOTIFY_INBOUND_LISTEN:
         vdpa_device_hold(net->shared.device, true);
@@ -267,7 +268,8 @@ static void map_early(VdpaNet *net)
     if (migration_in_incoming_postcopy()) {
         vdpa_device_hold(net->shared.device, true);
     } else if (postcopy_state_get() != POSTCOPY_INCOMING_ADVISE) {
-        vdpa_map_begin(net->shared.device->map, &address_space_memory);
+        vdpa_map_begin(vdpa_device_map(net->shared.device),
+                       &address_space_memory);
     }
 }
 
@@ -298,7 +300,7 @@ static bool set_down(const NetClientState *nc)
  * the device's and not the command line's. QEMU's model is to know it, as that
  * is what a device is told at launch, here and after a migration.
  */
-static void note_mac(NetClientState *nc, const uint8_t *mac)
+static void learn_mac(NetClientState *nc, const uint8_t *mac)
 {
     VirtIONet *n = nc && nc->peer ? qemu_get_nic_opaque(nc->peer) : NULL;
 
@@ -315,7 +317,7 @@ static void adjust_config(void *opaque, uint8_t *config, size_t size)
     VdpaNet *net = opaque;
 
     if (size >= at + 2) {       /* it is the guest that asks for so much */
-        note_mac(net->first, config);
+        learn_mac(net->first, config);
     }
     if (set_down(net->first) && size >= at + 2) {
         config[at] &= ~VIRTIO_NET_S_LINK_UP;
@@ -362,7 +364,7 @@ bool vhost_vdpa_start_failed(NetClientState *nic, int error)
     return true;
 }
 
-static const VdpaFrontendOps net_user = {
+static const VdpaFrontendOps net_ops = {
     .accepted = accepted,
     .left = left,
     .restore = restore,
@@ -412,7 +414,7 @@ static void client_cleanup(NetClientState *nc)
  * control, its queue) says nothing yet: what the probe found and what the driver
  * accepted decide.
  */
-static bool tells_mac(const VdpaNet *net, VirtIODevice *vdev)
+static bool sends_mac(const VdpaNet *net, VirtIODevice *vdev)
 {
     return net->probe.control && vdpa_device_control(net->shared.device) &&
            virtio_vdev_has_feature(vdev, VIRTIO_NET_F_CTRL_VQ) &&
@@ -444,7 +446,7 @@ static void check_mac(VdpaClient *c)
                     "; set both alike (vdpa dev add ... mac, -device ...,mac=)",
                     MAC_ARG(config.mac), MAC_ARG(n->nic_conf.macaddr.a));
     } else if (memcmp(config.mac, n->mac, ETH_ALEN) &&
-               !tells_mac(c->net, VIRTIO_DEVICE(n))) {
+               !sends_mac(c->net, VIRTIO_DEVICE(n))) {
         warn_report("vhost-vdpa: the device has MAC address " MAC_FMT
                     ", the guest uses " MAC_FMT ", and the device cannot be"
                     " told; make a device with the guest's (vdpa dev add ... mac)",
@@ -458,10 +460,10 @@ static int client_start(NetClientState *nc)
     VdpaClient *c = client_of(nc);
     VdpaDevice *d = c->net->shared.device;
 
-    if (nc->is_datapath) {
-        d->control = c->first ? -1 : d->control;
-    } else {
-        d->control = c->vhost_net->dev.vq_index;
+    if (!nc->is_datapath) {
+        vdpa_device_set_control_queue(d, c->vhost_net->dev.vq_index);
+    } else if (c->first) {
+        vdpa_device_set_control_queue(d, -1);
     }
     return 0;
 }
@@ -558,46 +560,22 @@ static VdpaClient *client_new(VdpaNet *net, NetClientState *peer,
     return c;
 }
 
-/*
- * Whether the control queue has a group of its own, and there is a space to
- * give it. Devices may know their groups only once they know the features.
- */
-static bool control_alone(VdpaDevice *d, const VdpaProbe *probe)
-{
-    unsigned control = probe->queue_pairs * 2, spaces = 0, own, other;
-    bool alone;
-
-    if (vdpa_fd_command(&d->fd, VDPA_GET_AS_NUM, &spaces) || spaces < 2) {
-        return false;
-    }
-    d->status.features = probe->features;
-    alone = !vdpa_status_event(&d->status, VDPA_EVENT_ACK_DRIVER) &&
-            !vdpa_status_event(&d->status, VDPA_EVENT_SET_FEATURES) &&
-            !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &own);
-    for (unsigned i = 0; alone && i < control; i++) {
-        alone = !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, i, &other) &&
-                other != own;
-    }
-    vdpa_device_reset(d);
-    return alone;
-}
-
 /* How the control queue is served; what keeps the device from migrating. */
 static int choose_control(VdpaNet *net, Error **errp)
 {
     VdpaDevice *d = net->shared.device;
-    bool alone = net->probe.control && control_alone(d, &net->probe);
+    bool alone = net->probe.control &&
+                 vdpa_device_control_isolated(d, net->probe.features,
+                                              net->probe.queue_pairs * 2);
 
-    d->always_shadow = net->x_svq;
-    d->frontend = &net_user;
-    d->frontend_opaque = net;
+    vdpa_device_set_frontend(d, &net_ops, net);
     if (net->x_svq) {
-        d->mode = VDPA_MODE_SHADOW;
-        d->reason = "x-svq=on";
+        vdpa_device_set_always_shadow(d, "x-svq=on");
     }
     if (alone || net->x_svq) {
-        d->control_kind = &vdpa_queue_control;
-        d->control_asid = alone ? VDPA_ASID_CONTROL : VDPA_ASID_GUEST;
+        vdpa_device_set_control_kind(d, &vdpa_queue_control,
+                                     alone ? VDPA_ASID_CONTROL
+                                           : VDPA_ASID_GUEST);
     } else if (net->probe.control) {
         error_setg(&net->blocker, "vhost-vdpa: the device's control queue cannot have"
                    " an address space of its own, so QEMU cannot know what the"
@@ -633,19 +611,15 @@ static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
     return 0;
 }
 
-/* A number may be given twice; what has it would be closed under the other. */
+/* A number may be given twice; closing one netdev would break the other. */
 static bool fd_taken(int fd, Error **errp)
 {
-    VdpaDevice *d = vdpa_device_first();
-
-    while (d && d->fd.fd != fd) {
-        d = QTAILQ_NEXT(d, next);
+    if (!vdpa_device_uses_fd(fd)) {
+        return false;
     }
-    if (d) {
-        error_setg(errp, "vhost-vdpa: vhostfd=%d: another netdev or device has"
-                   " it already", fd);
-    }
-    return d;
+    error_setg(errp, "vhost-vdpa: vhostfd=%d: another netdev or device has"
+               " it already", fd);
+    return true;
 }
 
 static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
@@ -745,7 +719,7 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     net->features_gone = qemu_bh_new(features_gone, net);
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
         !clients_new(net, peer, name, &first, errp)) {
-        net->shared.device->path = g_strdup(options->vhostdev);
+        vdpa_device_set_path(net->shared.device, options->vhostdev);
         return 0;
     }
     if (first) {

@@ -54,7 +54,7 @@ static VdpaDevice *device_of(struct vhost_dev *dev)
 
 static VdpaFd *fd_of(struct vhost_dev *dev)
 {
-    return &device_of(dev)->fd;
+    return vdpa_device_fd(device_of(dev));
 }
 
 static bool is_first(const struct vhost_dev *dev)
@@ -76,7 +76,7 @@ int vhost_vdpa_get_iova_range(int fd, struct vhost_vdpa_iova_range *range)
 
 static void last_user(VhostVDPAShared *shared)
 {
-    vdpa_device_unref(g_steal_pointer(&shared->device));
+    vdpa_device_free(g_steal_pointer(&shared->device));
     ram_block_discard_disable(false);
 }
 
@@ -110,7 +110,7 @@ static int backend_init(struct vhost_dev *dev, void *opaque, Error **errp)
     v->shared->users++;
     v->dev = dev;
     dev->opaque = v;
-    dev->backend_cap = v->shared->device->fd.backend;
+    dev->backend_cap = fd_of(dev)->backend;
     return 0;
 }
 
@@ -172,13 +172,9 @@ static int get_features(struct vhost_dev *dev, uint64_t *features)
  */
 static int set_features(struct vhost_dev *dev, uint64_t features)
 {
-    VdpaDevice *d = device_of(dev);
-
-    if (is_first(dev) && !d->launched) {
-        d->features = features & ~BIT_ULL(VHOST_F_LOG_ALL);
-        for (unsigned i = 0; i < d->nqueues; i++) {
-            d->queue[i].ready = false;
-        }
+    if (is_first(dev)) {
+        vdpa_device_set_features(device_of(dev),
+                                 features & ~BIT_ULL(VHOST_F_LOG_ALL));
     }
     return 0;
 }
@@ -221,14 +217,13 @@ static int config_access(struct vhost_dev *dev, VdpaCommand command,
 static int get_config(struct vhost_dev *dev, uint8_t *config, uint32_t size,
                       Error **errp)
 {
-    VdpaDevice *d = device_of(dev);
     int err = config_access(dev, VDPA_GET_CONFIG, 0, config, size);
 
     if (err) {
         error_setg_errno(errp, -err, "vhost-vdpa: cannot %s",
                          vdpa_fd_name(VDPA_GET_CONFIG));
-    } else if (d->frontend) {
-        d->frontend->config(d->frontend_opaque, config, size);
+    } else {
+        vdpa_device_adjust_config(device_of(dev), config, size);
     }
     return err;
 }
@@ -243,29 +238,26 @@ static int set_config(struct vhost_dev *dev, const uint8_t *data,
 
 static int set_config_call(struct vhost_dev *dev, int fd)
 {
-    VdpaDevice *d = device_of(dev);
-
-    d->config_call = fd;
-    if (!d->launched || d->waiting) {
-        return 0;
-    }
-    return vdpa_fd_command(&d->fd, VDPA_SET_CONFIG_CALL, &fd);
+    return vdpa_device_set_config_call(device_of(dev), fd);
 }
 
 /* --- queues: noted down ------------------------------------------------- */
 
-/* Before the first start nobody knows which queues are whose. */
-static VdpaQueue *note(struct vhost_dev *dev, unsigned index)
+/*
+ * The queue to set up; NULL while the device is launched, and before the first
+ * start, when vhost has not distributed the indexes yet.
+ */
+static VdpaQueue *queue_to_set_up(struct vhost_dev *dev, unsigned index)
 {
     VdpaDevice *d = device_of(dev);
 
-    return d->launched || !dev->vq_index_end ? NULL
-                                             : vdpa_device_queue(d, index);
+    return vdpa_device_launched(d) || !dev->vq_index_end
+           ? NULL : vdpa_device_queue(d, index);
 }
 
 static int set_vring_num(struct vhost_dev *dev, struct vhost_vring_state *state)
 {
-    VdpaQueue *q = note(dev, state->index);
+    VdpaQueue *q = queue_to_set_up(dev, state->index);
 
     if (q) {
         q->guest.num = state->num;
@@ -276,7 +268,7 @@ static int set_vring_num(struct vhost_dev *dev, struct vhost_vring_state *state)
 static int set_vring_base(struct vhost_dev *dev,
                           struct vhost_vring_state *state)
 {
-    VdpaQueue *q = note(dev, state->index);
+    VdpaQueue *q = queue_to_set_up(dev, state->index);
 
     if (q) {
         q->guest.base = q->stopped_at = state->num;
@@ -287,7 +279,7 @@ static int set_vring_base(struct vhost_dev *dev,
 /* vhost gives the address last of what a queue needs: it is complete then. */
 static int set_vring_addr(struct vhost_dev *dev, struct vhost_vring_addr *addr)
 {
-    VdpaQueue *q = note(dev, addr->index);
+    VdpaQueue *q = queue_to_set_up(dev, addr->index);
 
     if (q) {
         q->guest.desc = addr->desc_user_addr;
@@ -300,7 +292,7 @@ static int set_vring_addr(struct vhost_dev *dev, struct vhost_vring_addr *addr)
 
 static int set_vring_kick(struct vhost_dev *dev, struct vhost_vring_file *file)
 {
-    VdpaQueue *q = note(dev, file->index);
+    VdpaQueue *q = queue_to_set_up(dev, file->index);
 
     if (q) {
         q->guest.kick = file->fd;
@@ -328,7 +320,7 @@ static int get_vring_base(struct vhost_dev *dev, struct vhost_vring_state *state
     VdpaDevice *d = device_of(dev);
     VdpaQueue *q = vdpa_device_queue(d, state->index);
 
-    if (d->launched) {
+    if (vdpa_device_launched(d)) {
         return -1;
     }
     q->ready = false;

@@ -210,14 +210,14 @@ static void offer_batch(FakeDriver *driver, size_t maps, unsigned pieces,
                         size_t *next)
 {
     for (unsigned i = 0; i < BATCH; i++) {
-        VdpaGuestSeg segs[8];
+        VdpaGuestSegment segments[8];
 
         for (unsigned k = 0; k < pieces; k++) {
             uint64_t at = (1 + scatter((*next)++, maps)) << 20;
 
-            segs[k] = (VdpaGuestSeg) { at + i * 2048, 1500, k >= pieces / 2 };
+            segments[k] = (VdpaGuestSegment) { at + i * 2048, 1500, k >= pieces / 2 };
         }
-        g_assert_cmpint(fake_driver_offer(driver, segs, pieces, 0), >=, 0);
+        g_assert_cmpint(fake_driver_offer(driver, segments, pieces, 0), >=, 0);
     }
     fake_driver_publish(driver);
 }

@@ -94,7 +94,7 @@ static void op_add(VdpaIovaTable *table, Input *in)
 static void op_alloc(VdpaIovaTable *table, Input *in)
 {
     VdpaIovaMap map = eat_map(in);
-    VdpaIovaWindow window = {
+    VdpaIovaLimits window = {
         .first = eat_addr(in),
         .last = eat_addr(in),
         .align = eat(in, 1) % 4 ? 0 : 1ull << eat(in, 1) % 64,
@@ -123,15 +123,15 @@ static void op_remove(VdpaIovaTable *table, Input *in)
 static void op_span(VdpaIovaTable *table, Input *in)
 {
     uint64_t addr = eat_addr(in), len = eat(in, 1) & 1 ? eat(in, 8) : 5000;
-    VdpaIovaSpan span;
+    VdpaIovaRange span;
 
-    if (!vdpa_iova_span(table, addr, len, 0, &span)) {
+    if (!vdpa_iova_range(table, addr, len, 0, &span)) {
         check(span.iova == addr && span.len && span.len <= len);
     }
-    if (!vdpa_iova_span_hva(table, addr, len, 1, &span)) {
+    if (!vdpa_iova_range_hva(table, addr, len, 1, &span)) {
         check(span.hva == addr && span.len && span.len <= len);
     }
-    if (!vdpa_iova_span_gpa(table, addr, len, 2, &span)) {
+    if (!vdpa_iova_range_gpa(table, addr, len, 2, &span)) {
         check(span.gpa == addr && span.len && span.len <= len);
     }
 }

@@ -105,7 +105,7 @@ static void check_call(Fuzz *f, int ret, bool was_broken)
 
 static void op_offer(Fuzz *f)
 {
-    VdpaGuestSeg segs[4];
+    VdpaGuestSegment segments[4];
     unsigned n = 1 + eat(&f->in, 1) % 4;
     bool table = eat(&f->in, 1) & 1;
     bool writes = false;
@@ -114,10 +114,12 @@ static void op_offer(Fuzz *f)
         uint64_t word = eat(&f->in, 4);
 
         writes |= word & 1;
-        segs[i] = (VdpaGuestSeg) { DATA_AT + (word >> 1) % (RAM - DATA_AT),
-                                   1 + (word >> 16) % 5000, writes };
+        segments[i] = (VdpaGuestSegment) {
+            DATA_AT + (word >> 1) % (RAM - DATA_AT),
+            1 + (word >> 16) % 5000, writes
+        };
     }
-    if (fake_driver_offer(&f->driver, segs, n, table ? TABLE_AT : 0) >= 0) {
+    if (fake_driver_offer(&f->driver, segments, n, table ? TABLE_AT : 0) >= 0) {
         fake_driver_publish(&f->driver);
     }
 }

@@ -92,17 +92,17 @@ static int op_write(void *opaque, uint64_t addr, const void *from, size_t len)
 }
 
 static int op_translate(void *opaque, uint64_t addr, uint64_t len,
-                        bool device_writes, VdpaSpan *span)
+                        bool device_writes, VdpaRange *span)
 {
     FakeVdpa *vdpa = opaque;
-    VdpaIovaSpan found;
-    int ret = vdpa_iova_span_gpa(vdpa->maps, addr, len,
+    VdpaIovaRange found;
+    int ret = vdpa_iova_range_gpa(vdpa->maps, addr, len,
                                  device_writes ? VDPA_IOVA_WRITE
                                                : VDPA_IOVA_READ, &found);
 
     vdpa->translations++;
     if (!ret) {
-        *span = (VdpaSpan) { found.iova, addr, found.len };
+        *span = (VdpaRange) { found.iova, addr, found.len };
     }
     return ret;
 }
@@ -261,7 +261,7 @@ int fake_driver_next_head(const FakeDriver *driver, unsigned n)
     return n > driver->nfree ? -1 : driver->free_head;
 }
 
-static struct vring_desc describe(const VdpaGuestSeg *seg, bool more,
+static struct vring_desc describe(const VdpaGuestSegment *seg, bool more,
                                   uint16_t next)
 {
     return (struct vring_desc) {
@@ -273,13 +273,13 @@ static struct vring_desc describe(const VdpaGuestSeg *seg, bool more,
     };
 }
 
-static void offer_indirect(FakeDriver *driver, const VdpaGuestSeg *segs,
+static void offer_indirect(FakeDriver *driver, const VdpaGuestSegment *segments,
                            unsigned n, uint64_t table)
 {
     struct vring_desc *to = (void *)(driver->vdpa->ram + table);
 
     for (unsigned i = 0; i < n; i++) {
-        to[i] = describe(&segs[i], i + 1 < n, i + 1);
+        to[i] = describe(&segments[i], i + 1 < n, i + 1);
     }
     driver->desc[driver->free_head] = (struct vring_desc) {
         .addr = table,
@@ -288,8 +288,8 @@ static void offer_indirect(FakeDriver *driver, const VdpaGuestSeg *segs,
     };
 }
 
-int fake_driver_offer(FakeDriver *driver, const VdpaGuestSeg *segs, unsigned n,
-                      uint64_t table)
+int fake_driver_offer(FakeDriver *driver, const VdpaGuestSegment *segments,
+                      unsigned n, uint64_t table)
 {
     unsigned count = table ? 1 : n;
     int head = fake_driver_next_head(driver, count);
@@ -299,11 +299,11 @@ int fake_driver_offer(FakeDriver *driver, const VdpaGuestSeg *segs, unsigned n,
         return -1;
     }
     if (table) {
-        offer_indirect(driver, segs, n, table);
+        offer_indirect(driver, segments, n, table);
         index = driver->next[index];
     }
     for (unsigned i = 0; !table && i < n; i++) {
-        driver->desc[index] = describe(&segs[i], i + 1 < n,
+        driver->desc[index] = describe(&segments[i], i + 1 < n,
                                        driver->next[index]);
         index = driver->next[index];
     }

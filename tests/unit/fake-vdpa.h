@@ -88,8 +88,8 @@ void fake_driver_destroy(FakeDriver *driver);
  * Offers a chain; @table, if not 0, is where an indirect table for it goes.
  * Its head, or -1 if there is no room.
  */
-int fake_driver_offer(FakeDriver *driver, const VdpaGuestSeg *segs, unsigned n,
-                      uint64_t table);
+int fake_driver_offer(FakeDriver *driver, const VdpaGuestSegment *segments,
+                      unsigned n, uint64_t table);
 
 /* The head that the next chain will have; -1 if there is no room for @n. */
 int fake_driver_next_head(const FakeDriver *driver, unsigned n);

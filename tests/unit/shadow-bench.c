@@ -61,10 +61,10 @@ void bench_free(Bench *b)
 
 int bench_offer(Bench *b, uint64_t table)
 {
-    const VdpaGuestSeg segs[] = {
+    const VdpaGuestSegment segments[] = {
         { DATA, 100, false }, { DATA + 100, 50, true },
     };
-    int head = fake_driver_offer(&b->driver, segs, 2, table);
+    int head = fake_driver_offer(&b->driver, segments, 2, table);
 
     g_assert_cmpint(head, >=, 0);
     fake_driver_publish(&b->driver);

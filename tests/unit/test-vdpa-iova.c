@@ -36,14 +36,14 @@ static VdpaIovaMap map_of(uint64_t iova, uint64_t size, uint64_t hva,
 static void test_empty(void)
 {
     VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
-    VdpaIovaSpan span;
+    VdpaIovaRange span;
 
     g_assert_null(vdpa_iova_find(t, 0));
     g_assert_null(vdpa_iova_find_gpa(t, 0));
     g_assert_null(vdpa_iova_find_hva(t, 0, NULL));
     g_assert_null(vdpa_iova_first(t));
     g_assert_cmpint(vdpa_iova_remove(t, 0, PAGE), ==, -ENOENT);
-    g_assert_cmpint(vdpa_iova_span(t, 0, 1, 0, &span), ==, -ENOENT);
+    g_assert_cmpint(vdpa_iova_range(t, 0, 1, 0, &span), ==, -ENOENT);
     g_assert_cmpuint(vdpa_iova_count(t), ==, 0);
     vdpa_iova_free(t);
     vdpa_iova_free(NULL);
@@ -97,7 +97,7 @@ static void test_aliases(void)
     VdpaIovaMap low = map_of(0, 16 * PAGE, HVA, 0);
     VdpaIovaMap high = map_of(64 * PAGE, 4 * PAGE, HVA + 8 * PAGE, 64 * PAGE);
     const VdpaIovaMap *found;
-    VdpaIovaSpan span;
+    VdpaIovaRange span;
 
     low.perm = VDPA_IOVA_READ;
     g_assert_cmpint(vdpa_iova_add(t, &high), ==, 0);
@@ -113,12 +113,12 @@ static void test_aliases(void)
     g_assert_null(vdpa_iova_find_hva(t, HVA + 12 * PAGE, found));
 
     /* The alias that may be written, where that is needed. */
-    g_assert_cmpint(vdpa_iova_span_hva(t, HVA + 9 * PAGE + 5, 8 * PAGE,
+    g_assert_cmpint(vdpa_iova_range_hva(t, HVA + 9 * PAGE + 5, 8 * PAGE,
                                        VDPA_IOVA_WRITE, &span), ==, 0);
     g_assert_cmpuint(span.iova, ==, 65 * PAGE + 5);
     g_assert_cmpuint(span.gpa, ==, 65 * PAGE + 5);
     g_assert_cmpuint(span.len, ==, 3 * PAGE - 5);
-    g_assert_cmpint(vdpa_iova_span_hva(t, HVA, 1, VDPA_IOVA_WRITE, &span),
+    g_assert_cmpint(vdpa_iova_range_hva(t, HVA, 1, VDPA_IOVA_WRITE, &span),
                     ==, -EACCES);
 
     g_assert_cmpint(vdpa_iova_remove(t, 0, 16 * PAGE), ==, 0);
@@ -131,25 +131,25 @@ static void test_span(void)
 {
     VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
     VdpaIovaMap map = map_of(-16 * PAGE, 16 * PAGE, HVA, 4 * PAGE);
-    VdpaIovaSpan span;
+    VdpaIovaRange span;
 
     g_assert_cmpint(vdpa_iova_add(t, &map), ==, 0);
-    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 1, 3, &span), ==, 0);
+    g_assert_cmpint(vdpa_iova_range(t, UINT64_MAX, 1, 3, &span), ==, 0);
     g_assert_cmpuint(span.len, ==, 1);
     g_assert_cmpuint(span.hva, ==, HVA + 16 * PAGE - 1);
-    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 2, 3, &span), ==, -EINVAL);
-    g_assert_cmpint(vdpa_iova_span(t, UINT64_MAX, 0, 3, &span), ==, -EINVAL);
-    g_assert_cmpint(vdpa_iova_span_gpa(t, 19 * PAGE, 2 * PAGE, 3, &span),
+    g_assert_cmpint(vdpa_iova_range(t, UINT64_MAX, 2, 3, &span), ==, -EINVAL);
+    g_assert_cmpint(vdpa_iova_range(t, UINT64_MAX, 0, 3, &span), ==, -EINVAL);
+    g_assert_cmpint(vdpa_iova_range_gpa(t, 19 * PAGE, 2 * PAGE, 3, &span),
                     ==, 0);
     g_assert_cmpuint(span.len, ==, PAGE);
     g_assert_cmpuint(span.iova, ==, -PAGE);
-    g_assert_cmpint(vdpa_iova_span_gpa(t, 20 * PAGE, 1, 3, &span), ==,
+    g_assert_cmpint(vdpa_iova_range_gpa(t, 20 * PAGE, 1, 3, &span), ==,
                     -ENOENT);
     g_assert_null(vdpa_iova_next(t, vdpa_iova_first(t)));
 
     g_assert_cmpint(vdpa_iova_reserve(t, 0, PAGE), ==, 0);
-    g_assert_cmpint(vdpa_iova_span(t, 5, 1, 1, &span), ==, -EACCES);
-    g_assert_cmpint(vdpa_iova_span(t, 5, 1, 0, &span), ==, 0);
+    g_assert_cmpint(vdpa_iova_range(t, 5, 1, 1, &span), ==, -EACCES);
+    g_assert_cmpint(vdpa_iova_range(t, 5, 1, 0, &span), ==, 0);
     g_assert_cmpuint(span.hva, ==, VDPA_IOVA_NONE);
     g_assert_cmpuint(vdpa_iova_count(t), ==, 2);
     g_assert_cmpuint(vdpa_iova_bytes(t), ==, 16 * PAGE);
@@ -159,8 +159,8 @@ static void test_span(void)
 static void test_alloc_directions(void)
 {
     VdpaIovaTable *t = vdpa_iova_new(0, UINT64_MAX, PAGE);
-    VdpaIovaWindow top = { .last = (1ull << 48) - 1, .top_down = true };
-    VdpaIovaWindow huge = { .last = UINT64_MAX, .align = 512 * PAGE };
+    VdpaIovaLimits top = { .last = (1ull << 48) - 1, .top_down = true };
+    VdpaIovaLimits huge = { .last = UINT64_MAX, .align = 512 * PAGE };
     VdpaIovaMap map = map_of(0, PAGE, HVA, VDPA_IOVA_NONE);
 
     g_assert_cmpint(vdpa_iova_reserve(t, 0, 3 * PAGE), ==, 0);
@@ -513,7 +513,7 @@ static void step_add(World *w)
 }
 
 /* The first fit, page by page. */
-static int model_alloc(World *w, VdpaIovaMap *map, const VdpaIovaWindow *win)
+static int model_alloc(World *w, VdpaIovaMap *map, const VdpaIovaLimits *win)
 {
     uint64_t low = MAX(win->first, w->first), high = MIN(win->last, w->last);
     uint64_t n = low > high ? 0 : (high - low) / PAGE + 1;
@@ -550,7 +550,7 @@ static void step_alloc(World *w)
 {
     uint64_t span = (w->last - w->first) / PAGE;
     uint64_t from = pick(w, span);
-    VdpaIovaWindow window = {
+    VdpaIovaLimits window = {
         .first = w->first + from * PAGE,
         .last = w->first + (from + pick(w, span - from + 1)) * PAGE +
                 (PAGE - 1),
@@ -680,10 +680,10 @@ static void test_cut_guest(void)
         };
 
         g_assert_cmpint(vdpa_iova_add(table, &map), ==, 0);
-        g_assert_cmpint(vdpa_iova_cut_guest(table, 0, 4 * PAGE - 1, &old, rest),
-                        ==, -ENOENT);
-        g_assert_cmpint(vdpa_iova_cut_guest(table, cases[i].first * PAGE,
-                                            cases[i].last * PAGE, &old, rest),
+        g_assert_cmpint(vdpa_iova_remove_guest(table, 0, 4 * PAGE - 1, &old,
+                                               rest), ==, -ENOENT);
+        g_assert_cmpint(vdpa_iova_remove_guest(table, cases[i].first * PAGE,
+                                               cases[i].last * PAGE, &old, rest),
                         ==, cases[i].n);
         g_assert_cmphex(old.iova, ==, map.iova);
         g_assert_cmphex(old.size, ==, map.size);

@@ -301,17 +301,17 @@ static bool log_apart;
 
 /* Pages that adjoin for the device, and in the log only unless apart. */
 static int page_translate(void *opaque, uint64_t addr, uint64_t len,
-                          bool device_writes, VdpaSpan *span)
+                          bool device_writes, VdpaRange *span)
 {
     uint64_t log = log_apart ? addr ^ FAKE_PAGE : addr;
 
-    *span = (VdpaSpan) { FAKE_IOVA + addr, log, FAKE_PAGE - addr % FAKE_PAGE };
+    *span = (VdpaRange) { FAKE_IOVA + addr, log, FAKE_PAGE - addr % FAKE_PAGE };
     return 0;
 }
 
 static void test_log(void)
 {
-    const VdpaGuestSeg seg = { DATA + FAKE_PAGE - 10, 30, true };
+    const VdpaGuestSegment seg = { DATA + FAKE_PAGE - 10, 30, true };
     VdpaShadowOps ops = fake_vdpa_ops;
 
     ops.translate = page_translate;

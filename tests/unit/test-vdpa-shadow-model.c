@@ -48,7 +48,7 @@
 typedef struct Params {
     const char *name;
     uint16_t num, device_num;
-    unsigned max_segs;
+    unsigned max_segments;
     bool event_idx, indirect, slow, in_order;
     unsigned stop_every;            /* steps; 0: never */
 } Params;
@@ -56,7 +56,7 @@ typedef struct Params {
 static uint64_t total = 240000;
 
 typedef struct Chain {
-    VdpaGuestSeg segs[MAX_SEGS];
+    VdpaGuestSegment segments[MAX_SEGS];
     unsigned n;
     uint32_t serial;
     uint32_t write_len, returned_len;
@@ -127,7 +127,7 @@ static void make_chain(Model *m, Chain *c, uint16_t head, unsigned n)
 
     *c = (Chain) { .n = n, .serial = ++m->serial, .offered = true };
     for (unsigned i = 0; i < n; i++) {
-        VdpaGuestSeg *seg = &c->segs[i];
+        VdpaGuestSegment *seg = &c->segments[i];
 
         at = near_boundary(m, at, end - (n - i) * 9);
         at += pick(m, 8);
@@ -152,7 +152,7 @@ static uint64_t table_for(Model *m, uint16_t head)
 static bool offer_one(Model *m)
 {
     bool indirect = m->p->indirect && pick(m, 2);
-    unsigned n = 1 + (pick(m, 3) ? 0 : pick(m, m->p->max_segs));
+    unsigned n = 1 + (pick(m, 3) ? 0 : pick(m, m->p->max_segments));
     int head = fake_driver_next_head(&m->driver, indirect ? 1 : n);
     Chain *c;
 
@@ -163,10 +163,10 @@ static bool offer_one(Model *m)
     g_assert_false(c->offered);
     make_chain(m, c, head, n);
     /* A table shares the arena with the pieces: only if they leave room. */
-    if (c->segs[n - 1].addr + c->segs[n - 1].len > table_for(m, head)) {
+    if (c->segments[n - 1].addr + c->segments[n - 1].len > table_for(m, head)) {
         indirect = false;
     }
-    if (fake_driver_offer(&m->driver, c->segs, n,
+    if (fake_driver_offer(&m->driver, c->segments, n,
                           indirect ? table_for(m, head) : 0) < 0) {
         c->offered = false;
         return false;
@@ -196,7 +196,7 @@ static void check_written(Model *m, const Chain *c)
     uint32_t left = c->returned_len;
 
     for (unsigned i = 0; i < c->n; i++) {
-        const VdpaGuestSeg *seg = &c->segs[i];
+        const VdpaGuestSegment *seg = &c->segments[i];
         uint32_t written = seg->device_writes ? MIN(left, seg->len) : 0;
 
         for (unsigned k = 0; k < seg->len; k++) {
@@ -248,7 +248,7 @@ static Chain *next_in_order(Model *m, uint16_t *head)
 
 static void check_pieces(Model *m, const Chain *c, unsigned n)
 {
-    const VdpaGuestSeg *seg = c->segs;
+    const VdpaGuestSegment *seg = c->segments;
     uint32_t offset = 0;
 
     for (unsigned i = 0; i < n; i++) {
@@ -257,7 +257,7 @@ static void check_pieces(Model *m, const Chain *c, unsigned n)
                        : fake_vdpa_gpa(m->vdpa, piece->addr, piece->len,
                                        piece->writes);
 
-        g_assert_cmpuint(seg - c->segs, <, c->n);
+        g_assert_cmpuint(seg - c->segments, <, c->n);
         g_assert_cmphex(gpa, ==, seg->addr + offset);
         g_assert_cmpuint(piece->len, <=, seg->len - offset);
         g_assert_cmpint(piece->writes, ==, seg->device_writes);
@@ -271,7 +271,7 @@ static void check_pieces(Model *m, const Chain *c, unsigned n)
             offset = 0;
         }
     }
-    g_assert_cmpuint(seg - c->segs, ==, c->n);
+    g_assert_cmpuint(seg - c->segments, ==, c->n);
 }
 
 static void device_takes(Model *m)
@@ -296,7 +296,7 @@ static void device_takes(Model *m)
 static void device_writes(Model *m, Chain *c, uint32_t len)
 {
     for (unsigned i = 0; i < c->n && len; i++) {
-        const VdpaGuestSeg *seg = &c->segs[i];
+        const VdpaGuestSegment *seg = &c->segments[i];
 
         for (unsigned k = 0; seg->device_writes && k < seg->len && len; k++) {
             m->vdpa->ram[seg->addr + k] = pattern(c->serial, k);

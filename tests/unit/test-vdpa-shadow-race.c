@@ -125,10 +125,10 @@ static void guest_offers(Race *race, uint64_t serial, unsigned slot)
 {
     FakeDriver *driver = &race->b->driver;
     uint64_t at = DATA + slot * 16;
-    const VdpaGuestSeg segs[] = { { at, 8, false }, { at + 8, 8, true } };
+    const VdpaGuestSegment segments[] = { { at, 8, false }, { at + 8, 8, true } };
 
     memcpy(race->b->vdpa->ram + at, &serial, 8);
-    g_assert_cmpint(fake_driver_offer(driver, segs, 2, 0), ==, slot);
+    g_assert_cmpint(fake_driver_offer(driver, segments, 2, 0), ==, slot);
     if (fake_driver_publish(driver)) {
         event_set(&race->host);
     }

@@ -292,7 +292,7 @@ static void test_guest_ring(void)
     g_assert_cmpuint(chain.nwrite, ==, 1);
     g_assert_cmpuint(chain.read_len, ==, 100);
     g_assert_cmpuint(chain.write_len, ==, 50);
-    g_assert_cmpuint(chain.segs[1].addr, ==, DATA + 100);
+    g_assert_cmpuint(chain.segments[1].addr, ==, DATA + 100);
 
     g_assert_cmpint(vdpa_ring_guest_push(ring, NUM, 0), ==, -EINVAL);
     g_assert_cmpint(vdpa_ring_guest_push(ring, head, 1), ==, 0);
@@ -315,9 +315,9 @@ static void test_guest_ring(void)
 static uint64_t odd_len;
 
 static int odd_translate(void *opaque, uint64_t addr, uint64_t len,
-                         bool device_writes, VdpaSpan *span)
+                         bool device_writes, VdpaRange *span)
 {
-    *span = (VdpaSpan) { addr, addr, odd_len };
+    *span = (VdpaRange) { addr, addr, odd_len };
     return 0;
 }
 

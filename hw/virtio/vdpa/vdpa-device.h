@@ -1,107 +1,45 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A vDPA device that a virtio device of the guest uses: launch, switch, stop.
+ * A vDPA device that a virtio device of the guest uses: launch, switch, halt.
  *
- * Theory of operation
- * -------------------
- * The guest's driver sets queues up one by one. A table keeps what it set, and
- * the device hears nothing of it until the driver has set everything. Then the
- * device is launched, in one place and in one order:
+ * Life cycle: new -> (launch -> switch* -> halt)* -> free
  *
- *   features, address spaces, for each queue {attach, program}, DRIVER_OK,
- *   control state, enable, for each queue {run}
+ * Thread model: the BQL, for all functions and all callbacks.
  *
- * Each queue has a kind, a table of operations:
- *
- *   passthrough  the device works on the guest's ring;
- *                vdpa-queue-passthrough.c
- *   shadow       the device works on a ring of QEMU, which forwards buffers;
- *                vdpa-queue-shadow.c
- *   control      the device works on a ring of QEMU, which forwards commands;
- *                net/vhost-vdpa-cvq.c
- *
- * While the device runs, its data queues can be switched between passthrough and
- * shadow:
- *
- *   suspend, for each queue {read base, detach, attach as the other kind,
- *   program}, resume, for each queue {run}
- *
- * A switch changes no map, of guest memory or of rings, and does not reset the
- * device: the rings to shadow with are mapped after launch (vdpa-rings.h). The
- * device is reset and launched anew instead, and told again what it was told
- * through the control queue, if
- *
- *   it cannot suspend and resume;
- *   its queues cannot be moved while it is suspended (vdpa-quirks.h);
- *   it has chains in flight (below);
- *   it fails to suspend or to report a ring base.
- *
- * A switch that fails after a queue was exchanged ends in the old mode, by a
- * reset as well.
- *
- * Where a queue goes on. A device reports one number, its ring base: the chain
- * that it would take next. That is the guest's used index only if the device has
- * returned all that it took. Going on at the base otherwise would lose the chains
- * in flight, and the used index would jump over entries that were never written.
- * So, while the device is suspended, the base of each queue is compared with the
- * used index in memory, of the guest's ring or of ours, whichever the device
- * serves. If they are equal for all queues, nothing is in flight and the bases
- * hold. If one is not, or the device does not report a base, the device is reset,
- * so that it does not touch those chains any more, and each queue goes on at its
- * used index: the device takes these chains again. A packed ring's base has both
- * positions in it; it goes on at the used one.
- *
- * If guest memory is not mapped yet, the launch waits for it (vdpa-map.h). The
- * guest's driver believes that the device runs, and the driver's notifications
- * stay in their eventfds. The launch also waits for memory that a postcopy
- * migration still has to bring, since missing pages cannot be pinned. Meanwhile,
- * QEMU's model of the device answers the control queue (vdpa-model.h).
- *
- * When the guest breaks the rules of its queues, that is a fault
- * (vdpa_device_fault()): the device is broken, as in virtio_error(), until the
- * guest resets it. A bottom half interrupts the guest for it, with nothing of the
- * device on the stack: the guest may direct the interrupt message to
- * device_status of this device, which halts the device and frees its queues.
- *
- * Life cycle: new -> (launch -> switch* -> halt)* -> unref
- *
- * Thread model: the BQL.
- *
- * Limits: split rings only, where QEMU is in between.
+ * The theory of operation is at the top of vdpa-lifecycle.c.
  */
 #ifndef HW_VIRTIO_VDPA_DEVICE_H
 #define HW_VIRTIO_VDPA_DEVICE_H
 
 #include "hw/virtio/virtio.h"
-#include "hw/virtio/vdpa/core/vdpa-status.h"
+#include "hw/virtio/vdpa/core/vdpa-fd.h"
 #include "vdpa-map.h"
-#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 
 typedef struct VdpaDevice VdpaDevice;
 typedef struct VdpaQueue VdpaQueue;
 
 /* What the device is told about a queue. */
 typedef struct VdpaQueueSetup {
-    unsigned num;
-    unsigned base;
+    unsigned num;                   /* descriptors */
+    unsigned base;                  /* the next chain to take */
     uint64_t desc, avail, used;     /* IOVAs */
-    int kick, call;                 /* eventfds, -1: none */
+    int kick, call;                 /* eventfds, -1: none; not owned */
 } VdpaQueueSetup;
 
-/* How a queue is served. @priv is what attach() made, and detach() ends. */
+/* How a queue is served. attach() sets the queue's priv, detach() frees it. */
 typedef struct VdpaQueueKind {
     const char *name;
-    /* Fills @setup, which holds what the guest's driver set up. */
+    /* Fill @setup, which holds what the guest's driver set up. 0 or -errno. */
     int (*attach)(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp);
     /* The device runs: serve the queue. */
     void (*run)(VdpaQueue *q);
-    /* The device is about to stand still: stop serving. */
+    /* The device is about to stop: stop serving. */
     void (*pause)(VdpaQueue *q);
     /*
-     * The device stands still, and was at @base, or at an unknown place
-     * (negative); a packed ring's place has 32 bits. Returns where the guest's
-     * ring is to be continued, or negative if that is unknown.
+     * The device has stopped at @base; negative: unknown. The base of a packed
+     * ring has 32 bits. Returns the base at which the guest's ring continues,
+     * or negative if that is unknown.
      */
     int64_t (*detach)(VdpaQueue *q, int64_t base);
     /*
@@ -110,213 +48,194 @@ typedef struct VdpaQueueKind {
      */
     int64_t (*used)(const VdpaQueue *q);
     /*
-     * Guest memory from @first to @last has changed, while the queue runs: the
-     * memory map is in the middle of that change. May be NULL.
+     * Guest memory from @first to @last, inclusive, has changed while the queue
+     * runs. The memory map is in the middle of that change. May be NULL.
      */
     void (*remap)(VdpaQueue *q, uint64_t first, uint64_t last);
     /* Serves the queue, without the device, while a launch waits. May be NULL. */
     const struct VdpaQueueKind *while_waiting;
-    /* The guest's interrupt goes to the device itself. */
+    /* The device itself interrupts the guest. */
     bool interrupts;
 } VdpaQueueKind;
 
 struct VdpaQueue {
     VdpaDevice *device;
     unsigned index;
-    VdpaQueueSetup guest;       /* what the guest's driver set up */
-    bool ready;                 /* ... it did */
-    const VdpaQueueKind *kind;  /* of now; NULL: not attached */
-    void *priv;                 /* the kind's */
-    bool programmed;            /* the device has been told all of it */
-    int64_t position;           /* with nothing in flight; or unknown (< 0) */
-    int64_t stopped_at;         /* after halt: guest.base, or unknown (< 0) */
-    struct VdpaRings *rings;    /* for shadowing it, may be mapped already */
+    VdpaQueueSetup guest;       /* set up by the guest's driver */
+    bool ready;                 /* ... completely */
+    const VdpaQueueKind *kind;  /* NULL: not attached */
+    void *priv;                 /* of the kind */
+    bool programmed;            /* the device has been told the whole setup */
+    int64_t position;           /* the base, nothing in flight; < 0: unknown */
+    int64_t stopped_at;         /* after halt: guest.base; < 0: unknown */
+    struct VdpaRings *rings;    /* to shadow the queue with; may be NULL */
 };
 
-/* What the network device has to do with a launch. */
+/* How the network device takes part in a launch. */
 typedef struct VdpaFrontendOps {
     /*
      * The driver has accepted @features, and the device is about to be
      * launched. -errno with @errp: the launch fails. May be NULL.
      */
     int (*accepted)(void *opaque, uint64_t features, Error **errp);
-    /* The virtio device let go of the device, or is about to be reset. */
+    /* The virtio device has left the device. May be NULL. */
     void (*left)(void *opaque);
-    /* DRIVER_OK is set, of the queues only control is enabled. */
+    /*
+     * DRIVER_OK is set, only the control queue is enabled: restore the control
+     * state. 0, or -errno with @errp.
+     */
     int (*restore)(void *opaque, Error **errp);
     /*
-     * The device failed, which was reported; make the guest see it. Called
-     * from within launch() and others, so anything that stops or starts the
-     * device has to wait.
+     * The device failed, which was reported; make the guest see it. Called from
+     * within launch() and others: do not stop or start the device from here.
      */
     void (*failed)(void *opaque);
-    /* The device's configuration, on its way to the guest. */
+    /* Adjust @size bytes of the device's configuration for the guest. */
     void (*config)(void *opaque, uint8_t *config, size_t size);
 } VdpaFrontendOps;
 
-/* A switch that is under way: it ends when the device runs again. */
-typedef struct VdpaSwitch {
-    bool pending;
-    int64_t start;              /* ns */
-    uint64_t messages, resets;  /* so many before */
-} VdpaSwitch;
-
 typedef enum VdpaMode { VDPA_MODE_PASSTHROUGH, VDPA_MODE_SHADOW } VdpaMode;
 
-/* Whether a queue can be put elsewhere while the device is suspended. */
-typedef enum VdpaCanRebase {
-    VDPA_REBASE_UNKNOWN, VDPA_REBASE_YES, VDPA_REBASE_NO,
-} VdpaCanRebase;
-
-typedef struct VdpaDeviceStats {
-    uint64_t switches, switches_failed;
-    uint64_t switch_ns, switch_worst_ns;    /* the last, the slowest */
-    uint64_t launches;
-    uint64_t switch_messages;   /* about guest memory, in switches */
-    uint64_t switch_resets;
-} VdpaDeviceStats;
-
-struct VdpaDevice {
-    VdpaFd fd;
-    VdpaStatus status;
-    VdpaMap *map;
-    VirtIODevice *vdev;         /* while launched */
-    uint64_t features;          /* what the driver accepted */
-    VdpaQueue queue[VIRTIO_QUEUE_MAX];
-    unsigned nqueues;           /* highest index that was ever used, plus 1 */
-    int control;                /* index of the control queue, or -1 */
-    const VdpaQueueKind *control_kind;
-    unsigned control_asid;      /* 0 or 1: what the device is capable of */
-    bool shared_asid;              /* launched with all queues in one space */
-    VdpaCanRebase can_rebase;
-    bool launched;              /* or waiting for memory */
-    bool waiting;
-    bool held;                  /* memory must not be mapped: launch waits */
-    int config_call;            /* eventfd, -1: none */
-    VdpaMode mode;              /* wanted; and, while launched, in force */
-    const char *reason;            /* ... a static string */
-    bool always_shadow;
-    const VdpaFrontendOps *frontend;
-    void *frontend_opaque;
-    VdpaDeviceStats stats;
-    VdpaSwitch switching;
-    char *last_error;              /* the last failure, for queries */
-    QEMUBH *fault_bh;           /* tells the guest of a fault */
-    VirtIODevice *faulty;       /* ... this one; a reference */
-    char *path;                 /* for queries, may be NULL */
-    unsigned users;
-    QTAILQ_ENTRY(VdpaDevice) next;
-};
-
-/* The parts of a guest's ring, as the specification numbers them. */
-enum { VDPA_RING_DESC, VDPA_RING_DRIVER, VDPA_RING_DEVICE, VDPA_RING_AREAS };
-
-/* Where part @area of the guest's ring begins, and how long it is. */
-uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr);
-
-extern const VdpaQueueKind vdpa_queue_passthrough;
-extern const VdpaQueueKind vdpa_queue_shadow;
-
-/* The queue may be shadowed later: maps its rings, without waiting. */
-void vdpa_queue_shadow_ahead(VdpaQueue *q);
-
-/* The rings to shadow it with, mapped ahead or now: 0, or -errno with @errp. */
-int vdpa_queue_shadow_rings(VdpaQueue *q, Error **errp);
-
-/* About a queue of kind vdpa_queue_shadow. */
-const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q);
-unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q);
-
-/* Opens up a device whose file descriptor is @fd, which stays the caller's. */
+/*
+ * Open a device. @fd stays the caller's and must outlive the device; the device
+ * can reach IOVAs from @first to @last, inclusive. NULL with @errp.
+ */
 VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last,
                             Error **errp);
-VdpaDevice *vdpa_device_ref(VdpaDevice *d);
-void vdpa_device_unref(VdpaDevice *d);
+void vdpa_device_free(VdpaDevice *d);
+
+/* --- set up, before the first launch ------------------------------------- */
+
+void vdpa_device_set_frontend(VdpaDevice *d, const VdpaFrontendOps *ops,
+                              void *opaque);
+
+/* The name for queries: copied; NULL: none. */
+void vdpa_device_set_path(VdpaDevice *d, const char *path);
+
+/* Shadow the data queues at all times, because of @reason, a static string. */
+void vdpa_device_set_always_shadow(VdpaDevice *d, const char *reason);
+
+/* Serve the control queue as @kind, with its memory in address space @asid. */
+void vdpa_device_set_control_kind(VdpaDevice *d, const VdpaQueueKind *kind,
+                                  unsigned asid);
+
+/*
+ * With @features, is queue @control in a group without queues 0 to @control - 1,
+ * and does the device have a second address space for it? Resets the device.
+ */
+bool vdpa_device_control_isolated(VdpaDevice *d, uint64_t features,
+                                  unsigned control);
+
+/* --- set up, before each launch ------------------------------------------- */
+
+/* The driver accepted @features. No queue is ready. Ignored while launched. */
+void vdpa_device_set_features(VdpaDevice *d, uint64_t features);
+
+/* The index of the control queue; -1: there is none. */
+void vdpa_device_set_control_queue(VdpaDevice *d, int index);
+
+/* The interrupt of the configuration, an eventfd; -1: none. 0 or -errno. */
+int vdpa_device_set_config_call(VdpaDevice *d, int fd);
+
+/* The interrupt of a queue, an eventfd; -1: none. 0 or -errno. */
+int vdpa_device_call(VdpaDevice *d, unsigned index, int fd);
+
+/* Queue @index, which is below VIRTIO_QUEUE_MAX; never NULL. */
+VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index);
+
+/* --- what it is ------------------------------------------------------------ */
+
+VdpaFd *vdpa_device_fd(VdpaDevice *d);
+VdpaMap *vdpa_device_map(VdpaDevice *d);
+
+/* The virtio device that uses it: from launch to leave, otherwise NULL. */
+VirtIODevice *vdpa_device_vdev(const VdpaDevice *d);
+
+/* The features that the driver accepted. */
+uint64_t vdpa_device_features(const VdpaDevice *d);
+
+/* Has it been launched, and not halted since? Also while the launch waits. */
+bool vdpa_device_launched(const VdpaDevice *d);
+
+/* The control queue; NULL if the device has none or it is not known yet. */
+VdpaQueue *vdpa_device_control_queue(VdpaDevice *d);
+
+/* The kind that serves the control queue; NULL: it is passed through. */
+const VdpaQueueKind *vdpa_device_control(const VdpaDevice *d);
+
+/* The address space for the control queue's memory, as of this launch. */
+unsigned vdpa_device_control_asid(const VdpaDevice *d);
 
 /*
  * The features that the driver accepted and a shadow queue does not support;
- * 0: the data queues can be shadowed. A ring of a driver without VERSION_1 is a
- * split one.
+ * 0: the data queues can be shadowed.
  */
 uint64_t vdpa_device_unshadowable(const VdpaDevice *d);
 
-/*
- * Whether data queues are shadowed, by their mode or for another reason. Queues
- * that cannot be are passed through in any mode.
- */
-bool vdpa_device_shadows(const VdpaDevice *d);
+/* Does a device use file descriptor @fd? */
+bool vdpa_device_uses_fd(int fd);
 
-/* Who is in between on the control queue; NULL: nobody, the guest's is used. */
-const VdpaQueueKind *vdpa_device_control(const VdpaDevice *d);
+/* Adjust the device's configuration for the guest, through the frontend. */
+void vdpa_device_adjust_config(VdpaDevice *d, uint8_t *config, size_t size);
 
-/* The table's entry; the device learns that it has that queue. */
-VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index);
+/* --- launch, switch, halt -------------------------------------------------- */
 
 /*
- * Starts it for @vdev. 0 also if that has to wait for memory; -errno with
- * @errp.
+ * Start the device for @vdev. 0, also if the launch waits for memory; -errno
+ * with @errp.
  */
 int vdpa_device_launch(VdpaDevice *d, VirtIODevice *vdev, Error **errp);
 
 /*
- * While guest memory is thrown away and comes back page by page, nothing of it
- * may be pinned: the device would keep pages that the guest has no more, and
- * pinning one that is missing fails. Hold a device before it is launched.
+ * While postcopy discards guest memory and brings it page by page, none of it
+ * may be pinned: the device would keep pages that the guest no longer has, and
+ * pinning a missing page fails. Hold a device before it is launched.
  */
 void vdpa_device_hold(VdpaDevice *d, bool hold);
 
-/* Stands still; every queue's stopped_at is set. */
+/* Stop the device. Sets stopped_at of every queue. */
 void vdpa_device_halt(VdpaDevice *d);
 
-/* The same; without @suspend the device is not asked to suspend, but reset. */
-void vdpa_device_stop(VdpaDevice *d, bool suspend);
-
-/* A step of the device's life; -errno with @errp. */
-int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp);
-
-/* Back to the beginning: status 0. */
+/* Reset the device: status 0. */
 void vdpa_device_reset(VdpaDevice *d);
 
 /*
- * The virtio device may go: nothing of it is used any more. Memory that is not
- * the machine's but the device's own view of it is not kept mapped.
+ * The virtio device leaves; nothing of it is used any more. Memory is kept
+ * mapped only if it is the machine's, not the virtio device's view of it.
  */
 void vdpa_device_leave(VdpaDevice *d);
 
 /*
- * Changes the mode, at once if launched. @why: a static string. If that fails
- * the device goes on in the old mode, launched anew if it has to be.
+ * Change the mode, at once if launched. @why: a static string. If that fails
+ * the device continues in the old mode, launched again if necessary. 0, or
+ * -errno with @errp.
  */
 int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
                        Error **errp);
 
+/* --- failures -------------------------------------------------------------- */
+
 /*
- * The guest's driver broke the rules: one line for the user, kept for queries,
- * DEVICE_NEEDS_RESET for the guest. Anything may be on the stack: nothing is
- * stopped, and nothing freed, before the main loop is reached.
+ * The guest's driver broke the rules: report one line, keep it for queries, and
+ * set DEVICE_NEEDS_RESET. Any function may be on the stack: nothing is stopped
+ * or freed before the main loop runs.
  */
 void vdpa_device_fault(VdpaDevice *d, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
 /*
- * A failure is reported, kept for queries, and shown to the guest: by the
- * user, or, if there is none, as virtio's DEVICE_NEEDS_RESET. Frees @err.
+ * Report a failure, keep it for queries, and show it to the guest: through the
+ * frontend, or, if there is none, as DEVICE_NEEDS_RESET. Frees @err.
  */
 void vdpa_device_report(VdpaDevice *d, VirtIODevice *vdev, Error *err);
 
 /*
- * vhost_dev_start() returned @error, a negative errno: reported like that, unless
- * the launch has reported it.
+ * vhost_dev_start() returned @error, a negative errno: report it the same way,
+ * unless the launch has reported it.
  */
 void vdpa_device_start_failed(VdpaDevice *d, VirtIODevice *vdev, int error);
 
-/* The same for a device that runs: it is stopped. */
+/* A device that runs has failed: stop it and report @err. Frees @err. */
 void vdpa_device_fail(VdpaDevice *d, Error *err);
-
-/* A queue that runs has a new interrupt. */
-int vdpa_device_call(VdpaDevice *d, unsigned index, int fd);
-
-/* All devices there are. */
-VdpaDevice *vdpa_device_first(void);
 
 #endif

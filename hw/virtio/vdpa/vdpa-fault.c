@@ -31,7 +31,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
-#include "vdpa-fault.h"
+#include "vdpa-internal.h"
 #include "vdpa-guest-mem.h"
 #include "hw/virtio/vdpa/core/vdpa-report.h"
 
@@ -57,7 +57,7 @@ static void interrupt(VirtIODevice *vdev)
 }
 
 /* The device may have been reset meanwhile, or be on its way out. */
-static void tell_fault(void *opaque)
+static void notify_fault(void *opaque)
 {
     VdpaDevice *d = opaque;
     VirtIODevice *vdev = g_steal_pointer(&d->faulty);
@@ -141,7 +141,7 @@ void vdpa_device_start_failed(VdpaDevice *d, VirtIODevice *vdev, int error)
 
 void vdpa_fault_init(VdpaDevice *d)
 {
-    d->fault_bh = qemu_bh_new(tell_fault, d);
+    d->fault_bh = qemu_bh_new(notify_fault, d);
 }
 
 void vdpa_fault_destroy(VdpaDevice *d)

@@ -21,9 +21,9 @@
 
 /* How much of guest memory at a time; see vdpa-map-worker.h. */
 #define STEP        (128 * KiB)
-#define SLICE_LEAST (2 * MiB)
-#define SLICE_MOST  (256 * MiB)
-#define SLICE_US    10000
+#define RANGE_LEAST (2 * MiB)
+#define RANGE_MOST  (256 * MiB)
+#define RANGE_US    10000
 
 typedef enum VdpaJobKind { JOB_OPEN, JOB_CLOSE, JOB_MAP, JOB_UNMAP } VdpaJobKind;
 
@@ -40,7 +40,7 @@ typedef struct VdpaJob {
 struct VdpaWorker {
     VdpaFd *fd;
     bool pins;
-    uint64_t slice;         /* the thread's */
+    uint64_t range_size;    /* the thread's */
     uint64_t room;          /* maps that the kernel keeps; 0: unknown */
     QemuThread thread;
     QemuMutex lock;
@@ -59,7 +59,7 @@ struct VdpaWorker {
     uint64_t maps, unmaps;
 
     /* written under the BQL, read by the thread: atomic */
-    uint64_t asked;         /* bytes of guest memory; see ask() */
+    uint64_t asked;         /* bytes of guest memory; see account() */
 
     /* protected by the BQL */
     bool reported;
@@ -108,10 +108,10 @@ static void populate(const VdpaWorker *w, const VdpaIovaMap *map)
 }
 
 /* What comes first of @left, and is taken from it. */
-static VdpaIovaMap cut(const VdpaWorker *w, VdpaIovaMap *left)
+static VdpaIovaMap take_range(const VdpaWorker *w, VdpaIovaMap *left)
 {
     VdpaIovaMap head = *left;
-    uint64_t border = QEMU_ALIGN_DOWN(head.iova, w->slice) + w->slice;
+    uint64_t border = QEMU_ALIGN_DOWN(head.iova, w->range_size) + w->range_size;
 
     head.size = MIN(left->size, border - head.iova);
     left->iova += head.size;
@@ -121,13 +121,13 @@ static VdpaIovaMap cut(const VdpaWorker *w, VdpaIovaMap *left)
 }
 
 /*
- * The least size of a slice: all of the device's guest memory in slices of it
- * fills half of the kernel's table. Commands then wait longer than SLICE_US
+ * The least size of a range: all of the device's guest memory in ranges of it
+ * fills half of the kernel's table. Commands then wait longer than RANGE_US
  * where the kernel is slow, but the guest starts.
  */
-static uint64_t slice_least(const VdpaWorker *w)
+static uint64_t range_least(const VdpaWorker *w)
 {
-    uint64_t least = SLICE_LEAST, asked = qatomic_read(&w->asked);
+    uint64_t least = RANGE_LEAST, asked = qatomic_read(&w->asked);
 
     while (w->room && least < asked / MAX(w->room / 2, 1)) {
         least *= 2;
@@ -135,23 +135,23 @@ static uint64_t slice_least(const VdpaWorker *w)
     return least;
 }
 
-/* A slice is to take about SLICE_US. */
-static void learn(VdpaWorker *w, uint64_t size, int64_t us)
+/* A range is to take about RANGE_US. */
+static void adapt_range_size(VdpaWorker *w, uint64_t size, int64_t us)
 {
-    if (us > SLICE_US) {
-        w->slice /= 2;
-    } else if (us < SLICE_US / 4 && size == w->slice) {
-        w->slice = MAX(w->slice, MIN(w->slice * 2, SLICE_MOST));
+    if (us > RANGE_US) {
+        w->range_size /= 2;
+    } else if (us < RANGE_US / 4 && size == w->range_size) {
+        w->range_size = MAX(w->range_size, MIN(w->range_size * 2, RANGE_MOST));
     }
 }
 
 /* Commands go first. */
-static int map_slice(VdpaWorker *w, unsigned asid, const VdpaIovaMap *slice)
+static int map_range(VdpaWorker *w, unsigned asid, const VdpaIovaMap *range)
 {
     int64_t start;
     int err;
 
-    populate(w, slice);
+    populate(w, range);
     while (vdpa_fd_wanted(w->fd) && !skipping(w)) {
         g_usleep(YIELD_US);
     }
@@ -160,8 +160,8 @@ static int map_slice(VdpaWorker *w, unsigned asid, const VdpaIovaMap *slice)
     }
     qatomic_set(&w->maps, w->maps + 1);
     start = g_get_monotonic_time();
-    err = message(w, asid, VHOST_IOTLB_UPDATE, slice);
-    learn(w, slice->size, g_get_monotonic_time() - start);
+    err = message(w, asid, VHOST_IOTLB_UPDATE, range);
+    adapt_range_size(w, range->size, g_get_monotonic_time() - start);
     return err;
 }
 
@@ -171,11 +171,11 @@ static int map_guest(VdpaWorker *w, const VdpaJob *job)
     int err = 0;
 
     while (left.size && !err && !skipping(w)) {
-        VdpaIovaMap slice;
+        VdpaIovaMap range;
 
-        w->slice = MAX(w->slice, slice_least(w));
-        slice = cut(w, &left);
-        err = map_slice(w, job->asid, &slice);
+        w->range_size = MAX(w->range_size, range_least(w));
+        range = take_range(w, &left);
+        err = map_range(w, job->asid, &range);
     }
     return err;
 }
@@ -213,7 +213,7 @@ static int do_job(VdpaWorker *w, VdpaJob *job)
     g_assert_not_reached();
 }
 
-static void settle_job(VdpaWorker *w, VdpaJob *job, int err)
+static void record_error(VdpaWorker *w, VdpaJob *job, int err)
 {
     if (err && job->result) {
         *job->result = err;
@@ -248,7 +248,7 @@ static void *worker_main(void *opaque)
         qemu_mutex_unlock(&w->lock);
         err = do_job(w, job);
         qemu_mutex_lock(&w->lock);
-        settle_job(w, job, err);
+        record_error(w, job, err);
         QSIMPLEQ_INSERT_TAIL(&w->done, job, next);
     }
     qemu_mutex_unlock(&w->lock);
@@ -263,7 +263,7 @@ static void *worker_main(void *opaque)
  */
 static uint64_t pinned_asked;
 
-static void ask(VdpaWorker *w, int64_t bytes)
+static void account(VdpaWorker *w, int64_t bytes)
 {
     qatomic_set(&w->asked, w->asked + bytes);
     if (w->pins) {
@@ -298,7 +298,7 @@ static void idle_bh(void *opaque)
     w->idle(w->opaque);
 }
 
-static void give(VdpaWorker *w, VdpaJob job)
+static void enqueue(VdpaWorker *w, VdpaJob job)
 {
     VdpaJob *own = g_memdup2(&job, sizeof(job));
 
@@ -333,7 +333,7 @@ VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
 
     w->fd = fd;
     w->pins = pins;
-    w->slice = SLICE_LEAST;
+    w->range_size = RANGE_LEAST;
     w->room = kernel_table_size();
     w->idle = idle;
     w->opaque = opaque;
@@ -356,7 +356,7 @@ void vdpa_worker_set_room(VdpaWorker *w, uint64_t maps)
 void vdpa_worker_free(VdpaWorker *w)
 {
     vdpa_worker_drain(w);
-    ask(w, -(int64_t)w->asked);
+    account(w, -(int64_t)w->asked);
     WITH_QEMU_LOCK_GUARD(&w->lock) {
         w->quit = true;
         qemu_cond_signal(&w->work);
@@ -371,37 +371,37 @@ void vdpa_worker_free(VdpaWorker *w)
 
 void vdpa_worker_batch(VdpaWorker *w, bool open)
 {
-    give(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE });
+    enqueue(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE });
 }
 
 void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                      MemoryRegion *mr)
 {
-    ask(w, map->size);
-    give(w, (VdpaJob) { JOB_MAP, asid, *map, mr });
+    account(w, map->size);
+    enqueue(w, (VdpaJob) { JOB_MAP, asid, *map, mr });
 }
 
 void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                        uint64_t size, bool own)
 {
     if (!own) {
-        ask(w, -(int64_t)size);
+        account(w, -(int64_t)size);
     }
-    give(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
-                        .map = { .iova = iova, .size = size } });
+    enqueue(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
+                           .map = { .iova = iova, .size = size } });
 }
 
 void vdpa_worker_host_batch(VdpaWorker *w, unsigned asid, bool open,
                            int *result)
 {
-    give(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE, .asid = asid,
-                        .result = result });
+    enqueue(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE, .asid = asid,
+                           .result = result });
 }
 
 void vdpa_worker_host_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                          int *result)
 {
-    give(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, result });
+    enqueue(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, result });
 }
 
 void vdpa_worker_drain(VdpaWorker *w)
@@ -429,7 +429,7 @@ void vdpa_worker_abandon(VdpaWorker *w)
 void vdpa_worker_reset(VdpaWorker *w)
 {
     qatomic_set(&w->abandon, false);
-    ask(w, -(int64_t)w->asked);
+    account(w, -(int64_t)w->asked);
     vdpa_worker_clear_error(w);
 }
 
@@ -441,8 +441,8 @@ void vdpa_worker_clear_error(VdpaWorker *w)
 
 /*
  * Whatever the kernel fails to do for a message, it answers with EFAULT. Huge
- * pages help against a full table as long as slices are larger than a page,
- * which slice_least() sees to; what always helps is room for each page.
+ * pages help against a full table as long as ranges are larger than a page,
+ * which range_least() sees to; what always helps is room for each page.
  */
 static void explain(const VdpaWorker *w, Error **errp, int err, uint64_t mib)
 {

@@ -19,7 +19,7 @@
  *     takes some milliseconds here, to be found out by trying (2 to 256 MiB),
  *     and a region is one message if it takes no longer. Some kernels have room
  *     for few maps (vhost_vdpa's max_iotlb_entries) and each message takes one
- *     at least: slices are then so large that all of the device's memory fills
+ *     at least: ranges are then so large that all of the device's memory fills
  *     half of the table, though commands wait longer.
  *
  * An unmap takes all messages of a map back.

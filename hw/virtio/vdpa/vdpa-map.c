@@ -16,9 +16,9 @@
 #include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "hw/virtio/trace.h"
 
-/* Borders of pieces: see vdpa-map.h. */
+/* Borders of ranges: see vdpa-map.h. */
 #define LOW     (1 * MiB)
-#define PIECE   (32 * MiB)
+#define RANGE   (32 * MiB)
 #define HIGH    (4 * GiB)
 
 typedef struct VdpaMapIommu {
@@ -29,9 +29,9 @@ typedef struct VdpaMapIommu {
     QLIST_ENTRY(VdpaMapIommu) next;
 } VdpaMapIommu;
 
-/* A piece that is to be mapped or unmapped at the end of a change. */
+/* A range that is to be mapped or unmapped at the end of a change. */
 typedef struct VdpaMapChange {
-    VdpaIovaMap piece;
+    VdpaIovaMap range;
     MemoryRegion *mr;       /* a reference; NULL when it goes */
 } VdpaMapChange;
 
@@ -47,7 +47,7 @@ struct VdpaMap {
     bool holes;             /* not all could be mapped since begin() */
     bool batch;             /* a batch is open */
     GHashTable *unmap_queue;  /* IOVA -> VdpaMapChange, until commit */
-    GQueue wanted;          /* of VdpaMapChange, until commit */
+    GQueue map_queue;       /* of VdpaMapChange, until commit */
     GHashTable *behind;     /* IOVA -> MemoryRegion, a reference: vIOMMU */
     VdpaMapReady ready;
     VdpaMapChanged changed;
@@ -78,7 +78,7 @@ static void batch_close(VdpaMap *map)
  * runs goes on without memory that cannot be mapped, until the next begin():
  * that must not keep what is added later from it.
  */
-static void settle(VdpaMap *map)
+static void finish_changes(VdpaMap *map)
 {
     batch_close(map);
     if (!map->live) {
@@ -92,49 +92,49 @@ static void settle(VdpaMap *map)
     }
 }
 
-/* The first memory of QEMU's own at addresses of @piece; NULL if none. */
+/* The first of QEMU's buffers at addresses of @range; NULL if none. */
 static const VdpaIovaMap *host_buf_in(const VdpaMap *map,
-                                      const VdpaIovaMap *piece)
+                                      const VdpaIovaMap *range)
 {
     VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
-    const VdpaIovaMap *entry = vdpa_iova_find(table, piece->iova);
+    const VdpaIovaMap *entry = vdpa_iova_find(table, range->iova);
 
-    entry = entry ?: vdpa_iova_at_or_above(table, piece->iova);
+    entry = entry ?: vdpa_iova_at_or_above(table, range->iova);
     while (entry && entry->gpa != VDPA_IOVA_NONE) {
         entry = vdpa_iova_next(table, entry);
     }
-    return entry && entry->iova <= piece->iova + (piece->size - 1) ? entry
+    return entry && entry->iova <= range->iova + (range->size - 1) ? entry
                                                                    : NULL;
 }
 
-static bool piece_map(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
+static bool range_map(VdpaMap *map, const VdpaIovaMap *range, MemoryRegion *mr)
 {
-    int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], piece);
-    const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, piece) : NULL;
+    int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], range);
+    const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, range) : NULL;
 
     if (buf) {
         vdpa_error_report("vhost-vdpa: the device cannot reach %s at 0x%" PRIx64
                           ": QEMU keeps a ring of its own at 0x%" PRIx64,
-                          memory_region_name(mr), piece->iova, buf->iova);
+                          memory_region_name(mr), range->iova, buf->iova);
     } else if (err) {
         vdpa_warn_report("vhost-vdpa: %s at 0x%" PRIx64 " is not mapped: %s",
-                         memory_region_name(mr), piece->iova, strerror(-err));
+                         memory_region_name(mr), range->iova, strerror(-err));
     }
     if (err) {
         map->stats.skipped++;
         map->holes |= buf != NULL;
         return false;
     }
-    trace_vdpa_map_guest(piece->iova, piece->size, piece->perm);
+    trace_vdpa_map_guest(range->iova, range->size, range->perm);
     map->stats.ranges++;
-    map->stats.bytes += piece->size;
+    map->stats.bytes += range->size;
     batch_open(map);
-    vdpa_worker_map(map->worker, VDPA_ASID_GUEST, piece, mr);
+    vdpa_worker_map(map->worker, VDPA_ASID_GUEST, range, mr);
     return true;
 }
 
 /* @iova and @size have left the table. */
-static void piece_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
+static void range_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
 {
     trace_vdpa_unmap_guest(iova, size);
     map->stats.ranges--;
@@ -144,10 +144,10 @@ static void piece_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
     g_hash_table_remove(map->behind, &iova);
 }
 
-static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
+static void range_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
 {
     if (!vdpa_iova_remove(map->table[VDPA_ASID_GUEST], iova, size)) {
-        piece_unmapped(map, iova, size);    /* else it was never mapped */
+        range_unmapped(map, iova, size);    /* else it was never mapped */
     }
 }
 
@@ -156,7 +156,8 @@ static void piece_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
 /* 0: there is none. */
 static uint64_t next_border(uint64_t iova)
 {
-    return iova >= HIGH ? 0 : iova < LOW ? LOW : QEMU_ALIGN_DOWN(iova, PIECE) + PIECE;
+    return iova >= HIGH ? 0 : iova < LOW ? LOW
+                            : QEMU_ALIGN_DOWN(iova, RANGE) + RANGE;
 }
 
 static void change_free(void *opaque)
@@ -169,30 +170,30 @@ static void change_free(void *opaque)
     g_free(change);
 }
 
-/* A piece of a section that goes: it may come again in the same change. */
-static void queue_unmap(VdpaMap *map, const VdpaIovaMap *piece)
+/* A range of a section that goes: it may come again in the same change. */
+static void queue_unmap(VdpaMap *map, const VdpaIovaMap *range)
 {
     VdpaMapChange *change = g_new0(VdpaMapChange, 1);
 
-    change->piece = *piece;
-    g_hash_table_replace(map->unmap_queue, &change->piece.iova, change);
+    change->range = *range;
+    g_hash_table_replace(map->unmap_queue, &change->range.iova, change);
 }
 
-static void piece_want(VdpaMap *map, const VdpaIovaMap *piece, MemoryRegion *mr)
+static void queue_map(VdpaMap *map, const VdpaIovaMap *range, MemoryRegion *mr)
 {
-    VdpaMapChange *old = g_hash_table_lookup(map->unmap_queue, &piece->iova);
+    VdpaMapChange *old = g_hash_table_lookup(map->unmap_queue, &range->iova);
     VdpaMapChange *change;
 
-    if (old && old->piece.size == piece->size &&
-        old->piece.hva == piece->hva && old->piece.perm == piece->perm) {
-        g_hash_table_remove(map->unmap_queue, &piece->iova);
+    if (old && old->range.size == range->size &&
+        old->range.hva == range->hva && old->range.perm == range->perm) {
+        g_hash_table_remove(map->unmap_queue, &range->iova);
         return;
     }
     change = g_new0(VdpaMapChange, 1);
-    change->piece = *piece;
+    change->range = *range;
     change->mr = mr;
     memory_region_ref(mr);
-    g_queue_push_tail(&map->wanted, change);
+    g_queue_push_tail(&map->map_queue, change);
 }
 
 static void apply_changes(VdpaMap *map)
@@ -202,34 +203,34 @@ static void apply_changes(VdpaMap *map)
 
     g_hash_table_iter_init(&iter, map->unmap_queue);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&change)) {
-        piece_unmap(map, change->piece.iova, change->piece.size);
+        range_unmap(map, change->range.iova, change->range.size);
     }
     g_hash_table_remove_all(map->unmap_queue);
-    while ((change = g_queue_pop_head(&map->wanted))) {
-        piece_map(map, &change->piece, change->mr);
+    while ((change = g_queue_pop_head(&map->map_queue))) {
+        range_map(map, &change->range, change->mr);
         change_free(change);
     }
 }
 
-/* Cuts a section at the borders, and calls for each piece. */
-static void section_pieces(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
+/* Cuts a section at the borders, and calls for each range. */
+static void section_ranges(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
                            bool add)
 {
     uint64_t left = all.size;
 
     while (left) {
-        VdpaIovaMap piece = all;
+        VdpaIovaMap range = all;
 
-        piece.size = MIN(left, next_border(all.iova) - all.iova);
-        piece.gpa = piece.iova;
+        range.size = MIN(left, next_border(all.iova) - all.iova);
+        range.gpa = range.iova;
         if (add) {
-            piece_want(map, &piece, mr);
+            queue_map(map, &range, mr);
         } else {
-            queue_unmap(map, &piece);
+            queue_unmap(map, &range);
         }
-        all.iova += piece.size;
-        all.hva += piece.size;
-        left -= piece.size;
+        all.iova += range.size;
+        all.hva += range.size;
+        left -= range.size;
     }
 }
 
@@ -247,10 +248,10 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
     ram_addr_t within;
     int n;
 
-    while ((n = vdpa_iova_cut_guest(table, iova, last, &old, rest)) >= 0) {
-        piece_unmapped(map, old.iova, old.size);
+    while ((n = vdpa_iova_remove_guest(table, iova, last, &old, rest)) >= 0) {
+        range_unmapped(map, old.iova, old.size);
         for (int i = 0; i < n; i++) {
-            piece_map(map, &rest[i],
+            range_map(map, &rest[i],
                       memory_region_from_host((void *)(uintptr_t)rest[i].hva,
                                               &within));
         }
@@ -258,19 +259,19 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 }
 
 /* What is referred to is the memory behind it: it may go before the map does. */
-static void behind_map(VdpaMap *map, const VdpaIovaMap *piece)
+static void behind_map(VdpaMap *map, const VdpaIovaMap *range)
 {
     ram_addr_t within;
-    MemoryRegion *mr = memory_region_from_host((void *)(uintptr_t)piece->hva,
+    MemoryRegion *mr = memory_region_from_host((void *)(uintptr_t)range->hva,
                                                &within);
 
     if (!mr || memory_region_is_ram_device(mr)) {
         warn_report_once("vhost-vdpa: the vIOMMU leads to device memory, which"
                          " is not mapped");
-    } else if (piece_map(map, piece, mr)) {
+    } else if (range_map(map, range, mr)) {
         memory_region_ref(mr);
         g_hash_table_replace(map->behind,
-                             g_memdup2(&piece->iova, sizeof(piece->iova)), mr);
+                             g_memdup2(&range->iova, sizeof(range->iova)), mr);
     }
 }
 
@@ -352,7 +353,7 @@ static void iommu_notify(IOMMUNotifier *notifier, IOMMUTLBEntry *tlb)
                              tlb->addr_mask + 1, tlb->perm & IOMMU_WO);
         }
     }
-    settle(map);
+    finish_changes(map);
     if (map->changed) {
         map->changed(map->changed_opaque, iova, last);
     }
@@ -460,7 +461,7 @@ static void listener_add(MemoryListener *listener, MemoryRegionSection *section)
         iommu_add(map, section);
     } else if (section_range(section, &all) &&
                reachable(map, &all, section->mr)) {
-        section_pieces(map, all, section->mr, true);
+        section_ranges(map, all, section->mr, true);
     }
 }
 
@@ -472,7 +473,7 @@ static void listener_del(MemoryListener *listener, MemoryRegionSection *section)
     if (memory_region_is_iommu(section->mr)) {
         iommu_del(map, section);
     } else if (section_range(section, &all)) {
-        section_pieces(map, all, section->mr, false);
+        section_ranges(map, all, section->mr, false);
     }
 }
 
@@ -481,7 +482,7 @@ static void listener_commit(MemoryListener *listener)
     VdpaMap *map = container_of(listener, VdpaMap, listener);
 
     apply_changes(map);
-    settle(map);
+    finish_changes(map);
     if (map->changed) {
         map->changed(map->changed_opaque, 0, UINT64_MAX);
     }
@@ -534,7 +535,7 @@ void vdpa_map_begin(VdpaMap *map, AddressSpace *as)
         .priority = MEMORY_LISTENER_PRIORITY_DEV_BACKEND,
     };
     memory_listener_register(&map->listener, as);
-    settle(map);
+    finish_changes(map);
 }
 
 AddressSpace *vdpa_map_space(const VdpaMap *map)
@@ -617,127 +618,128 @@ void vdpa_host_buf_free(void *at, size_t size)
     }
 }
 
-/* Gives @own an address. */
-static int own_book(VdpaMap *map, unsigned asid, VdpaHostBuf *own, Error **errp)
+/* Gives @buf an address. */
+static int host_buf_alloc(VdpaMap *map, unsigned asid, VdpaHostBuf *buf,
+                          Error **errp)
 {
-    VdpaIovaWindow window = {
+    VdpaIovaLimits limits = {
         .first = map->first, .last = map->last, .top_down = true,
     };
-    VdpaIovaMap entry = {
-        .size = own->size, .hva = (uintptr_t)own->at, .gpa = VDPA_IOVA_NONE,
-        .perm = own->device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
+    VdpaIovaMap mapping = {
+        .size = buf->size, .hva = (uintptr_t)buf->at, .gpa = VDPA_IOVA_NONE,
+        .perm = buf->device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
     };
     uint64_t end;
     int err;
 
     /* The last page of all addresses is one that sizes overflow at. */
-    window.last = MIN(window.last, (UINT64_C(1) << 48) - 1);
+    limits.last = MIN(limits.last, (UINT64_C(1) << 48) - 1);
     /*
      * A guest's IOMMU driver gives addresses out from the end downwards, memory
      * is at the beginning: keep away from both, if there is room.
      */
-    end = window.last;
+    end = limits.last;
     if (end > map->first) {
-        window.last -= (end - map->first) / 8;
+        limits.last -= (end - map->first) / 8;
     }
-    err = vdpa_iova_alloc(map->table[asid], &entry, &window);
+    err = vdpa_iova_alloc(map->table[asid], &mapping, &limits);
     if (err == -ENOSPC) {
-        window.last = end;
-        err = vdpa_iova_alloc(map->table[asid], &entry, &window);
+        limits.last = end;
+        err = vdpa_iova_alloc(map->table[asid], &mapping, &limits);
     }
     if (err) {
         error_setg_errno(errp, -err, "no address for a ring is left");
         return err;
     }
-    own->iova = entry.iova;
+    buf->iova = mapping.iova;
     return 0;
 }
 
-static void own_unbook(VdpaMap *map, unsigned asid, VdpaHostBuf *own)
+static void host_buf_release(VdpaMap *map, unsigned asid, VdpaHostBuf *buf)
 {
-    vdpa_iova_remove(map->table[asid], own->iova, own->size);
-    own->iova = 0;
+    vdpa_iova_remove(map->table[asid], buf->iova, buf->size);
+    buf->iova = 0;
 }
 
-int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp)
+int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
 {
-    VdpaIovaTable *table = map->table[owned->asid];
+    VdpaIovaTable *table = map->table[bufs->asid];
 
-    for (unsigned i = 0; i < owned->n; i++) {
-        int err = own_book(map, owned->asid, &owned->piece[i], errp);
+    for (unsigned i = 0; i < bufs->n; i++) {
+        int err = host_buf_alloc(map, bufs->asid, &bufs->buf[i], errp);
 
         if (err) {
             while (i--) {
-                own_unbook(map, owned->asid, &owned->piece[i]);
+                host_buf_release(map, bufs->asid, &bufs->buf[i]);
             }
             return err;
         }
     }
-    owned->result = 0;
-    vdpa_worker_host_batch(map->worker, owned->asid, true, &owned->result);
-    for (unsigned i = 0; i < owned->n; i++) {
-        vdpa_worker_host_map(map->worker, owned->asid,
-                            vdpa_iova_find(table, owned->piece[i].iova),
-                            &owned->result);
+    bufs->result = 0;
+    vdpa_worker_host_batch(map->worker, bufs->asid, true, &bufs->result);
+    for (unsigned i = 0; i < bufs->n; i++) {
+        vdpa_worker_host_map(map->worker, bufs->asid,
+                            vdpa_iova_find(table, bufs->buf[i].iova),
+                            &bufs->result);
     }
-    vdpa_worker_host_batch(map->worker, owned->asid, false, &owned->result);
-    map->stats.host_buf_maps += owned->n;
+    vdpa_worker_host_batch(map->worker, bufs->asid, false, &bufs->result);
+    map->stats.host_buf_maps += bufs->n;
     return 0;
 }
 
-int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp)
+int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
 {
     vdpa_worker_drain(map->worker);
-    if (owned->result) {
-        error_setg_errno(errp, -owned->result, "cannot map a ring");
+    if (bufs->result) {
+        error_setg_errno(errp, -bufs->result, "cannot map a ring");
     }
-    return owned->result;
+    return bufs->result;
 }
 
-void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *owned)
+void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *bufs)
 {
     bool any = false;
 
     vdpa_worker_drain(map->worker);     /* begin()'s result is its last word */
-    for (unsigned i = 0; i < owned->n; i++) {
-        VdpaHostBuf *own = &owned->piece[i];
+    for (unsigned i = 0; i < bufs->n; i++) {
+        VdpaHostBuf *buf = &bufs->buf[i];
 
-        if (!own->iova) {
+        if (!buf->iova) {
             continue;
         }
         if (!any) {
-            vdpa_worker_host_batch(map->worker, owned->asid, true,
-                                  &owned->result);
+            vdpa_worker_host_batch(map->worker, bufs->asid, true,
+                                  &bufs->result);
         }
         any = true;
-        vdpa_worker_unmap(map->worker, owned->asid, own->iova, own->size, true);
-        own_unbook(map, owned->asid, own);
+        vdpa_worker_unmap(map->worker, bufs->asid, buf->iova, buf->size, true);
+        host_buf_release(map, bufs->asid, buf);
         map->stats.host_buf_unmaps++;
     }
     if (any) {
-        vdpa_worker_host_batch(map->worker, owned->asid, false, &owned->result);
+        vdpa_worker_host_batch(map->worker, bufs->asid, false, &bufs->result);
         vdpa_worker_drain(map->worker);
     }
 }
 
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
-                   bool device_writes, VdpaIovaSpan *span)
+                   bool device_writes, VdpaIovaRange *range)
 {
-    int err = vdpa_iova_span(map->table[VDPA_ASID_GUEST], iova, len,
-                             device_writes ? VDPA_IOVA_WRITE : VDPA_IOVA_READ,
-                             span);
+    int err = vdpa_iova_range(map->table[VDPA_ASID_GUEST], iova, len,
+                              device_writes ? VDPA_IOVA_WRITE : VDPA_IOVA_READ,
+                              range);
 
-    return err ? err : span->gpa == VDPA_IOVA_NONE ? -EACCES : 0;
+    return err ? err : range->gpa == VDPA_IOVA_NONE ? -EACCES : 0;
 }
 
 int vdpa_map_check(const VdpaMap *map, uint64_t iova, uint64_t len,
                    bool device_writes, Error **errp)
 {
-    VdpaIovaSpan span;
+    VdpaIovaRange range;
 
-    while (len && !vdpa_map_guest(map, iova, len, device_writes, &span)) {
-        iova += span.len;
-        len -= span.len;
+    while (len && !vdpa_map_guest(map, iova, len, device_writes, &range)) {
+        iova += range.len;
+        len -= range.len;
     }
     if (!len) {
         return 0;

@@ -18,17 +18,18 @@
  *        (BQL)                                        pins, maps
  *
  * Mapping means pinning, which takes seconds for large guests, and the kernel
- * locks the device meanwhile. Therefore a thread does it, a piece at a time, and
- * lets commands pass between two pieces. Jobs are done in order. As long
+ * locks the device meanwhile. Therefore a thread does it, a range at a time,
+ * and lets commands pass between two ranges. Jobs are done in order. As long
  * as the device does not run, nobody waits: the listener starts when the
  * device is opened, and by the time that the guest's driver is up the memory
  * usually is mapped; if not, vdpa_map_when_ready() tells when. As soon as the
  * device runs (vdpa_map_live()), a change of guest memory is waited for.
  *
- * Guest memory is mapped in pieces with fixed borders, at 1 MiB and at every
- * 32 MiB below 4 GiB; above, a region is one piece. When the guest's memory map changes, the pieces that are as before
- * stay as they are: firmware that shadows its ROMs, and the loading of that
- * state at the destination of a migration, change the first megabyte only.
+ * Guest memory is mapped in ranges with fixed borders, at 1 MiB and at every
+ * 32 MiB below 4 GiB; above, a region is one range. When the guest's memory map
+ * changes, the ranges that are as before stay as they are: firmware that shadows
+ * its ROMs, and the loading of that state at the destination of a migration,
+ * change the first megabyte only.
  *
  * The first map that fails is kept, with a reason for humans, until the maps
  * are dropped; those behind it are not tried. If the device runs, it is only
@@ -114,7 +115,7 @@ typedef void (*VdpaMapChanged)(void *opaque, uint64_t first, uint64_t last);
 
 void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque);
 
-/* A piece of memory of ours; at and size are multiples of the host's page. */
+/* Memory of QEMU; at and size are multiples of the host's page. */
 typedef struct VdpaHostBuf {
     void *at;
     size_t size;
@@ -131,29 +132,29 @@ void *vdpa_host_buf_new(size_t size);
 void vdpa_host_buf_free(void *at, size_t size);
 
 /*
- * Several pieces that come and go together, in one address space. Begins to
+ * Several buffers that come and go together, in one address space. Begins to
  * map them, without waiting; await() waits, and says what failed: 0, or -errno
- * with @errp. disown() waits, too, and may follow either; nothing happens to
+ * with @errp. unmap() waits, too, and may follow either; nothing happens to
  * what is not mapped. begin() fails only if there are no addresses left.
  */
 typedef struct VdpaHostBufs {
     unsigned asid;
-    VdpaHostBuf *piece;
+    VdpaHostBuf *buf;
     unsigned n;
     int result;
 } VdpaHostBufs;
 
-int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp);
-int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *owned, Error **errp);
-void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *owned);
+int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
+int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
+void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *bufs);
 
 /*
  * Where guest memory that the device sees at @iova is in this process: fills
- * @span for the part that one range covers. 0, or -errno as vdpa_iova_span().
+ * @range for the part that one range covers. 0, or -errno as vdpa_iova_range().
  * Rings of ours are no guest memory.
  */
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
-                   bool device_writes, VdpaIovaSpan *span);
+                   bool device_writes, VdpaIovaRange *range);
 
 /*
  * Whether the device can reach the @len bytes at @iova, all of them: 0, or

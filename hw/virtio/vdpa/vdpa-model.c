@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The control queue while a launch waits for memory. See vdpa-model.h.
+ * The control queue while a launch waits for memory.
  *
  * Theory of operation
  * -------------------
@@ -45,7 +45,7 @@
  * A control queue that is passed through waits for the launch.
  */
 #include "qemu/osdep.h"
-#include "vdpa-model.h"
+#include "vdpa-internal.h"
 #include "hw/virtio/trace.h"
 
 static VdpaQueue *control_queue(VdpaDevice *d)

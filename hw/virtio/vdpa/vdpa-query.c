@@ -19,8 +19,7 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
-#include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
-#include "vdpa-device.h"
+#include "vdpa-internal.h"
 
 static VhostVdpaQueue *query_queue(const VdpaQueue *q)
 {
@@ -82,7 +81,7 @@ static VhostVdpaInfo *query_device(const VdpaDevice *d)
 
     info->path = g_strdup(d->path);
     info->state = states[d->status.state];
-    info->waiting = d->waiting;
+    info->waiting = d->phase == VDPA_WAITING;
     info->mode = vdpa_device_shadows(d) ? VHOST_VDPA_MODE_SHADOW
                                         : VHOST_VDPA_MODE_PASSTHROUGH;
     info->reason = g_strdup(d->shared_asid ? "control queue in the data queues' group"

@@ -26,23 +26,49 @@
  * A round does so many chains; what is left is done in a bottom half, so that
  * a busy queue does not lock out the monitor.
  *
+ * Memory of the rings. A device that is told of maps as a whole tree
+ * (set_map) takes the longer for a ring of two pages the more memory the guest
+ * has. So rings are mapped while the device serves the guest's own, by the
+ * worker, with nobody waiting, and stay mapped over all switches; a switch
+ * finds them there.
+ *
+ * A guest that drives the device directly can have it read and write rings
+ * that are mapped and not in use. They hold nothing but addresses that are the
+ * guest's own, and are zeroed, with the device suspended, before they are used.
+ *
  * Thread model: the BQL; handlers run in the main loop.
  *
- * Limits: one thread serves all shadowed queues.
+ * Limits: one thread serves all shadowed queues. A device whose reset forgets its
+ * maps, and one behind a vIOMMU, whose addresses are the guest's to give, have
+ * rings only while they are in use.
  */
 #include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
 #include "exec/memory.h"
+#include "qemu/atomic.h"
+#include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 #include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
-#include "vdpa-device.h"
+#include "hw/virtio/vdpa/core/vdpa-uapi.h"
+#include "vdpa-internal.h"
 #include "vdpa-guest-mem.h"
-#include "vdpa-rings.h"
 #include "hw/virtio/trace.h"
 
 #define ROUND   256     /* chains */
+
+struct VdpaRings {
+    VdpaMap *map;
+    unsigned num;               /* descriptors */
+    VdpaHostBuf area[2];        /* RINGS_* */
+    VdpaHostBufs bufs;          /* these */
+};
+
+enum { RINGS_DRIVER, RINGS_DEVICE };
 
 typedef struct VdpaShadow {
     VdpaQueue *q;
@@ -54,20 +80,117 @@ typedef struct VdpaShadow {
     int flags;             /* of what was done before the device runs */
 } VdpaShadow;
 
+/* --- memory of the rings ------------------------------------------------ */
+
+static VdpaHostBuf host_buf(size_t bytes, bool device_writes)
+{
+    size_t size = ROUND_UP(bytes, qemu_real_host_page_size());
+
+    return (VdpaHostBuf) {
+        .at = vdpa_host_buf_new(size), .size = size,
+        .device_writes = device_writes,
+    };
+}
+
+static VdpaRings *rings_new(VdpaMap *map, unsigned num, Error **errp)
+{
+    VdpaRings *rings = g_new0(VdpaRings, 1);
+
+    rings->map = map;
+    rings->num = num;
+    rings->area[RINGS_DRIVER] = host_buf(vdpa_ring_driver_area_size(num),
+                                         false);
+    rings->area[RINGS_DEVICE] = host_buf(vdpa_ring_device_area_size(num),
+                                         true);
+    for (int i = 0; i < ARRAY_SIZE(rings->area); i++) {
+        if (!rings->area[i].at) {
+            error_setg(errp, "no memory for a ring");
+            vdpa_rings_free(rings);
+            return NULL;
+        }
+    }
+    rings->bufs = (VdpaHostBufs) {
+        .asid = VDPA_ASID_GUEST, .buf = rings->area,
+        .n = ARRAY_SIZE(rings->area),
+    };
+    if (vdpa_map_host_bufs(map, &rings->bufs, errp)) {
+        vdpa_rings_free(rings);
+        return NULL;
+    }
+    return rings;
+}
+
+static int rings_await(VdpaRings *rings, Error **errp)
+{
+    return vdpa_await_host_bufs(rings->map, &rings->bufs, errp);
+}
+
+void vdpa_rings_free(VdpaRings *rings)
+{
+    if (!rings) {
+        return;
+    }
+    vdpa_unmap_host_bufs(rings->map, &rings->bufs);
+    for (int i = 0; i < ARRAY_SIZE(rings->area); i++) {
+        vdpa_host_buf_free(rings->area[i].at, rings->area[i].size);
+    }
+    g_free(rings);
+}
+
+static VdpaRingMemory rings_memory(const VdpaRings *rings)
+{
+    return (VdpaRingMemory) {
+        .driver = rings->area[RINGS_DRIVER].at,
+        .device = rings->area[RINGS_DEVICE].at,
+    };
+}
+
+VdpaQueueSetup vdpa_rings_setup(const VdpaRings *rings)
+{
+    uint64_t driver = rings->area[RINGS_DRIVER].iova;
+
+    return (VdpaQueueSetup) {
+        .num = rings->num,
+        .desc = driver,
+        .avail = driver + vdpa_ring_avail_offset(rings->num),
+        .used = rings->area[RINGS_DEVICE].iova,
+        .kick = -1, .call = -1,
+    };
+}
+
+void vdpa_rings_park(VdpaRings *rings, uint16_t idx)
+{
+    char *avail = (char *)rings->area[RINGS_DRIVER].at +
+                  vdpa_ring_avail_offset(rings->num);
+    char *used = rings->area[RINGS_DEVICE].at;
+
+    stw_le_p(avail, VRING_AVAIL_F_NO_INTERRUPT);
+    stw_le_p(avail + RING_IDX, idx);
+    stw_le_p(used + RING_IDX, idx);
+}
+
+static uint16_t rings_used(const VdpaRings *rings)
+{
+    const char *used = rings->area[RINGS_DEVICE].at;
+    uint16_t idx = qatomic_read((const uint16_t *)(used + RING_IDX));
+
+    return GUINT16_FROM_LE(idx);
+}
+
 /* --- guest memory ------------------------------------------------------- */
 
 static void *guest_ram(void *opaque, uint64_t addr, uint64_t len, bool write,
                        uint64_t *log)
 {
     VdpaShadow *s = opaque;
-    VdpaIovaSpan span;
+    VdpaIovaRange range;
 
-    if (vdpa_map_guest(s->q->device->map, addr, len, write, &span) ||
-        span.len < len) {
+    if (vdpa_map_guest(s->q->device->map, addr, len, write, &range) ||
+        range.len < len) {
         return NULL;
     }
-    *log = span.hva;
-    return (void *)(uintptr_t)span.hva;
+    *log = range.hva;
+    return (void *)(uintptr_t)range.hva;
 }
 
 static int guest_read(void *opaque, uint64_t addr, void *to, size_t len)
@@ -98,17 +221,17 @@ static void guest_dirty(void *opaque, uint64_t log, uint64_t len)
 }
 
 static int translate(void *opaque, uint64_t addr, uint64_t len,
-                     bool device_writes, VdpaSpan *out)
+                     bool device_writes, VdpaRange *out)
 {
     VdpaShadow *s = opaque;
-    VdpaIovaSpan span;
+    VdpaIovaRange range;
     int err = vdpa_map_guest(s->q->device->map, addr, len, device_writes,
-                             &span);
+                             &range);
 
     if (err) {
         return err == -EACCES ? err : -EFAULT;
     }
-    *out = (VdpaSpan) { .iova = span.iova, .log = span.hva, .len = span.len };
+    *out = (VdpaRange) { .iova = range.iova, .log = range.hva, .len = range.len };
     return 0;
 }
 
@@ -124,7 +247,7 @@ static const VdpaShadowOps shadow_ops = {
 
 /* --- serving ------------------------------------------------------------ */
 
-static void tell_broken(VdpaShadow *s)
+static void report_broken(VdpaShadow *s)
 {
     VdpaQueue *q = s->q;
 
@@ -140,7 +263,7 @@ static void notify_from_flags(VdpaShadow *s, int flags)
     int fd = s->q->guest.call;
 
     if (flags < 0) {
-        tell_broken(s);
+        report_broken(s);
         return;
     }
     if (flags & VDPA_SHADOW_KICK) {
@@ -187,17 +310,45 @@ static void on_more(void *opaque)
     notify_from_flags(s, vdpa_shadow_ring_forward(s->ring, ROUND));
 }
 
-/* --- the kind ----------------------------------------------------------- */
+/* --- the rings of a device ---------------------------------------------- */
 
-void vdpa_queue_shadow_ahead(VdpaQueue *q)
+bool vdpa_rings_kept(const VdpaDevice *d)
+{
+    return vdpa_fd_has(&d->fd, VHOST_BACKEND_F_IOTLB_PERSIST) &&
+           vdpa_map_space(d->map) == &address_space_memory;
+}
+
+void vdpa_rings_drop(VdpaDevice *d)
+{
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        g_clear_pointer(&d->queue[i].rings, vdpa_rings_free);
+    }
+}
+
+/* Maps the rings of a queue that may be shadowed later, without waiting. */
+static void map_ahead(VdpaQueue *q)
 {
     if (q->rings && q->rings->num != q->guest.num) {
         g_clear_pointer(&q->rings, vdpa_rings_free);
     }
     if (!q->rings) {
-        q->rings = vdpa_rings_new(q->device->map, q->guest.num, NULL);
+        q->rings = rings_new(q->device->map, q->guest.num, NULL);
     }
 }
+
+void vdpa_rings_ahead(VdpaDevice *d)
+{
+    if (!vdpa_rings_kept(d) || vdpa_shadow_ring_refused(d->features)) {
+        return;
+    }
+    for (unsigned i = 0; i < d->nqueues; i++) {
+        if (d->queue[i].ready && (int)i != d->control) {
+            map_ahead(&d->queue[i]);
+        }
+    }
+}
+
+/* --- the kind ----------------------------------------------------------- */
 
 int vdpa_queue_shadow_rings(VdpaQueue *q, Error **errp)
 {
@@ -205,17 +356,17 @@ int vdpa_queue_shadow_rings(VdpaQueue *q, Error **errp)
     int err;
 
     if (q->rings && (q->rings->num != num ||
-                     vdpa_rings_await(q->rings, NULL))) {
+                     rings_await(q->rings, NULL))) {
         g_clear_pointer(&q->rings, vdpa_rings_free);
     }
     if (q->rings) {
         return 0;
     }
-    q->rings = vdpa_rings_new(q->device->map, num, errp);
+    q->rings = rings_new(q->device->map, num, errp);
     if (!q->rings) {
         return -ENOSPC;
     }
-    err = vdpa_rings_await(q->rings, errp);
+    err = rings_await(q->rings, errp);
     if (err) {
         g_clear_pointer(&q->rings, vdpa_rings_free);
     }
@@ -239,7 +390,7 @@ static int ring_start(VdpaShadow *s, const VdpaQueueSetup *guest, Error **errp)
         .event_idx = virtio_has_feature(features, VIRTIO_RING_F_EVENT_IDX),
         .indirect = virtio_has_feature(features, VIRTIO_RING_F_INDIRECT_DESC),
     };
-    VdpaRingMemory memory = vdpa_rings_memory(s->q->rings);
+    VdpaRingMemory memory = rings_memory(s->q->rings);
     VdpaShadowState state = {
         .avail_idx = guest->base, .used_idx = guest->base,
     };
@@ -340,7 +491,7 @@ static int64_t shadow_detach(VdpaQueue *q, int64_t base)
 
 static int64_t shadow_used(const VdpaQueue *q)
 {
-    return vdpa_rings_used(q->rings);
+    return rings_used(q->rings);
 }
 
 /* Whether any of the ring is from @first to @last. */

@@ -1,15 +1,22 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The queues of a vDPA device. See vdpa-queue.h, also for the limits.
+ * The queues of a vDPA device: program them, read their bases.
+ *
+ * Theory of operation: each queue has a kind (vdpa-device.h), which is attached
+ * while the device serves the queue. Attaching a kind programs the device with
+ * the queue; detaching it stores the base at which the queue continues.
+ *
+ * Life cycle: attach -> enable -> run -> pause -> detach. Thread model: the BQL.
+ *
+ * Limits: none.
  */
 #include "qemu/osdep.h"
 #include <linux/vhost.h>
 #include "hw/virtio/virtio.h"
 #include "qemu/event_notifier.h"
-#include "vdpa-queue.h"
+#include "vdpa-internal.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
-#include "vdpa-rings.h"
 #include "hw/virtio/trace.h"
 
 /* The queues that the guest's driver has set up. */
@@ -79,7 +86,7 @@ int vdpa_queue_enable(VdpaQueue *q, bool on, Error **errp)
     return set_number(q, VDPA_SET_QUEUE_ENABLE, on, errp);
 }
 
-/* The kernel's word for a queue that is larger than the device allows: EINVAL. */
+/* The kernel returns EINVAL when the queue is larger than the device allows. */
 static int set_size(VdpaQueue *q, unsigned num, Error **errp)
 {
     VdpaFd *fd = &q->device->fd;
@@ -125,10 +132,10 @@ uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr)
         return ring_desc_size(g->num);
     case VDPA_RING_DRIVER:
         *addr = g->avail;
-        return packed ? RING_PACKED_EVENT : ring_avail_span(g->num, event_idx);
+        return packed ? RING_PACKED_EVENT : ring_avail_bytes(g->num, event_idx);
     default:
         *addr = g->used;
-        return packed ? RING_PACKED_EVENT : ring_used_span(g->num, event_idx);
+        return packed ? RING_PACKED_EVENT : ring_used_bytes(g->num, event_idx);
     }
 }
 
@@ -176,7 +183,7 @@ int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp)
  * A packed ring's base has a half for what the device has taken and a half for
  * what it has returned; each half is an index and a wrap counter.
  */
-static bool packed_settled(VdpaQueue *q, uint32_t base)
+static bool packed_idle(VdpaQueue *q, uint32_t base)
 {
     uint32_t taken = base & 0xffff, used = base >> 16;
 
@@ -186,8 +193,8 @@ static bool packed_settled(VdpaQueue *q, uint32_t base)
     return q->position >= 0 && taken == used;
 }
 
-/* See vdpa-device.h, "Where a queue goes on". */
-static bool queue_settled(VdpaQueue *q)
+/* See vdpa-lifecycle.c, "Where a queue goes on". */
+static bool queue_idle(VdpaQueue *q)
 {
     VdpaDevice *d = q->device;
     unsigned base;
@@ -200,7 +207,7 @@ static bool queue_settled(VdpaQueue *q)
         return false;
     }
     if (virtio_has_feature(d->features, VIRTIO_F_RING_PACKED)) {
-        return packed_settled(q, base);
+        return packed_idle(q, base);
     }
     used = q->kind->used(q);
     if (used != base) {
@@ -211,18 +218,18 @@ static bool queue_settled(VdpaQueue *q)
     return true;
 }
 
-bool vdpa_queues_settled(VdpaDevice *d)
+bool vdpa_queues_idle(VdpaDevice *d)
 {
     bool suspended = d->status.state == VDPA_STATE_SUSPENDED;
-    bool settled = suspended;
+    bool idle = suspended;
 
     FOR_EACH_QUEUE(d, q) {
         q->position = -1;
-        if (suspended && !queue_settled(q)) {
-            settled = false;
+        if (suspended && !queue_idle(q)) {
+            idle = false;
         }
     }
-    return settled;
+    return idle;
 }
 
 /* A device that was not told where to begin does not know where it is. */
@@ -253,7 +260,7 @@ void vdpa_queues_detach(VdpaDevice *d)
     }
 }
 
-/* Whoever served the ring before may owe the guest an interrupt. */
+/* The previous server of the ring may not have sent its last interrupt. */
 static void interrupt(const VdpaQueue *q)
 {
     EventNotifier call;

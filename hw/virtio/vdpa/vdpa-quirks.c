@@ -1,14 +1,42 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a device turns out to be like. See vdpa-quirks.h, also for the limits.
+ * Properties of a device that no feature bit tells: find them by trying.
+ *
+ * Theory of operation
+ * -------------------
+ * asid    The control queue is to have an address space of its own. Which group
+ *         it is in depends on its index, and that on whether the driver has
+ *         agreed on multiqueue; but some devices' groups are fixed. Then it is
+ *         among the data queues, and QEMU's rings for it must not be where a
+ *         guest can have the device write: all queues are shadowed
+ *         (VdpaDevice.shared_asid), as with x-svq=on.
+ * rebase  Whether a queue of a suspended device can be put elsewhere. A device that
+ *         ignores this continues with the old ring when it is resumed. So the
+ *         first switch of a device tries it with one queue, in two ways:
+ *
+ *         position  Set another ring base and read it back.
+ *         resume    Some drivers (mlx5_vdpa) only store what they are told while
+ *                   the device is suspended, hand it to the hardware at RESUME,
+ *                   and read the ring base from the hardware. So tell the device
+ *                   of a ring of QEMU's in which nothing is available, at a base
+ *                   of its own, resume, suspend, and read the base. Other queues
+ *                   are served meanwhile, as before. A device that ignores the
+ *                   ring continues with the guest's.
+ *
+ * control Whether the control queue is served after RESUME is not found out: some
+ *         drivers (mlx5_vdpa) stop serving it at SUSPEND, until it is enabled
+ *         again. vdpa-lifecycle.c enables it after each RESUME; for other devices
+ *         that changes nothing.
+ *
+ * Thread model: the BQL.
+ *
+ * Limits: a device that takes positions and ignores addresses is not found out.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "vdpa-queue.h"
-#include "vdpa-rings.h"
-#include "vdpa-quirks.h"
+#include "vdpa-internal.h"
 #include "hw/virtio/trace.h"
 
 /*
@@ -27,7 +55,7 @@ static VdpaQueue *data_queue(VdpaDevice *d, unsigned from)
     return from < d->nqueues ? &d->queue[from] : NULL;
 }
 
-/* --- space -------------------------------------------------------------- */
+/* --- asid --------------------------------------------------------------- */
 
 /* The control queue's group, and whether a data queue is in it. */
 static int control_group(VdpaDevice *d, unsigned *group, bool *shared)
@@ -94,7 +122,7 @@ int vdpa_quirks_asid(VdpaDevice *d, Error **errp)
     return err;
 }
 
-/* --- moves -------------------------------------------------------------- */
+/* --- rebase ------------------------------------------------------------- */
 
 static int set_error(const VdpaQueue *q, VdpaCommand command, int err, Error **errp)
 {
@@ -120,7 +148,7 @@ static int get_base(VdpaQueue *q, unsigned *base, Error **errp)
 }
 
 /* Whether the device says at once that it is where it is told to be. */
-static int try_position(VdpaQueue *q, unsigned was, bool *moves, Error **errp)
+static int try_position(VdpaQueue *q, unsigned was, bool *can, Error **errp)
 {
     unsigned now = 0;
     int err;
@@ -130,7 +158,7 @@ static int try_position(VdpaQueue *q, unsigned was, bool *moves, Error **errp)
     err = err ?: get_base(q, &now, errp);
     err = err ?: set_base(q, was, errp);
     q->programmed = !err;
-    *moves = now == (uint16_t)(was + 1);
+    *can = now == (uint16_t)(was + 1);
     return err;
 }
 
@@ -162,14 +190,14 @@ static int resume_parked(VdpaQueue *q, unsigned there, unsigned *now,
  * queue is parked, and goes on at @was. If not, the device has gone on in the
  * guest's ring; with an error, nothing is known.
  */
-static int try_resume(VdpaQueue *q, unsigned was, bool *moves, Error **errp)
+static int try_resume(VdpaQueue *q, unsigned was, bool *can, Error **errp)
 {
     uint16_t there = was + PARKED_AHEAD;
     unsigned now = 0;
     int err = resume_parked(q, there, &now, errp);
 
-    *moves = !err && now == there;
-    q->programmed = !*moves;
+    *can = !err && now == there;
+    q->programmed = !*can;
     return err;
 }
 
@@ -183,10 +211,10 @@ static VdpaQueue *trial_queue(VdpaDevice *d)
  * Tries the cheap way first. Only a queue in passthrough can be parked, so what
  * is tried while queues are shadowed may have no answer: a reset, this time.
  */
-static int try_moves(VdpaQueue *q, bool *moves, Error **errp)
+static int try_rebase(VdpaQueue *q, bool *can, Error **errp)
 {
     VdpaDevice *d = q->device;
-    bool direct = q->kind == &vdpa_queue_passthrough;
+    bool passthrough = q->kind == &vdpa_queue_passthrough;
     unsigned was;
     int err = set_error(q, VDPA_SET_QUEUE_ENABLE,
                    vdpa_queue_enable(q, false, NULL), errp);
@@ -195,33 +223,57 @@ static int try_moves(VdpaQueue *q, bool *moves, Error **errp)
     if (err) {
         return err;
     }
-    if (direct) {
+    if (passthrough) {
         q->guest.base = was;
     }
-    err = try_position(q, was, moves, errp);
-    if (!err && !*moves && direct) {
-        err = try_resume(q, was, moves, errp);
+    err = try_position(q, was, can, errp);
+    if (!err && !*can && passthrough) {
+        err = try_resume(q, was, can, errp);
     }
-    if (!err && (*moves || direct)) {
-        d->can_rebase = *moves ? VDPA_REBASE_YES : VDPA_REBASE_NO;
-        trace_vdpa_moves(d, *moves, !q->programmed);
+    if (!err && (*can || passthrough)) {
+        d->can_rebase = *can ? VDPA_REBASE_YES : VDPA_REBASE_NO;
+        trace_vdpa_can_rebase(d, *can, !q->programmed);
     }
     return err;
 }
 
-int vdpa_quirks_can_rebase(VdpaDevice *d, bool *moves, Error **errp)
+int vdpa_quirks_can_rebase(VdpaDevice *d, bool *can, Error **errp)
 {
     VdpaQueue *q = trial_queue(d);
     int err;
 
-    *moves = d->can_rebase != VDPA_REBASE_NO;
+    *can = d->can_rebase != VDPA_REBASE_NO;
     if (d->can_rebase || !q) {
         return 0;
     }
-    err = try_moves(q, moves, errp);
+    err = try_rebase(q, can, errp);
     if (d->can_rebase == VDPA_REBASE_NO) {
         warn_report("vhost-vdpa: the device's queues stay where they are"
                     " while it is suspended; it is reset for a switch");
     }
     return err;
+}
+
+/* --- the control queue's group -------------------------------------------- */
+
+/* Devices may know their groups only after FEATURES_OK. */
+bool vdpa_device_control_isolated(VdpaDevice *d, uint64_t features,
+                                  unsigned control)
+{
+    unsigned spaces = 0, own, other;
+    bool isolated;
+
+    if (vdpa_fd_command(&d->fd, VDPA_GET_AS_NUM, &spaces) || spaces < 2) {
+        return false;
+    }
+    d->status.features = features;
+    isolated = !vdpa_status_event(&d->status, VDPA_EVENT_ACK_DRIVER) &&
+               !vdpa_status_event(&d->status, VDPA_EVENT_SET_FEATURES) &&
+               !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &own);
+    for (unsigned i = 0; isolated && i < control; i++) {
+        isolated = !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, i,
+                                      &other) && other != own;
+    }
+    vdpa_device_reset(d);
+    return isolated;
 }

@@ -4,7 +4,7 @@
 The simulator fails one step, once.
 `there`     it fails when a migration begins.  The migration has to fail, with the step in its error; the
             guest keeps its network, in passthrough, and the next migration passes.  A migration before it
-            has found out whether the device's queues can be moved (vdpa-quirks.h): until that is known, a
+            has found out whether the device's queues can be moved (vdpa-quirks.c): until that is known, a
             step that fails costs only a reset.
 `back`      it fails when a migration is cancelled, and stays in shadow mode until the next migration.
 `reset`     it fails to suspend, or to report its ring bases, when a migration begins and when that is

@@ -19,13 +19,13 @@
 
 #define NONE    0       /* needs no backend feature: bit 0 is none */
 
-typedef struct Known {
+typedef struct Command {
     unsigned long request;
     unsigned feature;   /* VHOST_BACKEND_F_* it is part of */
     const char *name;
-} Known;
+} Command;
 
-static const Known known[VDPA_COMMAND__MAX] = {
+static const Command commands[VDPA_COMMAND__MAX] = {
     [VDPA_SET_OWNER] = { VHOST_SET_OWNER, NONE, "take the device" },
     [VDPA_GET_FEATURES] = { VHOST_GET_FEATURES, NONE,
         "read the device's features" },
@@ -106,7 +106,7 @@ bool vdpa_fd_has(const VdpaFd *d, unsigned bit)
 
 const char *vdpa_fd_name(VdpaCommand command)
 {
-    return known[command].name;
+    return commands[command].name;
 }
 
 /* The device's parent is the vDPA device, and that one's what made it. */
@@ -150,7 +150,7 @@ static int outcome(VdpaFd *d, long done, int error)
 
 int vdpa_fd_command(VdpaFd *d, VdpaCommand command, void *arg)
 {
-    const Known *k = &known[command];
+    const Command *k = &commands[command];
     int done;
 
     if (!vdpa_fd_has(d, k->feature)) {

@@ -8,7 +8,7 @@
  * Whatever is asked of the kernel goes through vdpa_fd_command() or
  * vdpa_fd_message(). The first is driven by a table: a command's request
  * number, its name for humans, and the backend feature without which it is not
- * even tried. The second writes one IOTLB message. Both count, both answer 0
+ * even tried. The second writes one IOTLB message. Both count, both return 0
  * or a negative errno, and both reach the kernel through two function pointers,
  * so that a test can be the kernel.
  *

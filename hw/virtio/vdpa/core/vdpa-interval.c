@@ -94,7 +94,7 @@ static VdpaInterval *rotate(VdpaInterval *node, int side)
 }
 
 /* Balances @node, whose subtrees are balanced and differ by two at most. */
-static VdpaInterval *settle(VdpaInterval *node)
+static VdpaInterval *balance(VdpaInterval *node)
 {
     int lean = height(node->kid[1]) - height(node->kid[0]);
 
@@ -120,7 +120,7 @@ static VdpaInterval *insert_below(VdpaInterval *root, VdpaInterval *node)
     int side = before(root, node);
 
     root->kid[side] = insert_below(root->kid[side], node);
-    return settle(root);
+    return balance(root);
 }
 
 /* Takes the leftmost node out of @root, which is not empty. */
@@ -132,7 +132,7 @@ static VdpaInterval *detach_leftmost(VdpaInterval *root,
         return root->kid[1];
     }
     root->kid[0] = detach_leftmost(root->kid[0], leftmost);
-    return settle(root);
+    return balance(root);
 }
 
 /* What takes the place of @node: its kids, joined. */
@@ -146,7 +146,7 @@ static VdpaInterval *join_kids(VdpaInterval *node)
 
     heir->kid[0] = node->kid[0];
     heir->kid[1] = right;
-    return settle(heir);
+    return balance(heir);
 }
 
 static VdpaInterval *remove_below(VdpaInterval *root, VdpaInterval *node)
@@ -157,7 +157,7 @@ static VdpaInterval *remove_below(VdpaInterval *root, VdpaInterval *node)
     int side = before(root, node);
 
     root->kid[side] = remove_below(root->kid[side], node);
-    return settle(root);
+    return balance(root);
 }
 
 void vdpa_intervals_insert(VdpaIntervals *set, VdpaInterval *node)

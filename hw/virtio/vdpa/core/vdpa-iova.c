@@ -21,7 +21,7 @@
  * Guest RAM is best put at IOVA = GPA, with vdpa_iova_add(): a device that
  * the guest drives directly then finds the guest's own addresses, and the same
  * maps serve when its rings are shadowed.  Rings of ours go to the top of the
- * range, with vdpa_iova_alloc() and a window that is top_down, where no RAM
+ * range, with vdpa_iova_alloc() and limits that are top_down, where no RAM
  * will be plugged in later.
  *
  * Nothing changes until a call is known to succeed.
@@ -46,12 +46,12 @@
 #define CACHE_LINE 64
 
 /* What a lookup reads of each node is in one cache line. */
-typedef struct Entry {
+typedef struct Node {
     VdpaIovaMap map;
     VdpaInterval by_hva         /* in its index unless hva is NONE */
         __attribute__((aligned(CACHE_LINE)));
     VdpaInterval room;          /* in the index of holes */
-} Entry;
+} Node;
 
 struct VdpaIovaTable {
     uint64_t first, last;
@@ -62,14 +62,14 @@ struct VdpaIovaTable {
     uint64_t bytes;
 };
 
-#define ENTRY_OF(node, index) \
-    ((node) ? (Entry *)((char *)(node) - offsetof(Entry, index)) : NULL)
+#define NODE_OF(node, index) \
+    ((node) ? (Node *)((char *)(node) - offsetof(Node, index)) : NULL)
 #define MAP_OF(node, index) \
-    ((node) ? &ENTRY_OF(node, index)->map : NULL)
+    ((node) ? &NODE_OF(node, index)->map : NULL)
 
-static const VdpaIovaMap *map_of(const Entry *entry)
+static const VdpaIovaMap *map_of(const Node *node)
 {
-    return entry ? &entry->map : NULL;
+    return node ? &node->map : NULL;
 }
 
 static bool is_power_of_two(uint64_t value)
@@ -123,14 +123,14 @@ static bool map_fit(const VdpaIovaTable *table, const VdpaIovaMap *map)
 
 static bool iova_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    const Entry *next = vdpa_lookup_at_or_above(&table->by_iova, map->iova);
+    const Node *next = vdpa_lookup_at_or_above(&table->by_iova, map->iova);
 
     return next && next->map.iova <= map->iova + (map->size - 1);
 }
 
 static bool gpa_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    const Entry *next;
+    const Node *next;
 
     if (map->gpa == VDPA_IOVA_NONE) {
         return false;
@@ -156,50 +156,49 @@ static void account(VdpaIovaTable *table, const VdpaIovaMap *map, int sign)
     }
 }
 
-static Entry *new_entry(void)
+static Node *new_node(void)
 {
-    Entry *entry = aligned_alloc(CACHE_LINE, sizeof(Entry));
+    Node *node = aligned_alloc(CACHE_LINE, sizeof(Node));
 
-    if (!entry) {
+    if (!node) {
         g_error("vdpa-iova: no memory for a map");
     }
-    memset(entry, 0, sizeof(Entry));
-    return entry;
+    memset(node, 0, sizeof(Node));
+    return node;
 }
 
-static void enter(VdpaIovaTable *table, const VdpaIovaMap *map)
+static void insert_node(VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    Entry *entry = new_entry();
+    Node *node = new_node();
     uint64_t past_first = map->size - 1;
 
-    entry->map = *map;
-    vdpa_lookup_insert(&table->by_iova, map->iova, map->iova + past_first,
-                       entry);
-    tree_insert(&table->holes, &entry->room, map->iova, map);
+    node->map = *map;
+    vdpa_lookup_insert(&table->by_iova, map->iova, map->iova + past_first, node);
+    tree_insert(&table->holes, &node->room, map->iova, map);
     if (map->gpa != VDPA_IOVA_NONE) {
         vdpa_lookup_insert(&table->by_gpa, map->gpa, map->gpa + past_first,
-                           entry);
+                           node);
     }
     if (map->hva != VDPA_IOVA_NONE) {
-        tree_insert(&table->by_hva, &entry->by_hva, map->hva, map);
+        tree_insert(&table->by_hva, &node->by_hva, map->hva, map);
     }
     account(table, map, 1);
 }
 
-static void leave(VdpaIovaTable *table, Entry *entry)
+static void remove_node(VdpaIovaTable *table, Node *node)
 {
-    const VdpaIovaMap *map = &entry->map;
+    const VdpaIovaMap *map = &node->map;
 
     vdpa_lookup_remove(&table->by_iova, map->iova);
-    vdpa_intervals_remove(&table->holes, &entry->room);
+    vdpa_intervals_remove(&table->holes, &node->room);
     if (map->gpa != VDPA_IOVA_NONE) {
         vdpa_lookup_remove(&table->by_gpa, map->gpa);
     }
     if (map->hva != VDPA_IOVA_NONE) {
-        vdpa_intervals_remove(&table->by_hva, &entry->by_hva);
+        vdpa_intervals_remove(&table->by_hva, &node->by_hva);
     }
     account(table, map, -1);
-    free(entry);
+    free(node);
 }
 
 int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
@@ -214,21 +213,21 @@ int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
     if (iova_taken(table, map) || gpa_taken(table, map)) {
         return -EEXIST;
     }
-    enter(table, map);
+    insert_node(table, map);
     return 0;
 }
 
 int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
-                    const VdpaIovaWindow *window)
+                    const VdpaIovaLimits *limits)
 {
-    const VdpaIovaWindow whole = { .first = 0, .last = UINT64_MAX };
+    const VdpaIovaLimits whole = { .first = 0, .last = UINT64_MAX };
     VdpaPlace place = { .size = map->size };
 
-    window = window ? window : &whole;
-    place.first = MAX(window->first, table->first);
-    place.last = MIN(window->last, table->last);
-    place.align = MAX(window->align, table->page_mask + 1);
-    place.top_down = window->top_down;
+    limits = limits ? limits : &whole;
+    place.first = MAX(limits->first, table->first);
+    place.last = MIN(limits->last, table->last);
+    place.align = MAX(limits->align, table->page_mask + 1);
+    place.top_down = limits->top_down;
     if (!range_fit(table, 0, map->size) || !map_fit(table, map) ||
         !is_power_of_two(place.align)) {
         return -EINVAL;
@@ -239,7 +238,7 @@ int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
     if (!vdpa_intervals_place(&table->holes, &place, &map->iova)) {
         return -ENOSPC;
     }
-    enter(table, map);
+    insert_node(table, map);
     return 0;
 }
 
@@ -257,19 +256,19 @@ int vdpa_iova_reserve(VdpaIovaTable *table, uint64_t iova, uint64_t size)
 
 int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
 {
-    Entry *entry = vdpa_lookup_find(&table->by_iova, iova);
+    Node *node = vdpa_lookup_find(&table->by_iova, iova);
 
-    if (!entry || entry->map.iova != iova || entry->map.size != size) {
+    if (!node || node->map.iova != iova || node->map.size != size) {
         return -ENOENT;
     }
-    leave(table, entry);
+    remove_node(table, node);
     return 0;
 }
 
 void vdpa_iova_clear(VdpaIovaTable *table)
 {
     while (table->holes.root) {
-        leave(table, ENTRY_OF(table->holes.root, room));
+        remove_node(table, NODE_OF(table->holes.root, room));
     }
     vdpa_lookup_clear(&table->by_iova);
     vdpa_lookup_clear(&table->by_gpa);
@@ -293,8 +292,8 @@ const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
     const VdpaInterval *last = NULL;
 
     if (after) {
-        last = &((const Entry *)((const char *)after -
-                                 offsetof(Entry, map)))->by_hva;
+        last = &((const Node *)((const char *)after -
+                                 offsetof(Node, map)))->by_hva;
     }
     return MAP_OF(vdpa_intervals_holding(&table->by_hva, hva, last), by_hva);
 }
@@ -335,8 +334,8 @@ const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
     return map && map->iova <= last ? map : NULL;
 }
 
-int vdpa_iova_cut_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
-                        VdpaIovaMap *old, VdpaIovaMap rest[2])
+int vdpa_iova_remove_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
+                           VdpaIovaMap *old, VdpaIovaMap rest[2])
 {
     const VdpaIovaMap *map = vdpa_iova_guest_in(table, iova, last);
     uint64_t old_last;
@@ -372,24 +371,24 @@ static bool request_fit(uint64_t addr, uint64_t len)
 }
 
 /* Cuts the request of @len bytes to what @map has from @offset on. */
-static int fill_span(const VdpaIovaMap *map, uint64_t offset, uint64_t len,
-                     unsigned need, VdpaIovaSpan *span)
+static int fill_range(const VdpaIovaMap *map, uint64_t offset, uint64_t len,
+                      unsigned need, VdpaIovaRange *range)
 {
     if ((map->perm & need) != need) {
         return -EACCES;
     }
-    span->map = map;
-    span->iova = map->iova + offset;
-    span->hva = map->hva == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
-                                           : map->hva + offset;
-    span->gpa = map->gpa == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
-                                           : map->gpa + offset;
-    span->len = MIN(len, map->size - offset);
+    range->map = map;
+    range->iova = map->iova + offset;
+    range->hva = map->hva == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
+                                            : map->hva + offset;
+    range->gpa = map->gpa == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
+                                            : map->gpa + offset;
+    range->len = MIN(len, map->size - offset);
     return 0;
 }
 
-int vdpa_iova_span(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
-                   unsigned need, VdpaIovaSpan *span)
+int vdpa_iova_range(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
+                    unsigned need, VdpaIovaRange *range)
 {
     const VdpaIovaMap *map;
 
@@ -397,11 +396,11 @@ int vdpa_iova_span(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
         return -EINVAL;
     }
     map = vdpa_iova_find(table, iova);
-    return map ? fill_span(map, iova - map->iova, len, need, span) : -ENOENT;
+    return map ? fill_range(map, iova - map->iova, len, need, range) : -ENOENT;
 }
 
-int vdpa_iova_span_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
-                       unsigned need, VdpaIovaSpan *span)
+int vdpa_iova_range_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
+                        unsigned need, VdpaIovaRange *range)
 {
     const VdpaIovaMap *map;
 
@@ -409,12 +408,12 @@ int vdpa_iova_span_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
         return -EINVAL;
     }
     map = vdpa_iova_find_gpa(table, gpa);
-    return map ? fill_span(map, gpa - map->gpa, len, need, span) : -ENOENT;
+    return map ? fill_range(map, gpa - map->gpa, len, need, range) : -ENOENT;
 }
 
 /* The first alias that allows what is needed. */
-int vdpa_iova_span_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
-                       unsigned need, VdpaIovaSpan *span)
+int vdpa_iova_range_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
+                        unsigned need, VdpaIovaRange *range)
 {
     const VdpaIovaMap *map;
     int ret = -ENOENT;
@@ -424,7 +423,7 @@ int vdpa_iova_span_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
     }
     for (map = vdpa_iova_find_hva(table, hva, NULL); map;
          map = vdpa_iova_find_hva(table, hva, map)) {
-        ret = fill_span(map, hva - map->hva, len, need, span);
+        ret = fill_range(map, hva - map->hva, len, need, range);
         if (!ret) {
             break;
         }

@@ -58,21 +58,21 @@ typedef struct VdpaIovaMap {
 } VdpaIovaMap;
 
 /* Where vdpa_iova_alloc() may put a map. */
-typedef struct VdpaIovaWindow {
+typedef struct VdpaIovaLimits {
     uint64_t first;
     uint64_t last;              /* inclusive */
     uint64_t align;             /* a power of two; 0: the page size */
     bool top_down;              /* from last downwards, not first upwards */
-} VdpaIovaWindow;
+} VdpaIovaLimits;
 
 /* What a lookup by address and length found. */
-typedef struct VdpaIovaSpan {
+typedef struct VdpaIovaRange {
     const VdpaIovaMap *map;
     uint64_t iova;              /* of the address asked for */
     uint64_t hva;               /* the same, or VDPA_IOVA_NONE */
     uint64_t gpa;               /* the same, or VDPA_IOVA_NONE */
     uint64_t len;               /* bytes until the map or the request ends */
-} VdpaIovaSpan;
+} VdpaIovaRange;
 
 /*
  * A table for IOVAs in [@first, @last] (VHOST_VDPA_GET_IOVA_RANGE) whose maps
@@ -91,14 +91,14 @@ void vdpa_iova_free(VdpaIovaTable *table);
 int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map);
 
 /*
- * Finds a free IOVA for @map within @window (NULL: the whole table, upwards),
- * stores it in map->iova and adds a copy.  The first fit in the window's
+ * Finds a free IOVA for @map within @limits (NULL: the whole table, upwards),
+ * stores it in map->iova and adds a copy.  The first fit in that
  * direction, found in O(log n).  0, or
  *   -EINVAL, -EEXIST  as vdpa_iova_add()
- *   -ENOSPC  no hole in the window is large enough
+ *   -ENOSPC  no hole within the limits is large enough
  */
 int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
-                    const VdpaIovaWindow *window);
+                    const VdpaIovaLimits *limits);
 
 /*
  * Keeps [@iova, @iova + @size) out of vdpa_iova_alloc()'s reach: a map
@@ -149,8 +149,8 @@ const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
  * of it lies outside [@iova, @last], rounded to whole pages, is left to the
  * caller to add again: up to two maps in @rest. Returns how many, or -ENOENT.
  */
-int vdpa_iova_cut_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
-                        VdpaIovaMap *old, VdpaIovaMap rest[2]);
+int vdpa_iova_remove_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
+                           VdpaIovaMap *old, VdpaIovaMap rest[2]);
 
 /* All maps, IOVAs rising: first, then what follows @map; NULL at the end. */
 const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table);
@@ -158,17 +158,17 @@ const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
                                   const VdpaIovaMap *map);
 
 /*
- * Where the device finds [@addr, @addr + @len): fills @span for the part that
+ * Where the device finds [@addr, @addr + @len): fills @range for the part that
  * one map covers; the caller asks again for the rest.  @need: VDPA_IOVA_*
  * that the map must allow.  0, -ENOENT (no map), -EACCES, or -EINVAL (@len is
  * 0, or the range wraps).
  */
-int vdpa_iova_span(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
-                   unsigned need, VdpaIovaSpan *span);
-int vdpa_iova_span_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
-                       unsigned need, VdpaIovaSpan *span);
-int vdpa_iova_span_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
-                       unsigned need, VdpaIovaSpan *span);
+int vdpa_iova_range(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
+                    unsigned need, VdpaIovaRange *range);
+int vdpa_iova_range_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
+                        unsigned need, VdpaIovaRange *range);
+int vdpa_iova_range_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
+                        unsigned need, VdpaIovaRange *range);
 
 /* How many maps, and how many bytes they hold (reserved ranges apart). */
 size_t vdpa_iova_count(const VdpaIovaTable *table);

@@ -17,7 +17,7 @@
  * 100,000 ranges some 2,000 keys), another within the block, both without a
  * branch that depends on what is found, and then one look at the range itself.
  *
- * A block that is full is cut in two, unless the new range comes behind all
+ * A block that is full is split in two, unless the new range comes behind all
  * others, as when a memory map is read in order: then it begins a block of
  * its own and the full one stays full.  A block that has become small is
  * joined with the one behind it if that makes no more than half a block, so
@@ -135,8 +135,8 @@ static void drop_block(VdpaLookup *lookup, size_t i)
 }
 
 /* Moves ranges between places, which may be of one block and overlap. */
-static void move(VdpaLookupBlock *to, size_t at, const VdpaLookupBlock *from,
-                 size_t start, size_t n)
+static void move_ranges(VdpaLookupBlock *to, size_t at,
+                        const VdpaLookupBlock *from, size_t start, size_t n)
 {
     memmove(&to->first[at], &from->first[start], n * sizeof(to->first[0]));
     memmove(&to->last[at], &from->last[start], n * sizeof(to->last[0]));
@@ -144,14 +144,14 @@ static void move(VdpaLookupBlock *to, size_t at, const VdpaLookupBlock *from,
 }
 
 /* Room for one more in full block @i: the block that @first belongs to now. */
-static size_t cut(VdpaLookup *lookup, size_t i, uint64_t first)
+static size_t split_block(VdpaLookup *lookup, size_t i, uint64_t first)
 {
     VdpaLookupBlock *full = lookup->block[i];
     VdpaLookupBlock *next = add_block(lookup, i + 1);
     bool append = i + 2 == lookup->nblocks && first > full->last[BLOCK - 1];
     unsigned keep = append ? BLOCK : BLOCK / 2;
 
-    move(next, 0, full, keep, BLOCK - keep);
+    move_ranges(next, 0, full, keep, BLOCK - keep);
     next->n = BLOCK - keep;
     full->n = keep;
     lookup->low[i + 1] = append ? first : next->first[0];
@@ -169,11 +169,11 @@ void vdpa_lookup_insert(VdpaLookup *lookup, uint64_t first, uint64_t last,
     }
     i = block_of(lookup, first);
     if (lookup->block[i]->n == BLOCK) {
-        i = cut(lookup, i, first);
+        i = split_block(lookup, i, first);
     }
     block = lookup->block[i];
     at = not_above(block->first, block->n, first);
-    move(block, at + 1, block, at, block->n - at);
+    move_ranges(block, at + 1, block, at, block->n - at);
     block->first[at] = first;
     block->last[at] = last;
     block->item[at] = item;
@@ -182,7 +182,7 @@ void vdpa_lookup_insert(VdpaLookup *lookup, uint64_t first, uint64_t last,
 }
 
 /* Joins block @i with the next one if half a block can hold both. */
-static void join(VdpaLookup *lookup, size_t i)
+static void join_blocks(VdpaLookup *lookup, size_t i)
 {
     VdpaLookupBlock *block, *next;
 
@@ -192,7 +192,7 @@ static void join(VdpaLookup *lookup, size_t i)
     block = lookup->block[i];
     next = lookup->block[i + 1];
     if (block->n + next->n <= BLOCK / 2) {
-        move(block, block->n, next, 0, next->n);
+        move_ranges(block, block->n, next, 0, next->n);
         block->n += next->n;
         drop_block(lookup, i + 1);
     }
@@ -206,14 +206,14 @@ void vdpa_lookup_remove(VdpaLookup *lookup, uint64_t first)
 
     assert(at && block->first[at - 1] == first);
     block->n--;
-    move(block, at - 1, block, at, block->n - (at - 1));
+    move_ranges(block, at - 1, block, at, block->n - (at - 1));
     if (!block->n) {
         drop_block(lookup, i);
         return;
     }
     lookup->low[i] = block->first[0];
     if (block->n <= SMALL) {
-        join(lookup, i);
+        join_blocks(lookup, i);
     }
 }
 

@@ -7,7 +7,7 @@
  *
  * The ring proper is in memory that the device reads (descriptors, available
  * ring) and writes (used ring).  Beside it, in memory that it cannot reach,
- * is a cell for each descriptor: which one follows, how long the piece is,
+ * is a cell for each descriptor: which one follows, how long the segment is,
  * where its writing is to be noted.  A cell of a chain's first descriptor also
  * has what belongs to the whole chain.  Cells that no chain uses form the free
  * list, linked by the same field; a chain that comes back is put on it whole,
@@ -17,15 +17,15 @@
  *
  *   used idx       not more ahead than there are buffers in flight
  *   id             the first descriptor of a chain that is in flight
- *   len            not more than the chain's writable pieces hold
+ *   len            not more than the chain's writable segments hold
  *   event, flags   any value will do: it only says whether a kick is wanted
  *
- * A length for a chain that has no writable piece is taken for 0: devices
+ * A length for a chain that has no writable segment is taken for 0: devices
  * have long been sloppy there, and nothing depends on it.
  *
  * What the device wrote is reported as it says: the first len bytes of the
- * writable pieces, in order.  A device that writes beyond what it says does so
- * unseen; a driver is not to look there (VIRTIO 1.2, section 2.7.8.2).
+ * writable segments, in order.  A device that writes beyond what it says does
+ * so unseen; a driver is not to look there (VIRTIO 1.2, section 2.7.8.2).
  *
  * Order of accesses, with the device's pairs:
  *
@@ -40,7 +40,7 @@
  * and leaves the ring as it was.
  *
  * Limits: chains are made of descriptors of the ring, never of indirect
- * tables, so a ring holds as many pieces as it has descriptors.  The device
+ * tables, so a ring holds as many segments as it has descriptors.  The device
  * returns each chain in an entry of its own (no VIRTIO_F_IN_ORDER).
  */
 #include "vdpa-ring-device.h"
@@ -203,8 +203,8 @@ const char *vdpa_ring_device_broken(const VdpaRingDevice *ring)
     return ring->broken;
 }
 
-static int G_GNUC_PRINTF(2, 3) broke(VdpaRingDevice *ring, const char *format,
-                                     ...)
+static int G_GNUC_PRINTF(2, 3) set_broken(VdpaRingDevice *ring,
+                                          const char *format, ...)
 {
     va_list args;
 
@@ -217,8 +217,8 @@ static int G_GNUC_PRINTF(2, 3) broke(VdpaRingDevice *ring, const char *format,
 /* --- offering buffers ----------------------------------------------------- */
 
 /* Writes one descriptor and its cell. */
-static void fill(VdpaRingDevice *ring, uint16_t index,
-                 const VdpaDeviceBuf *buf, bool more)
+static void write_descriptor(VdpaRingDevice *ring, uint16_t index,
+                             const VdpaDeviceBuf *buf, bool more)
 {
     Cell *cell = &ring->cells[index];
     uint16_t flags = (more ? RING_DESC_F_NEXT : 0) |
@@ -245,7 +245,7 @@ int vdpa_ring_device_add(VdpaRingDevice *ring, const VdpaDeviceBuf *bufs,
         return !n ? -EINVAL : n > ring->num ? -E2BIG : -ENOSPC;
     }
     for (unsigned i = 0; i < n; i++) {
-        fill(ring, index, &bufs[i], i + 1 < n);
+        write_descriptor(ring, index, &bufs[i], i + 1 < n);
         write_len += bufs[i].device_writes ? bufs[i].len : 0;
         tail = index;
         index = ring->cells[index].next;
@@ -285,14 +285,14 @@ bool vdpa_ring_device_publish(VdpaRingDevice *ring)
 /* --- taking them back ----------------------------------------------------- */
 
 /* Looks at the used ring again: how many entries wait, or -EPROTO. */
-static int look(VdpaRingDevice *ring)
+static int read_used_idx(VdpaRingDevice *ring)
 {
     uint16_t idx = load16(ring->used, RING_IDX);
     uint16_t waiting = idx - ring->next_used;
 
     if (waiting > ring->inflight) {
-        return broke(ring, "used index %u, %u after %u, with %u buffers",
-                     idx, waiting, ring->next_used, ring->inflight);
+        return set_broken(ring, "used index %u, %u after %u, with %u buffers",
+                          idx, waiting, ring->next_used, ring->inflight);
     }
     ring->seen_used = idx;
     return waiting;
@@ -332,13 +332,13 @@ static int take_back(VdpaRingDevice *ring, uint32_t id, uint32_t len,
     const Cell *cell;
 
     if (id >= ring->num || !ring->cells[id].inflight) {
-        return broke(ring, "used entry for descriptor %u, which is not in use",
-                     id);
+        return set_broken(ring, "used entry for descriptor %u, which is not in"
+                          " use", id);
     }
     cell = &ring->cells[id];
     if (cell->write_len && len > cell->write_len) {
-        return broke(ring, "used entry of %u bytes for a buffer of %"
-                     G_GUINT64_FORMAT, len, cell->write_len);
+        return set_broken(ring, "used entry of %u bytes for a buffer of %"
+                          G_GUINT64_FORMAT, len, cell->write_len);
     }
     done->token = cell->token;
     done->len_ignored = len && !cell->write_len;
@@ -359,7 +359,7 @@ int vdpa_ring_device_get(VdpaRingDevice *ring, VdpaDeviceDone *done)
         return -EPROTO;
     }
     if (ring->next_used == ring->seen_used) {
-        ret = look(ring);
+        ret = read_used_idx(ring);
         if (ret <= 0) {
             return ret;
         }
@@ -385,5 +385,5 @@ bool vdpa_ring_device_notify_on(VdpaRingDevice *ring)
     } else {
         store16(ring->avail, RING_FLAGS, 0);
     }
-    return !ring->broken && look(ring) != 0;
+    return !ring->broken && read_used_idx(ring) != 0;
 }

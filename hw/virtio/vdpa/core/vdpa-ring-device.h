@@ -43,7 +43,7 @@ size_t vdpa_ring_driver_area_size(uint16_t num);
 size_t vdpa_ring_avail_offset(uint16_t num);
 size_t vdpa_ring_device_area_size(uint16_t num);
 
-/* A buffer, or a piece of one. */
+/* A buffer, or a segment of one. */
 typedef struct VdpaDeviceBuf {
     uint64_t iova;
     uint64_t log;               /* what written() is told of it */
@@ -86,7 +86,7 @@ unsigned vdpa_ring_device_room(const VdpaRingDevice *ring);
 unsigned vdpa_ring_device_inflight(const VdpaRingDevice *ring);
 
 /*
- * Puts @n pieces into the ring as one chain.  The device sees it after the
+ * Puts @n segments into the ring as one chain.  The device sees it after the
  * next publish().  0, -ENOSPC (not that many descriptors are free now),
  * -E2BIG (never will be), -EINVAL (@n is 0), -EPROTO (broken).
  */

@@ -5,8 +5,8 @@
  *
  * Theory of operation
  *
- * The ring's three areas are in guest memory.  Where an area is RAM in one
- * piece it is accessed in place, with atomic accesses of its fields' sizes;
+ * The ring's three areas are in guest memory.  Where an area is contiguous
+ * RAM it is accessed in place, with atomic accesses of its fields' sizes;
  * where it is not (it straddles two regions, or is no RAM), through the
  * user's read() and write().  Indirect tables go the same two ways, each time
  * anew.
@@ -59,7 +59,7 @@
  *
  * Failures: the first nonsense, or the first failing access, breaks the ring.
  *
- * Limits: a chain has 1,024 pieces at most, or the ring's size if that is
+ * Limits: a chain has 1,024 segments at most, or the ring's size if that is
  * more.  No packed rings, no big-endian ones.
  */
 #include "vdpa-ring-guest.h"
@@ -74,7 +74,7 @@
 #define CHAIN_BYTES_MAX (1ull << 32)
 #define PAGE_MIN 4096u         /* of guests */
 
-/* A piece of guest memory: the ring's areas, or an indirect table. */
+/* A range of guest memory: one of the ring's areas, or an indirect table. */
 typedef struct Area {
     uint64_t addr;
     uint64_t len;
@@ -101,8 +101,8 @@ struct VdpaRingGuest {
     uint16_t last_head;         /* of the last pop or take */
     bool last_popped;           /* it came from the available ring */
 
-    VdpaGuestSeg *segs;         /* of the last pop or take */
-    unsigned max_segs;
+    VdpaGuestSegment *segments; /* of the last pop or take */
+    unsigned max_segments;
 };
 
 VdpaRingGuest *vdpa_ring_guest_new(const VdpaGuestOps *ops, void *opaque)
@@ -118,7 +118,7 @@ void vdpa_ring_guest_free(VdpaRingGuest *ring)
 {
     if (ring) {
         g_free(ring->taken);
-        g_free(ring->segs);
+        g_free(ring->segments);
         g_free(ring->broken);
         g_free(ring);
     }
@@ -129,8 +129,8 @@ const char *vdpa_ring_guest_broken(const VdpaRingGuest *ring)
     return ring->broken;
 }
 
-static int G_GNUC_PRINTF(2, 3) broke(VdpaRingGuest *ring, const char *format,
-                                     ...)
+static int G_GNUC_PRINTF(2, 3) set_broken(VdpaRingGuest *ring,
+                                          const char *format, ...)
 {
     va_list args;
 
@@ -175,8 +175,8 @@ static Area area_at(VdpaRingGuest *ring, uint64_t addr, uint64_t len,
 
 static int unreachable(VdpaRingGuest *ring, uint64_t addr)
 {
-    return broke(ring, "guest address 0x%" PRIx64 " is not in guest memory",
-                 addr);
+    return set_broken(ring, "guest address 0x%" PRIx64
+                      " is not in guest memory", addr);
 }
 
 static int find_areas(VdpaRingGuest *ring);
@@ -187,7 +187,7 @@ static int at_hand(VdpaRingGuest *ring, const Area *area)
     if (G_UNLIKELY(ring->stale) && !area->host) {
         ring->stale = false;
         if (find_areas(ring)) {
-            return broke(ring, "not all of the ring is in guest memory");
+            return set_broken(ring, "not all of the ring is in guest memory");
         }
     }
     return area->host != NULL;
@@ -327,10 +327,10 @@ static int find_areas(VdpaRingGuest *ring)
                          RING_DESC_ALIGN, false);
     /* Written by vdpa_ring_guest_rewind() only. */
     ring->avail = area_at(ring, layout->avail,
-                          ring_avail_span(num, layout->event_idx),
+                          ring_avail_bytes(num, layout->event_idx),
                           RING_AVAIL_ALIGN, true);
     ring->used = area_at(ring, layout->used,
-                         ring_used_span(num, layout->event_idx),
+                         ring_used_bytes(num, layout->event_idx),
                          RING_USED_ALIGN, true);
     return area_there(ring, &ring->desc) && area_there(ring, &ring->avail) &&
            area_there(ring, &ring->used) ? 0 : -EFAULT;
@@ -349,10 +349,10 @@ int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
         return -EFAULT;
     }
     g_free(ring->taken);
-    g_free(ring->segs);
-    ring->max_segs = MAX(layout->num, CHAIN_MIN_LIMIT);
+    g_free(ring->segments);
+    ring->max_segments = MAX(layout->num, CHAIN_MIN_LIMIT);
     ring->taken = g_new0(bool, layout->num);
-    ring->segs = g_new(VdpaGuestSeg, ring->max_segs);
+    ring->segments = g_new(VdpaGuestSegment, ring->max_segments);
     ring->next_avail = ring->seen_avail = avail_idx;
     ring->next_used = ring->shown_used = used_idx;
     ring->call_anyway = true;
@@ -391,17 +391,17 @@ static int enter_indirect(VdpaRingGuest *ring, Walk *walk,
                           const RingDesc *desc)
 {
     if (!ring->layout.indirect || walk->indirect) {
-        return broke(ring, "indirect descriptor %s",
-                     walk->indirect ? "in an indirect table"
-                                    : "without the feature");
+        return set_broken(ring, "indirect descriptor %s",
+                          walk->indirect ? "in an indirect table"
+                                         : "without the feature");
     }
     if (desc->flags & RING_DESC_F_NEXT) {
-        return broke(ring, "indirect descriptor that is not the last");
+        return set_broken(ring, "indirect descriptor that is not the last");
     }
     if (!desc->len || desc->len % RING_DESC_SIZE ||
         desc->len - 1 > UINT64_MAX - desc->addr) {
-        return broke(ring, "indirect table of 0x%" PRIx32 " bytes at 0x%"
-                     PRIx64, desc->len, desc->addr);
+        return set_broken(ring, "indirect table of 0x%" PRIx32 " bytes at 0x%"
+                          PRIx64, desc->len, desc->addr);
     }
     *walk = (Walk) {
         .table = area_at(ring, desc->addr, desc->len, sizeof(uint64_t), false),
@@ -411,26 +411,26 @@ static int enter_indirect(VdpaRingGuest *ring, Walk *walk,
     return 0;
 }
 
-static int add_seg(VdpaRingGuest *ring, VdpaGuestChain *chain,
-                   const RingDesc *desc)
+static int add_segment(VdpaRingGuest *ring, VdpaGuestChain *chain,
+                       const RingDesc *desc)
 {
     unsigned n = chain->nread + chain->nwrite;
     bool writes = desc->flags & RING_DESC_F_WRITE;
 
-    if (n == ring->max_segs) {
-        return broke(ring, "chain of more than %u descriptors", n);
+    if (n == ring->max_segments) {
+        return set_broken(ring, "chain of more than %u descriptors", n);
     }
     if (!desc->len || desc->len - 1 > UINT64_MAX - desc->addr) {
-        return broke(ring, "buffer of 0x%" PRIx32 " bytes at 0x%" PRIx64,
-                     desc->len, desc->addr);
+        return set_broken(ring, "buffer of 0x%" PRIx32 " bytes at 0x%" PRIx64,
+                          desc->len, desc->addr);
     }
     if (!writes && chain->nwrite) {
-        return broke(ring, "readable buffer after a writable one");
+        return set_broken(ring, "readable buffer after a writable one");
     }
     if (chain->read_len + chain->write_len + desc->len > CHAIN_BYTES_MAX) {
-        return broke(ring, "chain of more than 2^32 bytes");
+        return set_broken(ring, "chain of more than 2^32 bytes");
     }
-    ring->segs[n] = (VdpaGuestSeg) { desc->addr, desc->len, writes };
+    ring->segments[n] = (VdpaGuestSegment) { desc->addr, desc->len, writes };
     *(writes ? &chain->nwrite : &chain->nread) += 1;
     *(writes ? &chain->write_len : &chain->read_len) += desc->len;
     return 0;
@@ -443,11 +443,11 @@ static int step(VdpaRingGuest *ring, Walk *walk, VdpaGuestChain *chain)
     int ret;
 
     if (walk->index >= walk->entries) {
-        return broke(ring, "descriptor %" PRIu32 " of a table of %" PRIu32,
-                     walk->index, walk->entries);
+        return set_broken(ring, "descriptor %" PRIu32 " of a table of %" PRIu32,
+                          walk->index, walk->entries);
     }
     if (walk->steps++ == walk->entries) {
-        return broke(ring, "descriptors form a loop");
+        return set_broken(ring, "descriptors form a loop");
     }
     ret = load_desc(ring, &walk->table, walk->index, &desc);
     if (ret) {
@@ -457,7 +457,7 @@ static int step(VdpaRingGuest *ring, Walk *walk, VdpaGuestChain *chain)
         ret = enter_indirect(ring, walk, &desc);
         return ret ? ret : 1;
     }
-    ret = add_seg(ring, chain, &desc);
+    ret = add_segment(ring, chain, &desc);
     walk->index = desc.next;
     return ret ? ret : !!(desc.flags & RING_DESC_F_NEXT);
 }
@@ -476,13 +476,13 @@ int vdpa_ring_guest_take(VdpaRingGuest *ring, uint16_t head,
         return -EPROTO;
     }
     if (head >= ring->layout.num) {
-        return broke(ring, "chain head %u of a ring of %u", head,
-                     ring->layout.num);
+        return set_broken(ring, "chain head %u of a ring of %u", head,
+                          ring->layout.num);
     }
     if (ring->taken[head]) {
-        return broke(ring, "chain head %u twice", head);
+        return set_broken(ring, "chain head %u twice", head);
     }
-    *chain = (VdpaGuestChain) { .segs = ring->segs, .head = head };
+    *chain = (VdpaGuestChain) { .segments = ring->segments, .head = head };
     do {
         ret = step(ring, &walk, chain);
     } while (ret > 0);
@@ -506,8 +506,9 @@ static int look(VdpaRingGuest *ring)
     }
     waiting = idx - ring->next_avail;
     if (waiting > ring->layout.num) {
-        return broke(ring, "available index %u, %u after %u, in a ring of %u",
-                     idx, waiting, ring->next_avail, ring->layout.num);
+        return set_broken(ring,
+                          "available index %u, %u after %u, in a ring of %u",
+                          idx, waiting, ring->next_avail, ring->layout.num);
     }
     ring->seen_avail = idx;
     return waiting;
@@ -579,12 +580,13 @@ static void mark_used(VdpaRingGuest *ring, uint16_t from, uint16_t to)
     unsigned num = ring->layout.num;
     unsigned n = (uint16_t)(to - from);
     unsigned slot = from & (num - 1);
-    unsigned run = MIN(n, num - slot);
+    unsigned first_n = MIN(n, num - slot);
 
-    mark(ring, &ring->used, ring_used_slot(slot), run * RING_USED_ELEM_SIZE);
-    if (n > run) {
+    mark(ring, &ring->used, ring_used_slot(slot),
+         first_n * RING_USED_ELEM_SIZE);
+    if (n > first_n) {
         mark(ring, &ring->used, ring_used_slot(0),
-             (MIN(n, num) - run) * RING_USED_ELEM_SIZE);
+             (MIN(n, num) - first_n) * RING_USED_ELEM_SIZE);
     }
 }
 

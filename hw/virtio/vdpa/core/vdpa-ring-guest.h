@@ -29,8 +29,8 @@
  * physical, or IOVAs of the guest's own IOMMU. */
 typedef struct VdpaGuestOps {
     /*
-     * Where [@addr, @addr + @len) is in this process, if it is RAM in one
-     * piece that stays there until vdpa_ring_guest_stop() or _remap(); else
+     * Where [@addr, @addr + @len) is in this process, if it is contiguous
+     * RAM that stays there until vdpa_ring_guest_stop() or _remap(); else
      * NULL, and read() and write() are used.  *@log: what dirty() gets for
      * @addr.  No op may end or free the ring: see "Lifetime" in
      * vdpa-ring-guest.c.
@@ -51,16 +51,16 @@ typedef struct VdpaGuestOps {
     void (*dirty)(void *opaque, uint64_t log, uint64_t len);
 } VdpaGuestOps;
 
-/* One piece of a chain, as the guest described it; len is never 0. */
-typedef struct VdpaGuestSeg {
+/* One segment of a chain, as the guest described it; len is never 0. */
+typedef struct VdpaGuestSegment {
     uint64_t addr;
     uint32_t len;
     bool device_writes;
-} VdpaGuestSeg;
+} VdpaGuestSegment;
 
-/* A chain: first the pieces that the device reads, then those it writes. */
+/* A chain: first the segments that the device reads, then those it writes. */
 typedef struct VdpaGuestChain {
-    const VdpaGuestSeg *segs;   /* the ring's own; valid until the next pop */
+    const VdpaGuestSegment *segments;   /* the ring's; until the next pop */
     unsigned nread;
     unsigned nwrite;
     uint64_t read_len;          /* bytes */

@@ -76,12 +76,12 @@ static inline uint64_t ring_used_size(uint16_t num)
 }
 
 /* The same without the event's field, unless that was agreed on. */
-static inline uint64_t ring_avail_span(uint16_t num, bool event_idx)
+static inline uint64_t ring_avail_bytes(uint16_t num, bool event_idx)
 {
     return ring_avail_size(num) - (event_idx ? 0 : 2);
 }
 
-static inline uint64_t ring_used_span(uint16_t num, bool event_idx)
+static inline uint64_t ring_used_bytes(uint16_t num, bool event_idx)
 {
     return ring_used_size(num) - (event_idx ? 0 : 2);
 }

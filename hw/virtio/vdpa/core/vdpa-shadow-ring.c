@@ -8,7 +8,7 @@
  *   guest memory                    here                    our memory
  *
  *   available ring --- pop ---> translate each  --- add ---> available ring
- *   descriptors                 piece: guest                 descriptors
+ *   descriptors                 segment: guest               descriptors
  *   indirect tables             address to IOVA
  *
  *   used ring <------- push ---  mark written  <--- get ---- used ring
@@ -19,7 +19,7 @@
  * where it is, at the IOVAs it has anyway, and each buffer that comes back
  * says what was written.  Chains may come back in any order.
  *
- * Address translation.  One piece of the guest's may lie in several maps; it
+ * Address translation.  One segment of the guest's may lie in several maps; it
  * becomes as many descriptors.  What continues the one before, in IOVA and in
  * the log, is joined to it.
  *
@@ -31,7 +31,7 @@
  * Who may starve whom.  A guest can add, and a device can return, as fast as
  * we take, so each call has a budget and says MORE when it ran out; the caller
  * lets others run and calls again.  A guest whose buffers consist of very many
- * small maps costs one translation each; a chain may cost PIECES_MAX.
+ * small maps costs one translation each; a chain may cost RANGES_MAX.
  *
  * Chains in flight.  Each one's place in the order of taking is kept by head.
  * At stop() the heads of those that the device has not returned are part of
@@ -57,7 +57,7 @@
  * tells the guest that the device needs a reset.
  *
  * Limits: split rings only, no VIRTIO_F_IN_ORDER, no notification data.  With
- * chains of many pieces fewer are in flight than the guest's ring could hold.
+ * chains of many ranges fewer are in flight than the guest's ring could hold.
  */
 #include "vdpa-shadow-ring.h"
 
@@ -66,7 +66,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define PIECES_MAX 65536
+#define RANGES_MAX 65536
 
 #define BIT64(n) (1ull << (n))
 
@@ -90,7 +90,7 @@ struct VdpaShadowRing {
     bool rewound;               /* only stop() may follow */
 
     uint64_t *order;            /* by head: when it was taken; 0: it is not */
-    uint64_t clock;             /* of order */
+    uint64_t sequence;          /* of order */
     uint16_t num;               /* of the guest's ring */
 
     uint16_t *replay;            /* in flight at start: to be given once more */
@@ -242,14 +242,14 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
     return 0;
 }
 
-typedef struct Taken {
+typedef struct TakenHead {
     uint64_t when;
     uint16_t head;
-} Taken;
+} TakenHead;
 
 static int by_age(const void *a, const void *b)
 {
-    uint64_t x = ((const Taken *)a)->when, y = ((const Taken *)b)->when;
+    uint64_t x = ((const TakenHead *)a)->when, y = ((const TakenHead *)b)->when;
 
     return x < y ? -1 : x > y;
 }
@@ -261,16 +261,16 @@ static int by_age(const void *a, const void *b)
  */
 static uint16_t *heads_in_flight(const VdpaShadowRing *ring, uint16_t *n)
 {
-    g_autofree Taken *taken = g_new(Taken, ring->num);
+    g_autofree TakenHead *taken = g_new(TakenHead, ring->num);
     uint16_t *heads = g_new(uint16_t, ring->num);
     unsigned count = 0;
 
     for (unsigned head = 0; head < ring->num; head++) {
         if (ring->order[head]) {
-            taken[count++] = (Taken) { ring->order[head], head };
+            taken[count++] = (TakenHead) { ring->order[head], head };
         }
     }
-    qsort(taken, count, sizeof(Taken), by_age);
+    qsort(taken, count, sizeof(TakenHead), by_age);
     for (unsigned i = 0; i < count; i++) {
         heads[i] = taken[i].head;
     }
@@ -328,10 +328,10 @@ unsigned vdpa_shadow_ring_inflight(const VdpaShadowRing *ring)
 
 /* --- guest to device ------------------------------------------------------ */
 
-static bool continues(const VdpaDeviceBuf *buf, const VdpaSpan *span)
+static bool continues(const VdpaDeviceBuf *buf, const VdpaRange *range)
 {
-    return span->iova && buf->iova + buf->len == span->iova &&
-           buf->log + buf->len == span->log;
+    return range->iova && buf->iova + buf->len == range->iova &&
+           buf->log + buf->len == range->log;
 }
 
 static int G_GNUC_PRINTF(2, 3) guest_fault(VdpaShadowRing *ring,
@@ -354,52 +354,52 @@ static int chain_too_long(VdpaShadowRing *ring)
                        vdpa_ring_device_num(ring->device));
 }
 
-static int translate(VdpaShadowRing *ring, const VdpaGuestSeg *seg,
-                     uint64_t offset, VdpaSpan *span)
+static int translate(VdpaShadowRing *ring, const VdpaGuestSegment *segment,
+                     uint64_t offset, VdpaRange *range)
 {
-    uint64_t left = seg->len - offset;
-    int ret = ring->ops->translate(ring->opaque, seg->addr + offset, left,
-                                   seg->device_writes, span);
+    uint64_t left = segment->len - offset;
+    int ret = ring->ops->translate(ring->opaque, segment->addr + offset, left,
+                                   segment->device_writes, range);
 
-    if (ret || !span->len) {
+    if (ret || !range->len) {
         return guest_fault(ring, "buffer address 0x%" PRIx64 " is %s",
-                           seg->addr + offset,
+                           segment->addr + offset,
                            ret == -EACCES ? "not for the device to write"
                                           : "not mapped for the device");
     }
-    span->len = MIN(span->len, left);
+    range->len = MIN(range->len, left);
     return 0;
 }
 
-/* Adds @seg's pieces to ring->bufs from *@n on. */
-static int add_pieces(VdpaShadowRing *ring, const VdpaGuestSeg *seg,
-                      unsigned *n, unsigned *pieces)
+/* Adds @segment's ranges to ring->bufs from *@n on. */
+static int add_ranges(VdpaShadowRing *ring, const VdpaGuestSegment *segment,
+                      unsigned *n, unsigned *ranges)
 {
     unsigned first = *n;
-    VdpaSpan span;
+    VdpaRange range;
 
-    for (uint64_t offset = 0; offset < seg->len; offset += span.len) {
-        int ret = translate(ring, seg, offset, &span);
+    for (uint64_t offset = 0; offset < segment->len; offset += range.len) {
+        int ret = translate(ring, segment, offset, &range);
 
         if (ret) {
             return ret;
         }
-        if (++*pieces > PIECES_MAX) {
-            return guest_fault(ring, "chain in more than %u pieces",
-                               PIECES_MAX);
+        if (++*ranges > RANGES_MAX) {
+            return guest_fault(ring, "chain in more than %u ranges",
+                               RANGES_MAX);
         }
-        if (*n > first && continues(&ring->bufs[*n - 1], &span)) {
-            ring->bufs[*n - 1].len += span.len;
+        if (*n > first && continues(&ring->bufs[*n - 1], &range)) {
+            ring->bufs[*n - 1].len += range.len;
             continue;
         }
         if (*n == vdpa_ring_device_num(ring->device)) {
             return chain_too_long(ring);
         }
         ring->bufs[(*n)++] = (VdpaDeviceBuf) {
-            .iova = span.iova,
-            .log = span.log,
-            .len = span.len,
-            .device_writes = seg->device_writes,
+            .iova = range.iova,
+            .log = range.log,
+            .len = range.len,
+            .device_writes = segment->device_writes,
         };
     }
     return 0;
@@ -408,17 +408,17 @@ static int add_pieces(VdpaShadowRing *ring, const VdpaGuestSeg *seg,
 /* Fills ring->bufs from @chain: how many, or -errno. */
 static int expand(VdpaShadowRing *ring, const VdpaGuestChain *chain)
 {
-    unsigned segs = chain->nread + chain->nwrite;
-    unsigned n = 0, pieces = 0;
+    unsigned segments = chain->nread + chain->nwrite;
+    unsigned n = 0, ranges = 0;
 
-    for (unsigned i = 0; i < segs; i++) {
-        int ret = add_pieces(ring, &chain->segs[i], &n, &pieces);
+    for (unsigned i = 0; i < segments; i++) {
+        int ret = add_ranges(ring, &chain->segments[i], &n, &ranges);
 
         if (ret) {
             return ret;
         }
     }
-    ring->stats.split += n > segs;
+    ring->stats.split += n > segments;
     return n;
 }
 
@@ -435,14 +435,14 @@ static int next_chain(VdpaShadowRing *ring, VdpaGuestChain *chain)
 static void account(VdpaShadowRing *ring, uint16_t head, unsigned n)
 {
     ring->replayed += ring->replayed < ring->n_replay;
-    ring->order[head] = ++ring->clock;
+    ring->order[head] = ++ring->sequence;
     ring->stats.forwarded++;
     ring->stats.descriptors += n;
     ring->missing = 0;
 }
 
 /* Gives @chain to the device: FORWARDED, STALLED or -errno. */
-static int give(VdpaShadowRing *ring, const VdpaGuestChain *chain)
+static int add_to_device(VdpaShadowRing *ring, const VdpaGuestChain *chain)
 {
     int n = expand(ring, chain);
     int ret;
@@ -475,7 +475,7 @@ static int forward_one(VdpaShadowRing *ring)
     if (ret <= 0) {
         return ret;
     }
-    ret = give(ring, &chain);
+    ret = add_to_device(ring, &chain);
     if (ret != FORWARDED) {
         vdpa_ring_guest_unpop(ring->guest);
     }
@@ -578,7 +578,7 @@ static int complete_all(VdpaShadowRing *ring, unsigned budget)
 }
 
 /* What complete() and drain() have in common. */
-static int give_back(VdpaShadowRing *ring, unsigned budget)
+static int return_chains(VdpaShadowRing *ring, unsigned budget)
 {
     int ret, call, flags = 0;
 
@@ -599,7 +599,7 @@ static int give_back(VdpaShadowRing *ring, unsigned budget)
 
 int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget)
 {
-    int flags = give_back(ring, budget);
+    int flags = return_chains(ring, budget);
     int ret;
 
     if (flags < 0 || !ring->unfinished) {
@@ -612,7 +612,7 @@ int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget)
 /* The device's ring holds no more than it has descriptors: one round does. */
 int vdpa_shadow_ring_drain(VdpaShadowRing *ring)
 {
-    int flags = give_back(ring, 0);
+    int flags = return_chains(ring, 0);
 
     return flags < 0 ? flags : flags & VDPA_SHADOW_CALL;
 }

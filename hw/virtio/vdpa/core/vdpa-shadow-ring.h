@@ -40,12 +40,12 @@
 
 typedef struct VdpaShadowRing VdpaShadowRing;
 
-/* Where the device finds a piece of guest memory. */
-typedef struct VdpaSpan {
+/* Where the device finds a range of guest memory. */
+typedef struct VdpaRange {
     uint64_t iova;
     uint64_t log;               /* for VdpaGuestOps.dirty() */
-    uint64_t len;               /* bytes in one piece, from the address on */
-} VdpaSpan;
+    uint64_t len;               /* contiguous bytes, from the address on */
+} VdpaRange;
 
 typedef struct VdpaShadowOps {
     /* Rings and indirect tables; dirty() also gets what the device wrote. */
@@ -57,7 +57,7 @@ typedef struct VdpaShadowOps {
      * 0 or -errno, which breaks the ring.
      */
     int (*translate)(void *opaque, uint64_t addr, uint64_t len,
-                     bool device_writes, VdpaSpan *span);
+                     bool device_writes, VdpaRange *range);
 } VdpaShadowOps;
 
 /* What forward() and complete() ask of their caller, or'ed. */
@@ -81,7 +81,7 @@ typedef struct VdpaShadowStats {
     uint64_t descriptors;       /* ... in so many descriptors */
     uint64_t completed;         /* chains given back to the guest */
     uint64_t bytes_written;     /* by the device, as it told */
-    uint64_t split;             /* chains with a piece that straddled maps */
+    uint64_t split;             /* chains with a segment across maps */
     uint64_t stalls;            /* times the device's ring was too full */
     uint64_t kicks, calls;      /* asked of the caller */
     uint64_t lengths_ignored;   /* lengths for chains that it could not write */

@@ -8,8 +8,8 @@
 
 #include "vdpa-status.h"
 
-#define GREETING    (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
-#define TROUBLE     (VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET)
+#define ACK_DRIVER_BITS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
+#define FAILURE_BITS    (VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET)
 
 /* How an event's failure leaves the device. */
 typedef enum Damage {
@@ -37,12 +37,12 @@ static int status_add(VdpaStatus *status, uint8_t bits)
     if (err) {
         return err;
     }
-    return (now & bits) == bits && !(now & TROUBLE) ? 0 : -EPROTO;
+    return (now & bits) == bits && !(now & FAILURE_BITS) ? 0 : -EPROTO;
 }
 
 static int ack_driver(VdpaStatus *status)
 {
-    return status_add(status, GREETING);
+    return status_add(status, ACK_DRIVER_BITS);
 }
 
 static int set_features(VdpaStatus *status)
