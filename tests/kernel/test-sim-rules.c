@@ -22,7 +22,7 @@ static const __u8 other[6] = { 2, 9, 9, 9, 9, 9 };
 static const __u8 group[6] = { 1, 0, 0x5e, 1, 2, 3 };
 static const __u8 everybody[6] = { 255, 255, 255, 255, 255, 255 };
 
-static bool accepts(const struct net_rules *rules, const __u8 *dst)
+static bool accepts(const struct vdpa_sim_net_rules *rules, const __u8 *dst)
 {
 	__u8 frame[18] = { 0 };
 
@@ -30,7 +30,7 @@ static bool accepts(const struct net_rules *rules, const __u8 *dst)
 	return vdpa_sim_net_rules_accept(rules, frame, sizeof(frame));
 }
 
-static bool accepts_vlan(const struct net_rules *rules, unsigned int tag, size_t len)
+static bool accepts_vlan(const struct vdpa_sim_net_rules *rules, unsigned int tag, size_t len)
 {
 	__u8 frame[18] = { [12] = 0x81, [14] = tag >> 8, [15] = tag & 255 };
 
@@ -38,7 +38,7 @@ static bool accepts_vlan(const struct net_rules *rules, unsigned int tag, size_t
 	return vdpa_sim_net_rules_accept(rules, frame, len);
 }
 
-static __u8 command(struct net_rules *rules, __u8 class, __u8 cmd, const void *data, size_t len)
+static __u8 command(struct vdpa_sim_net_rules *rules, __u8 class, __u8 cmd, const void *data, size_t len)
 {
 	g_autofree __u8 *all = g_malloc(len + 2);	/* exactly: a sanitizer sees each byte beyond */
 
@@ -49,9 +49,9 @@ static __u8 command(struct net_rules *rules, __u8 class, __u8 cmd, const void *d
 	return vdpa_sim_net_rules_command(rules, all, len + 2);
 }
 
-static struct net_rules *fresh(__u64 features)
+static struct vdpa_sim_net_rules *fresh(__u64 features)
 {
-	static struct net_rules rules;
+	static struct vdpa_sim_net_rules rules;
 
 	vdpa_sim_net_rules_reset(&rules, features, own, 4);
 	return &rules;
@@ -59,7 +59,7 @@ static struct net_rules *fresh(__u64 features)
 
 static void test_power_on(void)
 {
-	struct net_rules *r = fresh(0);
+	struct vdpa_sim_net_rules *r = fresh(0);
 
 	g_assert_true(accepts(r, own));
 	g_assert_false(accepts(r, other));
@@ -73,7 +73,7 @@ static void test_power_on(void)
 
 static void test_modes(void)
 {
-	struct net_rules *r = fresh(EVERYTHING);
+	struct vdpa_sim_net_rules *r = fresh(EVERYTHING);
 	static const struct {
 		__u8 cmd;
 		__u8 on;
@@ -101,7 +101,7 @@ static void test_modes(void)
 
 static void test_vlans(void)
 {
-	struct net_rules *r = fresh(EVERYTHING & ~BIT64(VIRTIO_NET_F_CTRL_RX));
+	struct vdpa_sim_net_rules *r = fresh(EVERYTHING & ~BIT64(VIRTIO_NET_F_CTRL_RX));
 	static const __u8 vid[2] = { 0x34, 0x0f };
 	static const __u8 beyond[2] = { 0, 0x10 };
 
@@ -121,8 +121,8 @@ static void test_tables(void)
 {
 	guint count, cut;
 
-	for (count = 0; count < NET_TABLE_MAX + 3; count++) {
-		struct net_rules *r = fresh(EVERYTHING & ~BIT64(VIRTIO_NET_F_CTRL_RX));
+	for (count = 0; count < VDPA_SIM_NET_TABLE_MAX + 3; count++) {
+		struct vdpa_sim_net_rules *r = fresh(EVERYTHING & ~BIT64(VIRTIO_NET_F_CTRL_RX));
 		size_t len = 4 + count * 6 + 4 + 6, multi = 4 + count * 6;
 		g_autofree __u8 *data = g_malloc0(len);
 
@@ -140,7 +140,7 @@ static void test_tables(void)
 		g_assert_cmpint(accepts(r, other), ==, count > 0);
 		g_assert_true(accepts(r, group));
 		g_assert_cmpint(accepts(r, own), ==, true);
-		g_assert_cmpint(r->unicast.overflow, ==, count > NET_TABLE_MAX);
+		g_assert_cmpint(r->unicast.overflow, ==, count > VDPA_SIM_NET_TABLE_MAX);
 	}
 }
 
@@ -189,7 +189,7 @@ static void test_gates(void)
 
 static void test_values(void)
 {
-	struct net_rules *r = fresh(BIT64(VIRTIO_NET_F_MQ) | BIT64(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+	struct vdpa_sim_net_rules *r = fresh(BIT64(VIRTIO_NET_F_MQ) | BIT64(VIRTIO_NET_F_CTRL_MAC_ADDR) |
 				    BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
 	static const __u8 pairs[][2] = { { 0, 0 }, { 5, 0 }, { 4, 1 } };
 	static const __u8 csum[8] = { 1 << VIRTIO_NET_F_GUEST_CSUM };
@@ -211,8 +211,8 @@ static void test_values(void)
 /* Whatever comes in, the state stays within its bounds, and a refused command changes nothing. */
 static void test_random_commands(void)
 {
-	struct net_rules *r = fresh(EVERYTHING);
-	struct net_rules before;
+	struct vdpa_sim_net_rules *r = fresh(EVERYTHING);
+	struct vdpa_sim_net_rules before;
 	__u8 data[300];
 	size_t i, len, k;
 
@@ -225,8 +225,8 @@ static void test_random_commands(void)
 			g_assert_cmpmem(&before, sizeof(before), r, sizeof(*r));
 		g_assert_cmpuint(r->pairs, >=, 1);
 		g_assert_cmpuint(r->pairs, <=, r->max_pairs);
-		g_assert_cmpuint(r->unicast.count, <=, NET_TABLE_MAX);
-		g_assert_cmpuint(r->multicast.count, <=, NET_TABLE_MAX);
+		g_assert_cmpuint(r->unicast.count, <=, VDPA_SIM_NET_TABLE_MAX);
+		g_assert_cmpuint(r->multicast.count, <=, VDPA_SIM_NET_TABLE_MAX);
 		g_assert_true(vdpa_sim_net_mac_is_valid(r->mac));
 	}
 }
@@ -235,9 +235,9 @@ static void test_random_commands(void)
 
 #define DISK 1000
 
-static struct blk_request parse(__u64 features, __u32 type, __u64 sector, size_t out, size_t in)
+static struct vdpa_sim_blk_request parse(__u64 features, __u32 type, __u64 sector, size_t out, size_t in)
 {
-	struct blk_limits limits = { features, DISK };
+	struct vdpa_sim_blk_limits limits = { features, DISK };
 	struct virtio_blk_outhdr head = { htole32(type), 0, htole64(sector) };
 
 	return vdpa_sim_blk_parse(&limits, &head, sizeof(head) + out, in + 1);
@@ -258,13 +258,13 @@ static void test_blk_bounds(void)
 	size_t i;
 
 	for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-		struct blk_request in, out;
+		struct vdpa_sim_blk_request in, out;
 
 		in = parse(0, VIRTIO_BLK_T_IN, rows[i].sector, 0, rows[i].len);
 		out = parse(0, VIRTIO_BLK_T_OUT, rows[i].sector, rows[i].len - 16 + 16, 0);
-		g_assert_cmpint(in.action, ==, rows[i].good ? BLK_READ : BLK_REFUSE);
+		g_assert_cmpint(in.action, ==, rows[i].good ? VDPA_SIM_BLK_READ : VDPA_SIM_BLK_REFUSE);
 		if (rows[i].len < (size_t)-512)
-			g_assert_cmpint(out.action, ==, rows[i].good ? BLK_WRITE : BLK_REFUSE);
+			g_assert_cmpint(out.action, ==, rows[i].good ? VDPA_SIM_BLK_WRITE : VDPA_SIM_BLK_REFUSE);
 		if (!rows[i].good) {
 			g_assert_cmpuint(in.status, ==, VIRTIO_BLK_S_IOERR);
 			continue;
@@ -278,22 +278,22 @@ static void test_blk_types(void)
 {
 	g_assert_cmpint(parse(0, VIRTIO_BLK_T_FLUSH, 0, 0, 0).status, ==, VIRTIO_BLK_S_UNSUPP);
 	g_assert_cmpint(parse(BIT64(VIRTIO_BLK_F_FLUSH), VIRTIO_BLK_T_FLUSH, 0, 0, 0).action, ==,
-			BLK_FLUSH);
+			VDPA_SIM_BLK_FLUSH);
 	g_assert_cmpint(parse(EVERYTHING, 3, 0, 0, 512).status, ==, VIRTIO_BLK_S_UNSUPP);
 	g_assert_cmpint(parse(EVERYTHING, ~0U, 0, 0, 512).status, ==, VIRTIO_BLK_S_UNSUPP);
-	g_assert_cmpint(parse(0, VIRTIO_BLK_T_GET_ID, ~0ULL, 0, 20).action, ==, BLK_ID);
-	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16, 0).action, ==, BLK_DISCARD);
-	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16 * BLK_MAX_RANGES, 0).action, ==,
-			BLK_DISCARD);
-	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16 * BLK_MAX_RANGES + 16, 0).action,
-			==, BLK_REFUSE);
-	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_WRITE_ZEROES, 0, 15, 0).action, ==, BLK_REFUSE);
-	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, 0).action, ==, BLK_REFUSE);
+	g_assert_cmpint(parse(0, VIRTIO_BLK_T_GET_ID, ~0ULL, 0, 20).action, ==, VDPA_SIM_BLK_ID);
+	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16, 0).action, ==, VDPA_SIM_BLK_DISCARD);
+	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16 * VDPA_SIM_BLK_MAX_RANGES, 0).action, ==,
+			VDPA_SIM_BLK_DISCARD);
+	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_DISCARD, 0, 16 * VDPA_SIM_BLK_MAX_RANGES + 16, 0).action,
+			==, VDPA_SIM_BLK_REFUSE);
+	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_WRITE_ZEROES, 0, 15, 0).action, ==, VDPA_SIM_BLK_REFUSE);
+	g_assert_cmpint(parse(EVERYTHING, VIRTIO_BLK_T_WRITE_ZEROES, 0, 0, 0).action, ==, VDPA_SIM_BLK_REFUSE);
 }
 
-static bool range(enum blk_action action, __u64 sector, __u32 count, __u32 flags)
+static bool range(enum vdpa_sim_blk_action action, __u64 sector, __u32 count, __u32 flags)
 {
-	struct blk_limits limits = { EVERYTHING, 100000 };
+	struct vdpa_sim_blk_limits limits = { EVERYTHING, 100000 };
 	struct virtio_blk_discard_write_zeroes r = {
 		htole64(sector), htole32(count), htole32(flags),
 	};
@@ -303,15 +303,15 @@ static bool range(enum blk_action action, __u64 sector, __u32 count, __u32 flags
 
 static void test_blk_ranges(void)
 {
-	g_assert_true(range(BLK_DISCARD, 99999, 1, 0));
-	g_assert_true(range(BLK_DISCARD, 0, 0, 0));
-	g_assert_false(range(BLK_DISCARD, 99999, 2, 0));
-	g_assert_false(range(BLK_DISCARD, ~0ULL, 1, 0));
-	g_assert_true(range(BLK_DISCARD, 0, BLK_MAX_RANGE_SECTORS, 0));
-	g_assert_false(range(BLK_DISCARD, 0, BLK_MAX_RANGE_SECTORS + 1, 0));
-	g_assert_false(range(BLK_DISCARD, 0, 1, 1));
-	g_assert_true(range(BLK_ZERO, 0, 1, 1));
-	g_assert_false(range(BLK_ZERO, 0, 1, 2));
+	g_assert_true(range(VDPA_SIM_BLK_DISCARD, 99999, 1, 0));
+	g_assert_true(range(VDPA_SIM_BLK_DISCARD, 0, 0, 0));
+	g_assert_false(range(VDPA_SIM_BLK_DISCARD, 99999, 2, 0));
+	g_assert_false(range(VDPA_SIM_BLK_DISCARD, ~0ULL, 1, 0));
+	g_assert_true(range(VDPA_SIM_BLK_DISCARD, 0, VDPA_SIM_BLK_MAX_RANGE_SECTORS, 0));
+	g_assert_false(range(VDPA_SIM_BLK_DISCARD, 0, VDPA_SIM_BLK_MAX_RANGE_SECTORS + 1, 0));
+	g_assert_false(range(VDPA_SIM_BLK_DISCARD, 0, 1, 1));
+	g_assert_true(range(VDPA_SIM_BLK_ZERO, 0, 1, 1));
+	g_assert_false(range(VDPA_SIM_BLK_ZERO, 0, 1, 2));
 }
 
 int main(int argc, char **argv)

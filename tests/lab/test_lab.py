@@ -407,7 +407,7 @@ class DeviceMeters(unittest.TestCase):
 
     def meters(self, *queues: tuple[int, ...], driver: str = DRIVER) -> vdpameter.Meters:
         """Both files; a queue is running, stops, still, silent, since."""
-        names = ("running", "stops", "still_ns", "silent_ns", "since_ns")
+        names = ("running", "stops", "stopped_ns", "silent_ns", "since_ns")
         return vdpameter.parse("".join(
             f"{index} " + " ".join(f"{name}={value}" for name, value in zip(names, values)) + "\n"
             for index, values in enumerate(queues)), driver)

@@ -49,8 +49,8 @@ static int vdpa_check_queue_limits(struct vdpa_device *vdev)
 
 	if (least <= most)
 		return 0;
-	dev_err_ratelimited(&vdev->dev, "queue sizes from %u to %u: there is none to choose\n", least,
-			    most);
+	dev_err_ratelimited(&vdev->dev, "queue sizes from %u to %u: there is none to choose\n",
+			    least, most);
 	return -EINVAL;
 }
 
@@ -80,7 +80,7 @@ static ssize_t driver_override_show(struct device *dev, struct device_attribute 
 	ssize_t len;
 
 	rcu_read_lock();
-	wanted = smp_load_acquire(&dev_to_vdpa(dev)->driver_override);	/* as in match */
+	wanted = smp_load_acquire(&dev_to_vdpa(dev)->driver_override); /* as in match */
 	len = sysfs_emit(buf, "%s\n", wanted ?: "(null)");
 	rcu_read_unlock();
 	return len;
@@ -102,13 +102,13 @@ static ssize_t driver_override_store(struct device *dev, struct device_attribute
 			return -ENOMEM;
 	}
 
-	device_lock(dev);	/* two writers */
+	device_lock(dev); /* two writers */
 	old = vdev->driver_override;
 	/* pairs with smp_load_acquire() in match and show: the name's characters */
 	smp_store_release(&vdev->driver_override, name);
 	device_unlock(dev);
 
-	synchronize_rcu();	/* a match may still be comparing */
+	synchronize_rcu(); /* a match may still be comparing */
 	kfree(old);
 	return count;
 }
@@ -121,11 +121,11 @@ static struct attribute *vdpa_bus_dev_attrs[] = {
 ATTRIBUTE_GROUPS(vdpa_bus_dev);
 
 struct bus_type vdpa_bus = {
-	.name		= "vdpa",
-	.dev_groups	= vdpa_bus_dev_groups,
-	.match		= vdpa_bus_match,
-	.probe		= vdpa_bus_probe,
-	.remove		= vdpa_bus_remove,
+	.name = "vdpa",
+	.dev_groups = vdpa_bus_dev_groups,
+	.match = vdpa_bus_match,
+	.probe = vdpa_bus_probe,
+	.remove = vdpa_bus_remove,
 };
 
 /**

@@ -33,7 +33,7 @@ static void vdpa_get_config_legacy(struct vdpa_device *vdev, unsigned int offset
 				   unsigned int len)
 {
 	down_write(&vdev->cf_lock);
-	if (!vdev->features_valid)	/* may have been negotiated while we had no lock */
+	if (!vdev->features_valid) /* may have been negotiated while we had no lock */
 		vdpa_set_features_unlocked(vdev, 0);
 	vdpa_read_config_locked(vdev, offset, buf, len);
 	up_write(&vdev->cf_lock);

@@ -12,7 +12,7 @@
  *
  * Locks, outermost first
  *
- *	vdpa_life	one creation or removal of a device or management device at a time.  Held while
+ *	vdpa_lifecycle	one creation or removal of a device or management device at a time.  Held while
  *			drivers probe and remove, so it can be held for long.
  *	vdpa_registry	(rwsem) who is there.  Held for writing only for list and stage changes, for
  *			reading while a device is described to somebody.  A device that can be found
@@ -31,10 +31,10 @@
 #include <linux/vdpa_ext.h>
 
 /* sysfs entry names end at 255 and a uevent's path must fit 2 KiB together with its parents' */
-#define VDPA_NAME_LEN_MAX	127
+#define VDPA_NAME_LEN_MAX 127
 
 extern struct bus_type vdpa_bus;
-extern struct mutex vdpa_life;
+extern struct mutex vdpa_lifecycle;
 extern struct rw_semaphore vdpa_registry;
 
 /* vdpa_device.c; _locked: vdpa_registry is held, for reading at the least */

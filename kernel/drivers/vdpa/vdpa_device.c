@@ -9,12 +9,13 @@
  *
  * Stages, changed under vdpa_registry held for writing:
  *
- *	APART --join--> JOINING --device_add()--> PRESENT --leave--> LEAVING --device_del()--> APART
+ *	UNREGISTERED --vdpa_begin_registration()--> REGISTERING --device_add()--> REGISTERED
+ *	REGISTERED --vdpa_del_device()--> UNREGISTERING --device_del()--> UNREGISTERED
  *
- * A name is taken from JOINING until LEAVING is over, since the driver core complains aloud (with a
- * stack dump) about a second sysfs entry of a name.  Only PRESENT devices can be found, listed or
- * deleted.  device_add() and device_del() run bus drivers' probe and remove, so they are called
- * without vdpa_registry; vdpa_life keeps other creations and removals away meanwhile.
+ * A name is taken from REGISTERING until UNREGISTERING is over, since the driver core complains
+ * with a stack dump about a second sysfs entry of a name.  Only REGISTERED devices can be found,
+ * listed or deleted.  device_add() and device_del() run bus drivers' probe and remove, so they are
+ * called without vdpa_registry; vdpa_lifecycle keeps other creations and removals away meanwhile.
  *
  * Serial numbers are never reused, and the registry's list is in their order.  A dump remembers the
  * last serial that it has shown, and so goes on at the right place whatever has come or gone.
@@ -34,16 +35,16 @@
 #include "vdpa_core.h"
 
 enum vdpa_stage {
-	VDPA_APART,
-	VDPA_JOINING,
-	VDPA_PRESENT,
-	VDPA_LEAVING,
+	VDPA_UNREGISTERED,
+	VDPA_REGISTERING,
+	VDPA_REGISTERED,
+	VDPA_UNREGISTERING,
 	VDPA_STAGES
 };
 
 /**
  * struct vdpa_entry - what the bus remembers of a device
- * @link:   in vdpa_devices unless APART; protected by vdpa_registry
+ * @link:   in vdpa_devices unless UNREGISTERED; protected by vdpa_registry
  * @stage:  protected by vdpa_registry
  * @serial: constant while in vdpa_devices
  * @ext:    set at most once, before registration
@@ -56,13 +57,13 @@ struct vdpa_entry {
 };
 
 /* A cache line's worth keeps the alignment that the driver's structure would have had. */
-#define VDPA_ENTRY_ROOM		ALIGN(sizeof(struct vdpa_entry), SMP_CACHE_BYTES)
+#define VDPA_ENTRY_ROOM ALIGN(sizeof(struct vdpa_entry), SMP_CACHE_BYTES)
 
-DEFINE_MUTEX(vdpa_life);
+DEFINE_MUTEX(vdpa_lifecycle);
 DECLARE_RWSEM(vdpa_registry);
 
-static LIST_HEAD(vdpa_devices);		/* in order of serials; protected by vdpa_registry */
-static u64 vdpa_last_serial;		/* protected by vdpa_registry */
+static LIST_HEAD(vdpa_devices); /* in order of serials; protected by vdpa_registry */
+static u64 vdpa_last_serial;	/* protected by vdpa_registry */
 static DEFINE_IDA(vdpa_indices);
 
 static struct vdpa_entry *vdpa_entry_of(const struct vdpa_device *vdev)
@@ -77,10 +78,10 @@ static struct vdpa_device *vdpa_device_of(struct vdpa_entry *entry)
 
 /* Which stages each stage can change to. */
 static const u8 vdpa_stage_next[VDPA_STAGES] = {
-	[VDPA_APART]	= BIT(VDPA_JOINING),
-	[VDPA_JOINING]	= BIT(VDPA_PRESENT) | BIT(VDPA_APART),
-	[VDPA_PRESENT]	= BIT(VDPA_LEAVING),
-	[VDPA_LEAVING]	= BIT(VDPA_APART),
+	[VDPA_UNREGISTERED] = BIT(VDPA_REGISTERING),
+	[VDPA_REGISTERING] = BIT(VDPA_REGISTERED) | BIT(VDPA_UNREGISTERED),
+	[VDPA_REGISTERED] = BIT(VDPA_UNREGISTERING),
+	[VDPA_UNREGISTERING] = BIT(VDPA_UNREGISTERED),
 };
 
 static bool vdpa_stage_change_locked(struct vdpa_entry *entry, enum vdpa_stage to)
@@ -88,9 +89,9 @@ static bool vdpa_stage_change_locked(struct vdpa_entry *entry, enum vdpa_stage t
 	lockdep_assert_held_write(&vdpa_registry);
 	if (!(vdpa_stage_next[entry->stage] & BIT(to)))
 		return false;
-	if (entry->stage == VDPA_APART)
+	if (entry->stage == VDPA_UNREGISTERED)
 		list_add_tail(&entry->link, &vdpa_devices);
-	if (to == VDPA_APART)
+	if (to == VDPA_UNREGISTERED)
 		list_del_init(&entry->link);
 	entry->stage = to;
 	return true;
@@ -126,7 +127,7 @@ bool vdpa_name_valid(const char *name)
 }
 
 /**
- * vdpa_find_locked - the device of that name, if it is PRESENT
+ * vdpa_find_locked - the device of that name, if it is REGISTERED
  * @name: as in sysfs
  *
  * Return: the device, good until vdpa_registry is released; NULL for none
@@ -137,14 +138,14 @@ struct vdpa_device *vdpa_find_locked(const char *name)
 
 	lockdep_assert_held(&vdpa_registry);
 	list_for_each_entry(entry, &vdpa_devices, link)
-		if (entry->stage == VDPA_PRESENT &&
+		if (entry->stage == VDPA_REGISTERED &&
 		    !strcmp(dev_name(&vdpa_device_of(entry)->dev), name))
 			return vdpa_device_of(entry);
 	return NULL;
 }
 
 /**
- * vdpa_next_locked - the first PRESENT device after a serial
+ * vdpa_next_locked - the first REGISTERED device after a serial
  * @serial: 0 to begin with
  */
 struct vdpa_device *vdpa_next_locked(u64 serial)
@@ -153,7 +154,7 @@ struct vdpa_device *vdpa_next_locked(u64 serial)
 
 	lockdep_assert_held(&vdpa_registry);
 	list_for_each_entry(entry, &vdpa_devices, link)
-		if (entry->stage == VDPA_PRESENT && entry->serial > serial)
+		if (entry->stage == VDPA_REGISTERED && entry->serial > serial)
 			return vdpa_device_of(entry);
 	return NULL;
 }
@@ -192,7 +193,7 @@ static bool vdpa_name_clashes(const struct device *dev)
 	return true;
 }
 
-static int vdpa_join(struct vdpa_device *vdev)
+static int vdpa_begin_registration(struct vdpa_device *vdev)
 {
 	struct vdpa_entry *entry = vdpa_entry_of(vdev);
 	int err = 0;
@@ -200,10 +201,10 @@ static int vdpa_join(struct vdpa_device *vdev)
 	down_write(&vdpa_registry);
 	if (vdpa_name_taken_locked(dev_name(&vdev->dev)))
 		err = -EEXIST;
-	else if (vdpa_stage_change_locked(entry, VDPA_JOINING))
+	else if (vdpa_stage_change_locked(entry, VDPA_REGISTERING))
 		entry->serial = ++vdpa_last_serial;
 	else
-		err = -EBUSY;	/* registered before */
+		err = -EBUSY; /* registered before */
 	up_write(&vdpa_registry);
 	return err;
 }
@@ -212,32 +213,32 @@ static int vdpa_add_device(struct vdpa_device *vdev, u32 nvqs)
 {
 	int err;
 
-	lockdep_assert_held(&vdpa_life);
+	lockdep_assert_held(&vdpa_lifecycle);
 	if (!nvqs)
 		return -EINVAL;
 	if (vdpa_name_clashes(&vdev->dev))
 		return -EEXIST;
 
-	err = vdpa_join(vdev);
+	err = vdpa_begin_registration(vdev);
 	if (err)
 		return err;
 	vdev->nvqs = nvqs;
 	err = device_add(&vdev->dev);
-	vdpa_stage_change(vdev, err ? VDPA_APART : VDPA_PRESENT);
+	vdpa_stage_change(vdev, err ? VDPA_UNREGISTERED : VDPA_REGISTERED);
 	return err;
 }
 
 /*
- * Nobody finds the device once it is LEAVING, and who had found it had vdpa_registry, which we have
- * had since.  device_del() returns after the bus driver's remove().  What is left are references.
+ * A device that is UNREGISTERING cannot be found, and who had found it had vdpa_registry, which we
+ * have had since.  device_del() returns after the bus driver's remove().  What is left are references.
  */
 static void vdpa_del_device(struct vdpa_device *vdev)
 {
-	lockdep_assert_held(&vdpa_life);
-	if (WARN_ON(!vdpa_stage_change(vdev, VDPA_LEAVING)))
+	lockdep_assert_held(&vdpa_lifecycle);
+	if (WARN_ON(!vdpa_stage_change(vdev, VDPA_UNREGISTERING)))
 		return;
 	device_del(&vdev->dev);
-	vdpa_stage_change(vdev, VDPA_APART);
+	vdpa_stage_change(vdev, VDPA_UNREGISTERED);
 	put_device(&vdev->dev);
 }
 
@@ -268,9 +269,9 @@ int vdpa_register_device(struct vdpa_device *vdev, u32 nvqs)
 {
 	int err;
 
-	mutex_lock(&vdpa_life);
+	mutex_lock(&vdpa_lifecycle);
 	err = vdpa_add_device(vdev, nvqs);
-	mutex_unlock(&vdpa_life);
+	mutex_unlock(&vdpa_lifecycle);
 	return err;
 }
 EXPORT_SYMBOL_GPL(vdpa_register_device);
@@ -292,9 +293,9 @@ EXPORT_SYMBOL_GPL(_vdpa_unregister_device);
  */
 void vdpa_unregister_device(struct vdpa_device *vdev)
 {
-	mutex_lock(&vdpa_life);
+	mutex_lock(&vdpa_lifecycle);
 	vdpa_del_device(vdev);
-	mutex_unlock(&vdpa_life);
+	mutex_unlock(&vdpa_lifecycle);
 }
 EXPORT_SYMBOL_GPL(vdpa_unregister_device);
 
@@ -310,14 +311,16 @@ static void vdpa_release(struct device *dev)
 }
 
 /* Operations that bus drivers and this module call without asking first. */
-#define MUST(op)	offsetof(struct vdpa_config_ops, op)
+#define MUST(op) offsetof(struct vdpa_config_ops, op)
 static const size_t vdpa_mandatory_ops[] = {
-	MUST(set_vq_address), MUST(set_vq_num), MUST(kick_vq), MUST(set_vq_cb),
-	MUST(set_vq_ready), MUST(get_vq_ready), MUST(set_vq_state), MUST(get_vq_state),
-	MUST(get_vq_align), MUST(get_vq_num_max),
-	MUST(get_device_features), MUST(set_driver_features), MUST(get_driver_features),
-	MUST(get_device_id), MUST(get_vendor_id), MUST(get_status), MUST(set_status), MUST(reset),
-	MUST(set_config_cb), MUST(get_config_size), MUST(get_config), MUST(set_config),
+	MUST(set_vq_address),	   MUST(set_vq_num),	      MUST(kick_vq),
+	MUST(set_vq_cb),	   MUST(set_vq_ready),	      MUST(get_vq_ready),
+	MUST(set_vq_state),	   MUST(get_vq_state),	      MUST(get_vq_align),
+	MUST(get_vq_num_max),	   MUST(get_device_features), MUST(set_driver_features),
+	MUST(get_driver_features), MUST(get_device_id),	      MUST(get_vendor_id),
+	MUST(get_status),	   MUST(set_status),	      MUST(reset),
+	MUST(set_config_cb),	   MUST(get_config_size),     MUST(get_config),
+	MUST(set_config),
 };
 #undef MUST
 
@@ -400,7 +403,7 @@ int vdpa_set_ext_ops(struct vdpa_device *vdev, const struct vdpa_ext_ops *ops)
 {
 	struct vdpa_entry *entry = vdpa_entry_of(vdev);
 
-	if (entry->ext || entry->stage != VDPA_APART)
+	if (entry->ext || entry->stage != VDPA_UNREGISTERED)
 		return -EBUSY;
 	entry->ext = ops;
 	return 0;

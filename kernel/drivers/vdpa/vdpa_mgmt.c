@@ -5,7 +5,7 @@
  *	vdpa_mgmtdev_register() -> ops->dev_add(), ops->dev_del() ... -> vdpa_mgmtdev_unregister()
  *
  * One is known by its handle: bus and name of the device behind it, or the name alone if that device
- * is on no bus.  dev_add() and dev_del() are called with vdpa_life held, one at a time, and use the
+ * is on no bus.  dev_add() and dev_del() are called with vdpa_lifecycle held, one at a time, and use the
  * forms of vdpa_register_device() and vdpa_unregister_device() with an underscore in front.
  *
  * As with devices, the list is kept in the order of serials that are never reused, for dumps.
@@ -30,15 +30,15 @@ struct vdpa_mgmt_entry {
 	struct vdpa_mgmt_dev *mdev;
 };
 
-static LIST_HEAD(vdpa_mgmt_entries);	/* in order of serials; protected by vdpa_registry */
-static u64 vdpa_mgmt_last_serial;	/* protected by vdpa_registry */
+static LIST_HEAD(vdpa_mgmt_entries); /* in order of serials; protected by vdpa_registry */
+static u64 vdpa_mgmt_last_serial;    /* protected by vdpa_registry */
 
 static const char *vdpa_mgmt_bus(const struct vdpa_mgmt_dev *mdev)
 {
 	return mdev->device->bus ? mdev->device->bus->name : NULL;
 }
 
-static bool vdpa_mgmt_is(const struct vdpa_mgmt_dev *mdev, const char *bus, const char *name)
+static bool vdpa_mgmt_matches(const struct vdpa_mgmt_dev *mdev, const char *bus, const char *name)
 {
 	const char *own = vdpa_mgmt_bus(mdev);
 
@@ -58,7 +58,7 @@ struct vdpa_mgmt_dev *vdpa_mgmt_find_locked(const char *bus, const char *name)
 
 	lockdep_assert_held(&vdpa_registry);
 	list_for_each_entry(entry, &vdpa_mgmt_entries, link)
-		if (vdpa_mgmt_is(entry->mdev, bus, name))
+		if (vdpa_mgmt_matches(entry->mdev, bus, name))
 			return entry->mdev;
 	return NULL;
 }
@@ -116,7 +116,7 @@ int vdpa_mgmtdev_register(struct vdpa_mgmt_dev *mdev)
 }
 EXPORT_SYMBOL_GPL(vdpa_mgmtdev_register);
 
-static void vdpa_mgmt_forget(const struct vdpa_mgmt_dev *mdev)
+static void vdpa_mgmt_remove_entry(const struct vdpa_mgmt_dev *mdev)
 {
 	struct vdpa_mgmt_entry *entry, *next;
 
@@ -148,7 +148,7 @@ static struct vdpa_device *vdpa_mgmt_next_child(const struct vdpa_mgmt_dev *mdev
  * vdpa_mgmtdev_unregister - withdraw the offer and delete all devices made through it
  * @mdev: registered; unused by this module when this returns
  *
- * vdpa_life keeps additions and other removals away, so a child that has been found stays until it is
+ * vdpa_lifecycle keeps additions and other removals away, so a child that has been found stays until it is
  * deleted here.
  */
 void vdpa_mgmtdev_unregister(struct vdpa_mgmt_dev *mdev)
@@ -156,10 +156,10 @@ void vdpa_mgmtdev_unregister(struct vdpa_mgmt_dev *mdev)
 	struct vdpa_device *vdev;
 	u64 serial = 0;
 
-	mutex_lock(&vdpa_life);
-	vdpa_mgmt_forget(mdev);
+	mutex_lock(&vdpa_lifecycle);
+	vdpa_mgmt_remove_entry(mdev);
 	while ((vdev = vdpa_mgmt_next_child(mdev, &serial)))
 		mdev->ops->dev_del(mdev, vdev);
-	mutex_unlock(&vdpa_life);
+	mutex_unlock(&vdpa_lifecycle);
 }
 EXPORT_SYMBOL_GPL(vdpa_mgmtdev_unregister);

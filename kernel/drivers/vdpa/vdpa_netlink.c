@@ -13,7 +13,7 @@
  * away meanwhile.  A dump drops it between buffers and keeps the serial of the last one shown: what was
  * there all the time is shown once, what came or went may be shown or not.
  *
- * Commands that change something hold vdpa_life.  They can be killed while they wait for it.  The
+ * Commands that change something hold vdpa_lifecycle.  They can be killed while they wait for it.  The
  * family's commands run in parallel, as genetlink's own mutex would otherwise be held, and with it
  * most other families stopped, while a driver lets go of a device.
  *
@@ -229,12 +229,12 @@ static int vdpa_nl_add_locked(struct vdpa_mgmt_dev *mdev, const char *name,
 {
 	int err;
 
-	lockdep_assert_held(&vdpa_life);
+	lockdep_assert_held(&vdpa_lifecycle);
 	err = vdpa_nl_check_config(config, mdev, info->attrs, info->extack);
 	return err ?: mdev->ops->dev_add(mdev, name, config);
 }
 
-/* The management device stays when vdpa_registry is released: vdpa_life is held. */
+/* The management device stays when vdpa_registry is released: vdpa_lifecycle is held. */
 static void *vdpa_nl_find_for_add(const char *name, struct genl_info *info)
 {
 	void *found;
@@ -256,8 +256,8 @@ static int vdpa_nl_add(struct sk_buff *skb, struct genl_info *info)
 	struct vdpa_nl_text name;
 	int err;
 
-	err = vdpa_nl_device_name(&name, info) ?:
-	      vdpa_nl_take_config(&config, info->attrs, info->extack);
+	err = vdpa_nl_device_name(&name, info)
+		      ?: vdpa_nl_take_config(&config, info->attrs, info->extack);
 	if (err)
 		return err;
 	if (!vdpa_name_valid(name.s)) {
@@ -266,11 +266,11 @@ static int vdpa_nl_add(struct sk_buff *skb, struct genl_info *info)
 		return -EINVAL;
 	}
 
-	if (mutex_lock_killable(&vdpa_life))
+	if (mutex_lock_killable(&vdpa_lifecycle))
 		return -EINTR;
 	mdev = vdpa_nl_find_for_add(name.s, info);
 	err = IS_ERR(mdev) ? PTR_ERR(mdev) : vdpa_nl_add_locked(mdev, name.s, &config, info);
-	mutex_unlock(&vdpa_life);
+	mutex_unlock(&vdpa_lifecycle);
 	return err;
 }
 
@@ -280,7 +280,7 @@ static int vdpa_nl_del(struct sk_buff *skb, struct genl_info *info)
 	struct vdpa_device *vdev;
 	int err;
 
-	if (mutex_lock_killable(&vdpa_life))
+	if (mutex_lock_killable(&vdpa_lifecycle))
 		return -EINTR;
 
 	down_read(&vdpa_registry);
@@ -290,7 +290,7 @@ static int vdpa_nl_del(struct sk_buff *skb, struct genl_info *info)
 	err = PTR_ERR_OR_ZERO(vdev);
 	if (!err)
 		vdev->mdev->ops->dev_del(vdev->mdev, vdev);
-	mutex_unlock(&vdpa_life);
+	mutex_unlock(&vdpa_lifecycle);
 	return err;
 }
 
@@ -304,16 +304,16 @@ static const struct genl_ops vdpa_nl_ops[] = {
 };
 
 static struct genl_family vdpa_nl_family __ro_after_init = {
-	.name		= VDPA_GENL_NAME,
-	.version	= VDPA_GENL_VERSION,
-	.module		= THIS_MODULE,
-	.parallel_ops	= true,
-	.maxattr	= VDPA_ATTR_LAST,
-	.policy		= vdpa_nl_policy,
-	.ops		= vdpa_nl_ops,
-	.n_ops		= ARRAY_SIZE(vdpa_nl_ops),
+	.name = VDPA_GENL_NAME,
+	.version = VDPA_GENL_VERSION,
+	.module = THIS_MODULE,
+	.parallel_ops = true,
+	.maxattr = VDPA_ATTR_LAST,
+	.policy = vdpa_nl_policy,
+	.ops = vdpa_nl_ops,
+	.n_ops = ARRAY_SIZE(vdpa_nl_ops),
 	/* Reserved fields and unknown flags of these commands are ignored, as ever. */
-	.resv_start_op	= VDPA_CMD_DEV_VSTATS_GET + 1,
+	.resv_start_op = VDPA_CMD_DEV_VSTATS_GET + 1,
 };
 
 /**

@@ -25,19 +25,19 @@
 #include "vdpa_nlattr.h"
 
 /* Widest run of class bits that fits an attribute. */
-#define VDPA_CLASS_BITS		64
+#define VDPA_CLASS_BITS 64
 
-#define VDPA_NAME_POLICY	{ .type = NLA_STRING, .len = VDPA_NAME_LEN_MAX }
+#define VDPA_NAME_POLICY { .type = NLA_STRING, .len = VDPA_NAME_LEN_MAX }
 
 const struct nla_policy vdpa_nl_policy[VDPA_ATTR_LAST + 1] = {
-	[VDPA_ATTR_MGMTDEV_BUS_NAME]		= VDPA_NAME_POLICY,
-	[VDPA_ATTR_MGMTDEV_DEV_NAME]		= VDPA_NAME_POLICY,
-	[VDPA_ATTR_DEV_NAME]			= VDPA_NAME_POLICY,
-	[VDPA_ATTR_DEV_NET_CFG_MACADDR]		= NLA_POLICY_ETH_ADDR,
-	[VDPA_ATTR_DEV_NET_CFG_MAX_VQP]		= { .type = NLA_U16 },
-	[VDPA_ATTR_DEV_NET_CFG_MTU]		= NLA_POLICY_MIN(NLA_U16, ETH_MIN_MTU),
-	[VDPA_ATTR_DEV_QUEUE_INDEX]		= { .type = NLA_U32 },
-	[VDPA_ATTR_DEV_FEATURES]		= { .type = NLA_U64 },
+	[VDPA_ATTR_MGMTDEV_BUS_NAME] = VDPA_NAME_POLICY,
+	[VDPA_ATTR_MGMTDEV_DEV_NAME] = VDPA_NAME_POLICY,
+	[VDPA_ATTR_DEV_NAME] = VDPA_NAME_POLICY,
+	[VDPA_ATTR_DEV_NET_CFG_MACADDR] = NLA_POLICY_ETH_ADDR,
+	[VDPA_ATTR_DEV_NET_CFG_MAX_VQP] = { .type = NLA_U16 },
+	[VDPA_ATTR_DEV_NET_CFG_MTU] = NLA_POLICY_MIN(NLA_U16, ETH_MIN_MTU),
+	[VDPA_ATTR_DEV_QUEUE_INDEX] = { .type = NLA_U32 },
+	[VDPA_ATTR_DEV_FEATURES] = { .type = NLA_U64 },
 };
 
 /**
@@ -90,7 +90,8 @@ static int vdpa_take_max_vqp(struct vdpa_dev_set_config *config, const struct nl
 	u16 pairs = nla_get_u16(attr);
 
 	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN) {
-		NL_SET_ERR_MSG_ATTR(extack, attr, "a network device has one queue pair at the least");
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "a network device has one queue pair at the least");
 		return -EINVAL;
 	}
 	if (pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX) {
@@ -121,7 +122,7 @@ struct vdpa_config_input {
 		    struct netlink_ext_ack *extack);
 };
 
-#define VDPA_MQ_FEATURES	(BIT_ULL(VIRTIO_NET_F_MQ) | BIT_ULL(VIRTIO_NET_F_RSS))
+#define VDPA_MQ_FEATURES (BIT_ULL(VIRTIO_NET_F_MQ) | BIT_ULL(VIRTIO_NET_F_RSS))
 
 static const struct vdpa_config_input vdpa_config_inputs[] = {
 	{ VDPA_ATTR_DEV_NET_CFG_MACADDR, BIT_ULL(VIRTIO_NET_F_MAC), vdpa_take_mac },
@@ -167,11 +168,13 @@ static int vdpa_check_input(const struct vdpa_config_input *input,
 	bool chosen = config->mask & BIT_ULL(VDPA_ATTR_DEV_FEATURES);
 
 	if (!(mdev->config_attr_mask & BIT_ULL(input->attr))) {
-		NL_SET_ERR_MSG_ATTR(extack, attr, "the management device does not take this attribute");
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "the management device does not take this attribute");
 		return -EOPNOTSUPP;
 	}
 	if (chosen && input->needs && !(config->device_features & input->needs)) {
-		NL_SET_ERR_MSG_ATTR(extack, attr, "device_features lacks what this attribute needs");
+		NL_SET_ERR_MSG_ATTR(extack, attr,
+				    "device_features lacks what this attribute needs");
 		return -EINVAL;
 	}
 	return 0;
@@ -308,8 +311,8 @@ static const struct vdpa_device_field {
 /* Name and class: the beginning of everything that is said about a device */
 static int vdpa_put_identity(struct sk_buff *msg, struct vdpa_device *vdev)
 {
-	return nla_put_string(msg, VDPA_ATTR_DEV_NAME, dev_name(&vdev->dev)) ?:
-	       nla_put_u32(msg, VDPA_ATTR_DEV_ID, vdpa_get_id(vdev));
+	return nla_put_string(msg, VDPA_ATTR_DEV_NAME, dev_name(&vdev->dev))
+		       ?: nla_put_u32(msg, VDPA_ATTR_DEV_ID, vdpa_get_id(vdev));
 }
 
 /**
@@ -323,8 +326,8 @@ int vdpa_nl_put_device(struct sk_buff *msg, struct vdpa_device *vdev)
 	size_t i;
 	int err;
 
-	err = vdpa_put_handle(msg, vdev->mdev) ?:
-	      nla_put_string(msg, VDPA_ATTR_DEV_NAME, dev_name(&vdev->dev));
+	err = vdpa_put_handle(msg, vdev->mdev)
+		      ?: nla_put_string(msg, VDPA_ATTR_DEV_NAME, dev_name(&vdev->dev));
 	for (i = 0; !err && i < ARRAY_SIZE(vdpa_device_fields); i++) {
 		field = &vdpa_device_fields[i];
 		err = vdpa_put_number(msg, field->attr, field->width, field->get(vdev));
@@ -461,8 +464,8 @@ int vdpa_nl_put_vstats(struct sk_buff *msg, struct vdpa_device *vdev, u32 queue,
 
 	down_read(&vdev->cf_lock);
 	if (vdpa_negotiated_locked(vdev)) {
-		err = vdpa_put_identity(msg, vdev) ?:
-		      vdpa_put_vstats_locked(msg, vdev, queue, extack);
+		err = vdpa_put_identity(msg, vdev)
+			      ?: vdpa_put_vstats_locked(msg, vdev, queue, extack);
 	} else {
 		NL_SET_ERR_MSG_MOD(extack, "no driver has negotiated features yet");
 		err = -EAGAIN;

@@ -12,7 +12,7 @@
 
 #include "vdpa_core.h"
 
-#define VDPA_ATTR_LAST	(VDPA_ATTR_MAX - 1)
+#define VDPA_ATTR_LAST (VDPA_ATTR_MAX - 1)
 
 extern const struct nla_policy vdpa_nl_policy[VDPA_ATTR_LAST + 1];
 

@@ -37,14 +37,14 @@
 #include <linux/slab.h>
 #include <linux/vhost_iotlb.h>
 
-#define map_first_byte(map)	((map)->start)
-#define map_last_byte(map)	((map)->last)
+#define vhost_iotlb_map_first(map) ((map)->start)
+#define vhost_iotlb_map_last(map)  ((map)->last)
 
-INTERVAL_TREE_DEFINE(struct vhost_iotlb_map, rb, u64, __subtree_last,
-		     map_first_byte, map_last_byte, static inline, range_tree)
+INTERVAL_TREE_DEFINE(struct vhost_iotlb_map, rb, u64, __subtree_last, vhost_iotlb_map_first,
+		     vhost_iotlb_map_last, static inline, vhost_iotlb_tree)
 
 /* What a map says, before there is one. */
-struct mapping {
+struct vhost_iotlb_new_map {
 	u64 start, last;
 	u64 addr;
 	unsigned int perm;
@@ -56,56 +56,56 @@ static bool vhost_iotlb_is_full(const struct vhost_iotlb *iotlb, unsigned int wa
 	return iotlb->limit < wanted || iotlb->nmaps > iotlb->limit - wanted;
 }
 
-static void vhost_iotlb_take_out(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
+static void vhost_iotlb_unlink(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
 {
-	range_tree_remove(map, &iotlb->root);
+	vhost_iotlb_tree_remove(map, &iotlb->root);
 	list_del(&map->link);
 	iotlb->nmaps--;
 }
 
 /* Give @map its range and its place in the tree, which is where it must not be yet. */
-static void vhost_iotlb_put_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start,
-				  u64 last, u64 addr)
+static void vhost_iotlb_insert_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map,
+				     u64 start, u64 last, u64 addr)
 {
 	map->start = start;
 	map->last = last;
 	map->size = last - start + 1;
 	map->addr = addr;
-	range_tree_insert(map, &iotlb->root);
+	vhost_iotlb_tree_insert(map, &iotlb->root);
 }
 
 /* Memory for one more map: new, or the oldest one's where the table is a cache. */
-static struct vhost_iotlb_map *vhost_iotlb_room_for_one(struct vhost_iotlb *iotlb)
+static struct vhost_iotlb_map *vhost_iotlb_alloc_map(struct vhost_iotlb *iotlb)
 {
 	struct vhost_iotlb_map *oldest;
 
 	if (!vhost_iotlb_is_full(iotlb, 1))
 		return kmalloc(sizeof(struct vhost_iotlb_map), GFP_ATOMIC);
 	oldest = list_first_entry(&iotlb->list, struct vhost_iotlb_map, link);
-	vhost_iotlb_take_out(iotlb, oldest);
+	vhost_iotlb_unlink(iotlb, oldest);
 	return oldest;
 }
 
-static int vhost_iotlb_add_one(struct vhost_iotlb *iotlb, const struct mapping *m)
+static int vhost_iotlb_add_one(struct vhost_iotlb *iotlb, const struct vhost_iotlb_new_map *m)
 {
-	struct vhost_iotlb_map *map = vhost_iotlb_room_for_one(iotlb);
+	struct vhost_iotlb_map *map = vhost_iotlb_alloc_map(iotlb);
 
 	if (!map)
 		return -ENOMEM;
 	map->perm = m->perm;
 	map->flags_padding = 0;
 	map->opaque = m->opaque;
-	vhost_iotlb_put_range(iotlb, map, m->start, m->last, m->addr);
+	vhost_iotlb_insert_range(iotlb, map, m->start, m->last, m->addr);
 	list_add_tail(&map->link, &iotlb->list);
 	iotlb->nmaps++;
 	return 0;
 }
 
 /* All 2^64 bytes: both halves, or neither. */
-static int vhost_iotlb_add_everything(struct vhost_iotlb *iotlb, const struct mapping *m)
+static int vhost_iotlb_add_halves(struct vhost_iotlb *iotlb, const struct vhost_iotlb_new_map *m)
 {
 	const u64 half = 1ULL << 63;
-	struct mapping low = *m, high = *m;
+	struct vhost_iotlb_new_map low = *m, high = *m;
 	int ret;
 
 	low.last = half - 1;
@@ -117,8 +117,8 @@ static int vhost_iotlb_add_everything(struct vhost_iotlb *iotlb, const struct ma
 		return ret;
 	ret = vhost_iotlb_add_one(iotlb, &high);
 	if (ret)
-		vhost_iotlb_map_free(iotlb, list_last_entry(&iotlb->list,
-							    struct vhost_iotlb_map, link));
+		vhost_iotlb_map_free(iotlb,
+				     list_last_entry(&iotlb->list, struct vhost_iotlb_map, link));
 	return ret;
 }
 
@@ -137,11 +137,15 @@ static int vhost_iotlb_add_everything(struct vhost_iotlb *iotlb, const struct ma
  * -ENOSPC if it is full and no cache, -ENOMEM.  On error the table is as it was, except that a
  * cache may have given up its oldest map.
  */
-int vhost_iotlb_add_range_ctx(struct vhost_iotlb *iotlb, u64 start, u64 last,
-			      u64 addr, unsigned int perm, void *opaque)
+int vhost_iotlb_add_range_ctx(struct vhost_iotlb *iotlb, u64 start, u64 last, u64 addr,
+			      unsigned int perm, void *opaque)
 {
-	const struct mapping m = {
-		.start = start, .last = last, .addr = addr, .perm = perm, .opaque = opaque,
+	const struct vhost_iotlb_new_map m = {
+		.start = start,
+		.last = last,
+		.addr = addr,
+		.perm = perm,
+		.opaque = opaque,
 	};
 	bool everything = !start && last == U64_MAX;
 	unsigned int wanted = everything ? 2 : 1;
@@ -154,7 +158,7 @@ int vhost_iotlb_add_range_ctx(struct vhost_iotlb *iotlb, u64 start, u64 last,
 		return -ENOSPC;
 	if (vhost_iotlb_is_full(iotlb, wanted) && !(iotlb->flags & VHOST_IOTLB_FLAG_RETIRE))
 		return -ENOSPC;
-	return everything ? vhost_iotlb_add_everything(iotlb, &m) : vhost_iotlb_add_one(iotlb, &m);
+	return everything ? vhost_iotlb_add_halves(iotlb, &m) : vhost_iotlb_add_one(iotlb, &m);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_add_range_ctx);
 
@@ -168,8 +172,8 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_add_range_ctx);
  *
  * Return: as vhost_iotlb_add_range_ctx().
  */
-int vhost_iotlb_add_range(struct vhost_iotlb *iotlb, u64 start, u64 last,
-			  u64 addr, unsigned int perm)
+int vhost_iotlb_add_range(struct vhost_iotlb *iotlb, u64 start, u64 last, u64 addr,
+			  unsigned int perm)
 {
 	return vhost_iotlb_add_range_ctx(iotlb, start, last, addr, perm, NULL);
 }
@@ -182,13 +186,14 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_add_range);
  */
 void vhost_iotlb_map_free(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map)
 {
-	vhost_iotlb_take_out(iotlb, map);
+	vhost_iotlb_unlink(iotlb, map);
 	kfree(map);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_map_free);
 
 /* The part of @old above @last as a map of its own, as old as @old; nothing if that cannot be. */
-static void vhost_iotlb_keep_above(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *old, u64 last)
+static void vhost_iotlb_split_above(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *old,
+				    u64 last)
 {
 	struct vhost_iotlb_map *above;
 
@@ -200,30 +205,31 @@ static void vhost_iotlb_keep_above(struct vhost_iotlb *iotlb, struct vhost_iotlb
 	above->perm = old->perm;
 	above->flags_padding = 0;
 	above->opaque = NULL;
-	vhost_iotlb_put_range(iotlb, above, last + 1, old->last,
-			      old->addr + (last + 1 - old->start));
+	vhost_iotlb_insert_range(iotlb, above, last + 1, old->last,
+				 old->addr + (last + 1 - old->start));
 	list_add(&above->link, &old->link);
 	iotlb->nmaps++;
 }
 
 /* Take [start, last] out of @map, which overlaps it and has no context. */
-static void vhost_iotlb_cut(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start,
-			    u64 last)
+static void vhost_iotlb_trim(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map, u64 start,
+			     u64 last)
 {
-	bool below = map->start < start, above = map->last > last;
+	bool below = map->start < start;
+	bool above = map->last > last;
 
 	if (!below && !above) {
 		vhost_iotlb_map_free(iotlb, map);
 		return;
 	}
 	if (below && above)
-		vhost_iotlb_keep_above(iotlb, map, last);
-	range_tree_remove(map, &iotlb->root);
+		vhost_iotlb_split_above(iotlb, map, last);
+	vhost_iotlb_tree_remove(map, &iotlb->root);
 	if (below)
-		vhost_iotlb_put_range(iotlb, map, map->start, start - 1, map->addr);
+		vhost_iotlb_insert_range(iotlb, map, map->start, start - 1, map->addr);
 	else
-		vhost_iotlb_put_range(iotlb, map, last + 1, map->last,
-				      map->addr + (last + 1 - map->start));
+		vhost_iotlb_insert_range(iotlb, map, last + 1, map->last,
+					 map->addr + (last + 1 - map->start));
 }
 
 /**
@@ -241,11 +247,11 @@ void vhost_iotlb_del_range(struct vhost_iotlb *iotlb, u64 start, u64 last)
 	if (last < start)
 		return;
 	/* What is left of a map overlaps no more: every turn has one less to find. */
-	while ((map = range_tree_iter_first(&iotlb->root, start, last))) {
+	while ((map = vhost_iotlb_tree_iter_first(&iotlb->root, start, last))) {
 		if (map->opaque)
 			vhost_iotlb_map_free(iotlb, map);
 		else
-			vhost_iotlb_cut(iotlb, map, start, last);
+			vhost_iotlb_trim(iotlb, map, start, last);
 	}
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_del_range);
@@ -321,10 +327,9 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_free);
  *
  * Return: the map, or NULL.
  */
-struct vhost_iotlb_map *
-vhost_iotlb_itree_first(struct vhost_iotlb *iotlb, u64 start, u64 last)
+struct vhost_iotlb_map *vhost_iotlb_itree_first(struct vhost_iotlb *iotlb, u64 start, u64 last)
 {
-	return range_tree_iter_first(&iotlb->root, start, last);
+	return vhost_iotlb_tree_iter_first(&iotlb->root, start, last);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_itree_first);
 
@@ -336,10 +341,9 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_itree_first);
  *
  * Return: the map, or NULL.
  */
-struct vhost_iotlb_map *
-vhost_iotlb_itree_next(struct vhost_iotlb_map *map, u64 start, u64 last)
+struct vhost_iotlb_map *vhost_iotlb_itree_next(struct vhost_iotlb_map *map, u64 start, u64 last)
 {
-	return range_tree_iter_next(map, start, last);
+	return vhost_iotlb_tree_iter_next(map, start, last);
 }
 EXPORT_SYMBOL_GPL(vhost_iotlb_itree_next);
 

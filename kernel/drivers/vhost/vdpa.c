@@ -41,8 +41,8 @@
 
 #define NODES_MAX (1U << MINORBITS)
 
-static DEFINE_IDA(node_numbers);
-static dev_t node_region;
+static DEFINE_IDA(vhost_vdpa_minors);
+static dev_t vhost_vdpa_devt;
 
 /**
  * vhost_vdpa_reset - reset the device of a session
@@ -146,15 +146,15 @@ free:
 /* See the head of this file for the order, and why. */
 static void vhost_vdpa_session_detach(struct vhost_vdpa_session *s)
 {
-	struct vdpa_callback nobody = {};
+	struct vdpa_callback none = {};
 	int err;
 
 	lockdep_assert_held(&s->vhost.mutex);
 	if (!s->vdpa)
 		return;
 	vhost_dev_stop(&s->vhost);
-	vhost_vdpa_queues_silence(s);
-	s->vdpa->config->set_config_cb(s->vdpa, &nobody);
+	vhost_vdpa_queues_clear_callbacks(s);
+	s->vdpa->config->set_config_cb(s->vdpa, &none);
 	s->backend_features &= ~BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
 	err = vhost_vdpa_reset(s);
 	if (err)
@@ -167,7 +167,7 @@ static void vhost_vdpa_session_detach(struct vhost_vdpa_session *s)
 	s->vdpa = NULL;
 }
 
-static int node_open(struct inode *inode, struct file *file)
+static int vhost_vdpa_node_open(struct inode *inode, struct file *file)
 {
 	struct vhost_vdpa_node *node = container_of(inode->i_cdev, struct vhost_vdpa_node, cdev);
 	struct vhost_vdpa_session *s;
@@ -215,22 +215,22 @@ static int vhost_vdpa_node_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static const struct file_operations node_fops = {
-	.owner		= THIS_MODULE,
-	.open		= node_open,
-	.release	= vhost_vdpa_node_release,
-	.write_iter	= vhost_vdpa_write_iter,
-	.unlocked_ioctl	= vhost_vdpa_ioctl,
-	.compat_ioctl	= compat_ptr_ioctl,
-	.mmap		= vhost_vdpa_mmap,
-	.llseek		= no_llseek,
+static const struct file_operations vhost_vdpa_fops = {
+	.owner = THIS_MODULE,
+	.open = vhost_vdpa_node_open,
+	.release = vhost_vdpa_node_release,
+	.write_iter = vhost_vdpa_write_iter,
+	.unlocked_ioctl = vhost_vdpa_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = vhost_vdpa_mmap,
+	.llseek = no_llseek,
 };
 
 static void vhost_vdpa_node_free(struct device *dev)
 {
 	struct vhost_vdpa_node *node = container_of(dev, struct vhost_vdpa_node, dev);
 
-	ida_free(&node_numbers, MINOR(dev->devt));
+	ida_free(&vhost_vdpa_minors, MINOR(dev->devt));
 	mutex_destroy(&node->lock);
 	kfree(node);
 }
@@ -262,7 +262,7 @@ static int vhost_vdpa_node_probe(struct vdpa_device *vdpa)
 	node = kzalloc(sizeof(*node), GFP_KERNEL);
 	if (!node)
 		return -ENOMEM;
-	number = ida_alloc_max(&node_numbers, NODES_MAX - 1, GFP_KERNEL);
+	number = ida_alloc_max(&vhost_vdpa_minors, NODES_MAX - 1, GFP_KERNEL);
 	if (number < 0) {
 		kfree(node);
 		return number;
@@ -273,8 +273,8 @@ static int vhost_vdpa_node_probe(struct vdpa_device *vdpa)
 	device_initialize(&node->dev);
 	node->dev.parent = &vdpa->dev;
 	node->dev.release = vhost_vdpa_node_free;
-	node->dev.devt = MKDEV(MAJOR(node_region), number);
-	cdev_init(&node->cdev, &node_fops);
+	node->dev.devt = MKDEV(MAJOR(vhost_vdpa_devt), number);
+	cdev_init(&node->cdev, &vhost_vdpa_fops);
 	node->cdev.owner = THIS_MODULE;
 	vdpa_set_drvdata(vdpa, node);
 
@@ -305,30 +305,30 @@ static void vhost_vdpa_node_remove(struct vdpa_device *vdpa)
 	put_device(&node->dev);
 }
 
-static struct vdpa_driver node_driver = {
-	.driver	= { .name = "vhost_vdpa" },
-	.probe	= vhost_vdpa_node_probe,
-	.remove	= vhost_vdpa_node_remove,
+static struct vdpa_driver vhost_vdpa_driver = {
+	.driver = { .name = "vhost_vdpa" },
+	.probe = vhost_vdpa_node_probe,
+	.remove = vhost_vdpa_node_remove,
 };
 
 static int __init vhost_vdpa_init(void)
 {
-	int err = alloc_chrdev_region(&node_region, 0, NODES_MAX, "vhost-vdpa");
+	int err = alloc_chrdev_region(&vhost_vdpa_devt, 0, NODES_MAX, "vhost-vdpa");
 
 	if (err)
 		return err;
-	err = vdpa_register_driver(&node_driver);
+	err = vdpa_register_driver(&vhost_vdpa_driver);
 	if (err)
-		unregister_chrdev_region(node_region, NODES_MAX);
+		unregister_chrdev_region(vhost_vdpa_devt, NODES_MAX);
 	return err;
 }
 module_init(vhost_vdpa_init);
 
 static void __exit vhost_vdpa_exit(void)
 {
-	vdpa_unregister_driver(&node_driver);
-	unregister_chrdev_region(node_region, NODES_MAX);
-	ida_destroy(&node_numbers);
+	vdpa_unregister_driver(&vhost_vdpa_driver);
+	unregister_chrdev_region(vhost_vdpa_devt, NODES_MAX);
+	ida_destroy(&vhost_vdpa_minors);
 }
 module_exit(vhost_vdpa_exit);
 

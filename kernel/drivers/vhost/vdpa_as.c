@@ -96,18 +96,18 @@ static int vhost_vdpa_entry_retire(struct vhost_vdpa_as *as, struct vhost_iotlb_
 }
 
 /* Entries that are unmapped and not yet out of the IOTLB. */
-struct unmapped {
+struct vhost_vdpa_unmapped {
 	struct vhost_iotlb tree;
 	struct iommu_iotlb_gather gather;
 };
 
-static void vhost_vdpa_unmapped_init(struct unmapped *u)
+static void vhost_vdpa_unmapped_init(struct vhost_vdpa_unmapped *u)
 {
 	vhost_iotlb_init(&u->tree, UINT_MAX, 0);
 	iommu_iotlb_gather_init(&u->gather);
 }
 
-static void vhost_vdpa_unmapped_release(struct vhost_vdpa_as *as, struct unmapped *u)
+static void vhost_vdpa_unmapped_release(struct vhost_vdpa_as *as, struct vhost_vdpa_unmapped *u)
 {
 	if (as->session->dma->sync)
 		as->session->dma->sync(as, &u->gather);
@@ -116,7 +116,7 @@ static void vhost_vdpa_unmapped_release(struct vhost_vdpa_as *as, struct unmappe
 
 /* The device is told now; the memory of an entry that it would not give up stays held. */
 static int vhost_vdpa_entry_unmap(struct vhost_vdpa_as *as, struct vhost_iotlb_map *map,
-				  struct unmapped *u)
+				  struct vhost_vdpa_unmapped *u)
 {
 	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
 	int err = dma->unmap(as, map->start, map->size, &u->gather);
@@ -191,7 +191,7 @@ static int vhost_vdpa_as_remove(struct vhost_vdpa_as *as, u64 first, u64 last)
 {
 	bool now = as->session->dma->unmap;
 	struct vhost_iotlb_map *map;
-	struct unmapped unmapped;
+	struct vhost_vdpa_unmapped unmapped;
 	int err, result = 0;
 
 	vhost_vdpa_unmapped_init(&unmapped);
@@ -209,7 +209,7 @@ static int vhost_vdpa_as_remove(struct vhost_vdpa_as *as, u64 first, u64 last)
 }
 
 /* Pieces of an UPDATE that failed before a device that takes whole trees saw any of them. */
-static void vhost_vdpa_as_forget(struct vhost_vdpa_as *as, u64 first, u64 last)
+static void vhost_vdpa_as_undo(struct vhost_vdpa_as *as, u64 first, u64 last)
 {
 	struct vhost_iotlb_map *map;
 
@@ -242,7 +242,10 @@ static int vhost_vdpa_update_check(struct vhost_vdpa_as *as, const struct vhost_
 	if (msg->uaddr + (msg->size - 1) < msg->uaddr)
 		return -EINVAL;
 	*range = (struct vhost_vdpa_range) {
-		.iova = msg->iova, .size = msg->size, .uaddr = msg->uaddr, .perm = msg->perm,
+		.iova = msg->iova,
+		.size = msg->size,
+		.uaddr = msg->uaddr,
+		.perm = msg->perm,
 	};
 	err = as->session->mem->check(range);
 	if (err)
@@ -289,7 +292,7 @@ static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhos
 	if (!err) {
 		err = vhost_vdpa_as_add_all(as, &held);
 		if (err)
-			vhost_vdpa_as_forget(as, range.iova, last);
+			vhost_vdpa_as_undo(as, range.iova, last);
 	}
 	vhost_vdpa_tree_release(as, &held);
 	if (err)
@@ -335,7 +338,8 @@ static int vhost_vdpa_message_batch_end(struct vhost_vdpa_as *as, const struct v
 	return vhost_vdpa_as_commit(as);
 }
 
-static int (*const messages[])(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg) = {
+static int (*const vhost_vdpa_handlers[])(struct vhost_vdpa_as *as,
+					  const struct vhost_iotlb_msg *msg) = {
 	[VHOST_IOTLB_UPDATE] = vhost_vdpa_message_update,
 	[VHOST_IOTLB_INVALIDATE] = vhost_vdpa_message_invalidate,
 	[VHOST_IOTLB_BATCH_BEGIN] = vhost_vdpa_message_batch_begin,
@@ -353,14 +357,14 @@ static int vhost_vdpa_message_dispatch(struct vhost_vdpa_session *s, u32 asid,
 	as = &s->as[array_index_nospec(asid, s->nas)];
 	if (s->batch && s->batch != as)
 		return -EINVAL;
-	if (msg->type >= ARRAY_SIZE(messages) ||
-	    !messages[array_index_nospec(msg->type, ARRAY_SIZE(messages))])
+	if (msg->type >= ARRAY_SIZE(vhost_vdpa_handlers) ||
+	    !vhost_vdpa_handlers[array_index_nospec(msg->type, ARRAY_SIZE(vhost_vdpa_handlers))])
 		return -EINVAL;
-	return messages[msg->type](as, msg);
+	return vhost_vdpa_handlers[msg->type](as, msg);
 }
 
-static int vhost_vdpa_message_take(struct vhost_vdpa_session *s, const struct vhost_msg_v2 *msg,
-				   size_t size, bool copied)
+static int vhost_vdpa_message_handle(struct vhost_vdpa_session *s, const struct vhost_msg_v2 *msg,
+				     size_t size, bool copied)
 {
 	u32 asid = 0;
 	long err;
@@ -396,7 +400,7 @@ ssize_t vhost_vdpa_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (mutex_lock_killable(&s->mem_lock))
 		return -EINTR;
 	if (!mutex_lock_killable(&s->vhost.mutex)) {
-		err = vhost_vdpa_message_take(s, &msg, size, copied);
+		err = vhost_vdpa_message_handle(s, &msg, size, copied);
 		mutex_unlock(&s->vhost.mutex);
 	}
 	mutex_unlock(&s->mem_lock);

@@ -53,7 +53,7 @@ static int vhost_vdpa_incremental_unmap(struct vhost_vdpa_as *as, u64 iova, u64 
 	return vdpa->config->dma_unmap(vdpa, as->id, iova, size);
 }
 
-static const struct vhost_vdpa_dma_ops incremental = {
+static const struct vhost_vdpa_dma_ops vhost_vdpa_incremental_ops = {
 	.map = vhost_vdpa_incremental_map,
 	.unmap = vhost_vdpa_incremental_unmap,
 };
@@ -65,7 +65,7 @@ static int vhost_vdpa_tree_commit(struct vhost_vdpa_as *as, struct vhost_iotlb *
 	return vdpa->config->set_map(vdpa, as->id, tree);
 }
 
-static const struct vhost_vdpa_dma_ops whole_tree = {
+static const struct vhost_vdpa_dma_ops vhost_vdpa_whole_tree_ops = {
 	.commit = vhost_vdpa_tree_commit,
 };
 
@@ -97,14 +97,17 @@ static int vhost_vdpa_platform_attach(struct vhost_vdpa_session *s)
 
 	if (!dma_dev || !dma_dev->bus || !device_iommu_mapped(dma_dev) ||
 	    !device_iommu_capable(dma_dev, IOMMU_CAP_CACHE_COHERENCY)) {
-		dev_warn_ratelimited(&s->node->dev,
-				     "no coherent IOMMU before the device; see intel_iommu=, amd_iommu=\n");
+		dev_warn_ratelimited(
+			&s->node->dev,
+			"no coherent IOMMU before the device; see intel_iommu=, amd_iommu=\n");
 		return -EOPNOTSUPP;
 	}
 	if (!device_iommu_capable(dma_dev, IOMMU_CAP_INTR_REMAP)) {
-		dev_warn_ratelimited(&s->node->dev,
-				     "interrupts are not remapped%s\n", allow_unsafe_interrupts ? "" :
-				     "; vhost_vdpa.allow_unsafe_interrupts=1 opens the device anyway");
+		dev_warn_ratelimited(
+			&s->node->dev, "interrupts are not remapped%s\n",
+			allow_unsafe_interrupts
+				? ""
+				: "; vhost_vdpa.allow_unsafe_interrupts=1 opens the device anyway");
 		if (!allow_unsafe_interrupts)
 			return -EPERM;
 	}
@@ -156,7 +159,7 @@ static void vhost_vdpa_platform_sync(struct vhost_vdpa_as *as, struct iommu_iotl
 	iommu_iotlb_sync(as->session->domain, gather);
 }
 
-static const struct vhost_vdpa_dma_ops platform = {
+static const struct vhost_vdpa_dma_ops vhost_vdpa_platform_ops = {
 	.attach = vhost_vdpa_platform_attach,
 	.detach = vhost_vdpa_platform_detach,
 	.map = vhost_vdpa_platform_map,
@@ -168,10 +171,10 @@ static const struct vhost_vdpa_dma_ops platform = {
 const struct vhost_vdpa_dma_ops *vhost_vdpa_dma_ops_of(const struct vdpa_device *vdpa)
 {
 	if (vdpa->config->dma_map)
-		return &incremental;
+		return &vhost_vdpa_incremental_ops;
 	if (vdpa->config->set_map)
-		return &whole_tree;
-	return &platform;
+		return &vhost_vdpa_whole_tree_ops;
+	return &vhost_vdpa_platform_ops;
 }
 
 /* Which addresses may be mapped.  After attach. */
@@ -195,8 +198,8 @@ bool vhost_vdpa_dma_is_reserved(struct vhost_vdpa_session *s, u64 first, u64 las
 	struct iommu_resv_region *region;
 
 	list_for_each_entry(region, &s->reserved, list)
-		if (region->type != IOMMU_RESV_DIRECT_RELAXABLE &&
-		    region->start <= last && region->start + (region->length - 1) >= first)
+		if (region->type != IOMMU_RESV_DIRECT_RELAXABLE && region->start <= last &&
+		    region->start + (region->length - 1) >= first)
 			return true;
 	return false;
 }

@@ -47,11 +47,11 @@
 #include "vdpa_priv.h"
 
 /* Bytes of a configuration space, and entries of a table, that are worth being faulted in. */
-#define CONFIG_MAX	(64 << 10)
-#define REGIONS_MAX	4096
+#define CONFIG_MAX  (64 << 10)
+#define REGIONS_MAX 4096
 
 /* A page that was there can be gone again, but not every time. */
-#define ATTEMPTS	16
+#define ATTEMPTS 16
 
 enum vhost_vdpa_state {
 	VHOST_VDPA_DRIVER = BIT(0), /* or reset */
@@ -121,7 +121,7 @@ static int vhost_vdpa_set_status(struct vhost_vdpa_session *s, union vhost_vdpa_
 	if (old & ~new)
 		return -EINVAL;
 	vdpa_set_status(s->vdpa, new);
-	if (~old & new & VIRTIO_CONFIG_S_DRIVER_OK)
+	if (new & ~old & VIRTIO_CONFIG_S_DRIVER_OK)
 		vhost_vdpa_bypass_all(s, true);
 	return 0;
 }
@@ -222,7 +222,8 @@ static int vhost_vdpa_set_group_asid(struct vhost_vdpa_session *s, union vhost_v
 		return -EINVAL;
 	if (!vdpa->config->set_group_asid)
 		return -EOPNOTSUPP;
-	return vdpa->config->set_group_asid(vdpa, array_index_nospec(arg->vring.index, vdpa->ngroups),
+	return vdpa->config->set_group_asid(vdpa,
+					    array_index_nospec(arg->vring.index, vdpa->ngroups),
 					    array_index_nospec(arg->vring.num, s->nas));
 }
 
@@ -274,46 +275,46 @@ static int vhost_vdpa_resume(struct vhost_vdpa_session *s, union vhost_vdpa_arg 
 }
 
 /* Which part of the configuration space?  A kernel buffer for it, for the caller to free. */
-static void *vhost_vdpa_config_window(struct vhost_vdpa_session *s,
-				      struct vhost_vdpa_config __user *user,
-				      struct vhost_vdpa_config *window)
+static void *vhost_vdpa_config_range(struct vhost_vdpa_session *s,
+				     struct vhost_vdpa_config __user *user,
+				     struct vhost_vdpa_config *range)
 {
 	size_t size = s->vdpa->config->get_config_size(s->vdpa);
 	void *buf;
 
-	if (copy_from_user(window, user, sizeof(*window)))
+	if (copy_from_user(range, user, sizeof(*range)))
 		return ERR_PTR(-EFAULT);
-	if (!window->len || window->off > size || window->len > size - window->off)
+	if (!range->len || range->off > size || range->len > size - range->off)
 		return ERR_PTR(-EINVAL);
-	buf = kvzalloc(window->len, GFP_KERNEL_ACCOUNT);
+	buf = kvzalloc(range->len, GFP_KERNEL_ACCOUNT);
 	return buf ?: ERR_PTR(-ENOMEM);
 }
 
 static long vhost_vdpa_get_config(struct vhost_vdpa_session *s, unsigned int cmd, void __user *user)
 {
-	struct vhost_vdpa_config window;
-	void *buf = vhost_vdpa_config_window(s, user, &window);
+	struct vhost_vdpa_config range;
+	void *buf = vhost_vdpa_config_range(s, user, &range);
 	long err;
 
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	vdpa_get_config(s->vdpa, window.off, buf, window.len);
-	err = copy_to_user(user + sizeof(window), buf, window.len) ? -EFAULT : 0;
+	vdpa_get_config(s->vdpa, range.off, buf, range.len);
+	err = copy_to_user(user + sizeof(range), buf, range.len) ? -EFAULT : 0;
 	kvfree(buf);
 	return err;
 }
 
 static long vhost_vdpa_set_config(struct vhost_vdpa_session *s, unsigned int cmd, void __user *user)
 {
-	struct vhost_vdpa_config window;
-	void *buf = vhost_vdpa_config_window(s, user, &window);
+	struct vhost_vdpa_config range;
+	void *buf = vhost_vdpa_config_range(s, user, &range);
 	long err;
 
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	err = copy_from_user(buf, user + sizeof(window), window.len) ? -EFAULT : 0;
+	err = copy_from_user(buf, user + sizeof(range), range.len) ? -EFAULT : 0;
 	if (!err)
-		vdpa_set_config(s->vdpa, window.off, buf, window.len);
+		vdpa_set_config(s->vdpa, range.off, buf, range.len);
 	kvfree(buf);
 	return err;
 }
@@ -330,11 +331,11 @@ static long vhost_vdpa_by_vhost_vring(struct vhost_vdpa_session *s, unsigned int
 	return vhost_vring_ioctl(&s->vhost, cmd, user);
 }
 
-#define ANY		.states = VHOST_VDPA_ALWAYS
-#define ONLY(st, err)	.states = (st), .refusal = -(err)
-#define OWNED		.owner = true
+#define ANY	      .states = VHOST_VDPA_ALWAYS
+#define ONLY(st, err) .states = (st), .refusal = -(err)
+#define OWNED	      .owner = true
 
-static const struct vhost_vdpa_command commands[] = {
+static const struct vhost_vdpa_command vhost_vdpa_commands[] = {
 	{ VHOST_GET_FEATURES, ANY, .device = vhost_vdpa_get_features },
 	{ VHOST_SET_FEATURES, ONLY(VHOST_VDPA_DRIVER, EBUSY), .device = vhost_vdpa_set_features },
 	{ VHOST_SET_OWNER, ANY, .raw = vhost_vdpa_by_vhost_device },
@@ -381,7 +382,8 @@ static const struct vhost_vdpa_command *vhost_vdpa_command_find(unsigned int cmd
 {
 	const struct vhost_vdpa_command *c;
 
-	for (c = commands; c < commands + ARRAY_SIZE(commands); c++)
+	for (c = vhost_vdpa_commands; c < vhost_vdpa_commands + ARRAY_SIZE(vhost_vdpa_commands);
+	     c++)
 		if (c->cmd == cmd)
 			return c;
 	return NULL;
@@ -432,15 +434,15 @@ static long vhost_vdpa_command_run(struct vhost_vdpa_session *s, const struct vh
 /* How much of the user's memory a command may touch; 0 if even that cannot be read. */
 static size_t vhost_vdpa_argument_size(unsigned int cmd, void __user *user)
 {
-	struct vhost_vdpa_config window;
+	struct vhost_vdpa_config range;
 	struct vhost_memory table;
 
 	switch (cmd) {
 	case VHOST_VDPA_GET_CONFIG:
 	case VHOST_VDPA_SET_CONFIG:
-		if (copy_from_user(&window, user, sizeof(window)))
+		if (copy_from_user(&range, user, sizeof(range)))
 			return 0;
-		return sizeof(window) + min_t(u32, window.len, CONFIG_MAX);
+		return sizeof(range) + min_t(u32, range.len, CONFIG_MAX);
 	case VHOST_SET_MEM_TABLE:
 		if (copy_from_user(&table, user, sizeof(table)))
 			return 0;
@@ -461,8 +463,8 @@ static bool vhost_vdpa_fault_in(unsigned int cmd, void __user *user)
 }
 
 /* One attempt; EFAULT where a page is not there. */
-static long vhost_vdpa_attempt(struct vhost_vdpa_session *s, const struct vhost_vdpa_command *c,
-			       void __user *user)
+static long vhost_vdpa_ioctl_once(struct vhost_vdpa_session *s, const struct vhost_vdpa_command *c,
+				  void __user *user)
 {
 	long err;
 
@@ -486,7 +488,7 @@ long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	long err;
 
 	do
-		err = vhost_vdpa_attempt(file->private_data, c, user);
+		err = vhost_vdpa_ioctl_once(file->private_data, c, user);
 	while (err == -EFAULT && --tries && vhost_vdpa_fault_in(cmd, user));
 	return err;
 }

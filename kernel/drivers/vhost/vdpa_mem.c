@@ -38,7 +38,7 @@
 #define PAGES_AT_ONCE (PAGE_SIZE / sizeof(struct page *))
 
 /* Contiguous pages that are pinned and not yet an entry. */
-struct run {
+struct vhost_vdpa_pinned {
 	u64 iova;
 	unsigned long pfn;
 	unsigned long count;
@@ -87,42 +87,44 @@ static int vhost_vdpa_pinned_check(struct vhost_vdpa_range *range)
 }
 
 /* The run becomes an entry, which owns the pins from then on; otherwise they are undone. */
-static int vhost_vdpa_run_flush(struct vhost_iotlb *held, struct run *run, u32 perm,
-				unsigned long *mapped)
+static int vhost_vdpa_pinned_flush(struct vhost_iotlb *held, struct vhost_vdpa_pinned *pinned,
+				   u32 perm, unsigned long *mapped)
 {
-	unsigned long count = run->count;
+	unsigned long count = pinned->count;
 	int err;
 
 	if (!count)
 		return 0;
-	run->count = 0;
-	err = vhost_iotlb_add_range(held, run->iova, run->iova + ((u64)count << PAGE_SHIFT) - 1,
-				    PFN_PHYS(run->pfn), perm);
+	pinned->count = 0;
+	err = vhost_iotlb_add_range(held, pinned->iova,
+				    pinned->iova + ((u64)count << PAGE_SHIFT) - 1,
+				    PFN_PHYS(pinned->pfn), perm);
 	if (err)
-		vhost_vdpa_unpin(run->pfn, count, false);
+		vhost_vdpa_unpin(pinned->pfn, count, false);
 	else
 		*mapped += count;
 	return err;
 }
 
 /* Pages just pinned for @iova onwards; the ones that cannot be used are unpinned. */
-static int vhost_vdpa_run_extend(struct vhost_iotlb *held, struct run *run, u64 iova, u32 perm,
-				 struct page **pages, int count, unsigned long *mapped)
+static int vhost_vdpa_pinned_extend(struct vhost_iotlb *held, struct vhost_vdpa_pinned *pinned,
+				    u64 iova, u32 perm, struct page **pages, int count,
+				    unsigned long *mapped)
 {
 	int i, err;
 
 	for (i = 0; i < count; i++, iova += PAGE_SIZE) {
 		unsigned long pfn = page_to_pfn(pages[i]);
 
-		if (!run->count || run->pfn + run->count != pfn) {
-			err = vhost_vdpa_run_flush(held, run, perm, mapped);
+		if (!pinned->count || pinned->pfn + pinned->count != pfn) {
+			err = vhost_vdpa_pinned_flush(held, pinned, perm, mapped);
 			if (err) {
 				unpin_user_pages(&pages[i], count - i);
 				return err;
 			}
-			*run = (struct run) { .iova = iova, .pfn = pfn };
+			*pinned = (struct vhost_vdpa_pinned) { .iova = iova, .pfn = pfn };
 		}
-		run->count++;
+		pinned->count++;
 	}
 	return 0;
 }
@@ -150,7 +152,7 @@ static int vhost_vdpa_pin_range(struct vhost_iotlb *held, const struct vhost_vdp
 				struct page **pages, unsigned long *mapped)
 {
 	u64 done = 0, left;
-	struct run run = {};
+	struct vhost_vdpa_pinned pinned = {};
 	int count, err = 0;
 
 	while (!err && done < range->size) {
@@ -165,14 +167,14 @@ static int vhost_vdpa_pin_range(struct vhost_iotlb *held, const struct vhost_vdp
 			err = count ?: -EFAULT;
 			break;
 		}
-		err = vhost_vdpa_run_extend(held, &run, range->iova + done, range->perm, pages,
-					    count, mapped);
+		err = vhost_vdpa_pinned_extend(held, &pinned, range->iova + done, range->perm,
+					       pages, count, mapped);
 		done += (u64)count << PAGE_SHIFT;
 		cond_resched();
 	}
 	if (!err)
-		return vhost_vdpa_run_flush(held, &run, range->perm, mapped);
-	vhost_vdpa_unpin(run.pfn, run.count, false);
+		return vhost_vdpa_pinned_flush(held, &pinned, range->perm, mapped);
+	vhost_vdpa_unpin(pinned.pfn, pinned.count, false);
 	return err;
 }
 

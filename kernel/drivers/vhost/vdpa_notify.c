@@ -57,7 +57,7 @@ static vm_fault_t vhost_vdpa_doorbell_fault(struct vm_fault *vmf)
 	return done;
 }
 
-static const struct vm_operations_struct doorbell_vm_ops = {
+static const struct vm_operations_struct vhost_vdpa_doorbell_vm_ops = {
 	.fault = vhost_vdpa_doorbell_fault,
 };
 
@@ -83,7 +83,7 @@ int vhost_vdpa_mmap(struct file *file, struct vm_area_struct *vma)
 	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 	vma->vm_flags &= ~(VM_MAYREAD | VM_MAYEXEC);
 	vma->vm_flags |= VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
-	vma->vm_ops = &doorbell_vm_ops;
+	vma->vm_ops = &vhost_vdpa_doorbell_vm_ops;
 	return 0;
 }
 

@@ -42,12 +42,12 @@
 #include "vhost.h"
 
 /* From later kernels' uapi; the numbers are theirs. */
-#define VHOST_VDPA_RESUME			_IO(VHOST_VIRTIO, 0x7E)
-#define VHOST_VDPA_GET_VRING_DESC_GROUP		_IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
-#define VHOST_VDPA_GET_VRING_SIZE		_IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
-#define VHOST_VDPA_BACKEND_F_RESUME			5
-#define VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK	6
-#define VHOST_VDPA_BACKEND_F_IOTLB_PERSIST		8
+#define VHOST_VDPA_RESUME			    _IO(VHOST_VIRTIO, 0x7E)
+#define VHOST_VDPA_GET_VRING_DESC_GROUP		    _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
+#define VHOST_VDPA_GET_VRING_SIZE		    _IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
+#define VHOST_VDPA_BACKEND_F_RESUME		    5
+#define VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK 6
+#define VHOST_VDPA_BACKEND_F_IOTLB_PERSIST	    8
 
 struct vhost_vdpa_session;
 
@@ -206,7 +206,7 @@ long vhost_vdpa_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* vdpa_vring.c */
 void vhost_vdpa_queues_init(struct vhost_vdpa_session *s);
-void vhost_vdpa_queues_silence(struct vhost_vdpa_session *s);
+void vhost_vdpa_queues_clear_callbacks(struct vhost_vdpa_session *s);
 void vhost_vdpa_queues_free(struct vhost_vdpa_session *s);
 void vhost_vdpa_bypass_all(struct vhost_vdpa_session *s, bool on);
 int vhost_vdpa_signal_from_fd(int fd, struct eventfd_ctx **ctx);

@@ -28,9 +28,9 @@
 
 #include "vdpa_priv.h"
 
-#define POSITION_BITS	15
-#define POSITION_MASK	((1U << POSITION_BITS) - 1)
-#define PACKED_NUM_MAX	(1U << POSITION_BITS)
+#define BASE_BITS      15
+#define BASE_MASK      ((1U << BASE_BITS) - 1)
+#define PACKED_NUM_MAX (1U << BASE_BITS)
 
 irqreturn_t vhost_vdpa_signal_raise(void *data)
 {
@@ -122,14 +122,14 @@ void vhost_vdpa_queues_init(struct vhost_vdpa_session *s)
 }
 
 /* The device reports nothing any more.  vhost.mutex held. */
-void vhost_vdpa_queues_silence(struct vhost_vdpa_session *s)
+void vhost_vdpa_queues_clear_callbacks(struct vhost_vdpa_session *s)
 {
-	struct vdpa_callback nobody = {};
+	struct vdpa_callback none = {};
 	u32 i;
 
 	vhost_vdpa_bypass_all(s, false);
 	for (i = 0; i < s->nvqs; i++)
-		s->vdpa->config->set_vq_cb(s->vdpa, i, &nobody);
+		s->vdpa->config->set_vq_cb(s->vdpa, i, &none);
 }
 
 /* The session is detached, or was never attached. */
@@ -194,10 +194,10 @@ int vhost_vdpa_vring_set_base(struct vhost_vdpa_session *s, u16 idx, union vhost
 	u32 num = arg->vring.num;
 
 	if (vhost_vdpa_ring_is_packed(s)) {
-		state.packed.last_avail_idx = num & POSITION_MASK;
-		state.packed.last_avail_counter = num >> POSITION_BITS;
-		state.packed.last_used_idx = (num >> 16) & POSITION_MASK;
-		state.packed.last_used_counter = num >> (16 + POSITION_BITS);
+		state.packed.last_avail_idx = num & BASE_MASK;
+		state.packed.last_avail_counter = num >> BASE_BITS;
+		state.packed.last_used_idx = (num >> 16) & BASE_MASK;
+		state.packed.last_used_counter = num >> (16 + BASE_BITS);
 	} else {
 		if (num > U16_MAX)
 			return -EINVAL;
@@ -215,9 +215,9 @@ int vhost_vdpa_vring_get_base(struct vhost_vdpa_session *s, u16 idx, union vhost
 		return err;
 	if (vhost_vdpa_ring_is_packed(s))
 		arg->vring.num = state.packed.last_avail_idx |
-				 (u32)state.packed.last_avail_counter << POSITION_BITS |
+				 (u32)state.packed.last_avail_counter << BASE_BITS |
 				 (u32)state.packed.last_used_idx << 16 |
-				 (u32)state.packed.last_used_counter << (16 + POSITION_BITS);
+				 (u32)state.packed.last_used_counter << (16 + BASE_BITS);
 	else
 		arg->vring.num = state.split.avail_index;
 	return 0;
@@ -236,7 +236,9 @@ int vhost_vdpa_vring_set_call(struct vhost_vdpa_session *s, u16 idx, union vhost
 		return err;
 	if (ctx)
 		cb = (struct vdpa_callback) {
-			.callback = vhost_vdpa_signal_raise, .private = &q->call, .trigger = ctx,
+			.callback = vhost_vdpa_signal_raise,
+			.private = &q->call,
+			.trigger = ctx,
 		};
 	vhost_vdpa_bypass_stop(q);
 	old = vhost_vdpa_signal_swap(&q->call, ctx);

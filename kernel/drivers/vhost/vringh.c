@@ -2,7 +2,7 @@
 /*
  * vringh: what all kinds of memory share and what is not worth inlining.
  *
- * Faults, the growth of a list of pieces, the set-up of a ring.  See vringh_core.h.
+ * Faults, the growth of a list of segments, the set-up of a ring.  See vringh_core.h.
  *
  * Limits: the log gets a few lines a second at most, as the driver's side decides how many faults
  * there are.
@@ -19,37 +19,38 @@
 static const struct {
 	int error;
 	const char *what;
-} faults[] = {
-	[VRINGH_BAD_SIZE]	= { -EINVAL, "ring size is no power of two below 65536" },
-	[VRINGH_AVAIL_JUMP]	= { -EINVAL, "available index is ahead by more than the ring" },
-	[VRINGH_BAD_HEAD]	= { -EINVAL, "head is outside of the ring" },
-	[VRINGH_BAD_NEXT]	= { -EINVAL, "next descriptor is outside of its table" },
-	[VRINGH_LOOP]		= { -ELOOP,  "chain is longer than its table" },
-	[VRINGH_NESTED]		= { -EINVAL, "indirect descriptor in an indirect table" },
-	[VRINGH_BAD_TABLE]	= { -EINVAL, "length of an indirect table" },
-	[VRINGH_BAD_ORDER]	= { -EINVAL, "readable descriptor after a writable one" },
-	[VRINGH_UNWANTED]	= { -EPROTO, "descriptor of the wrong direction" },
-	[VRINGH_BAD_RANGE]	= { -EINVAL, "address is out of range, length" },
-	[VRINGH_TOO_MANY]	= { -ELOOP,  "pieces in one chain" },
-	[VRINGH_RING_FAULT]	= { -EFAULT, "ring is inaccessible" },
+} vringh_faults[] = {
+	[VRINGH_BAD_SIZE] = { -EINVAL, "ring size is no power of two below 65536" },
+	[VRINGH_AVAIL_JUMP] = { -EINVAL, "available index is ahead by more than the ring" },
+	[VRINGH_BAD_HEAD] = { -EINVAL, "head is outside of the ring" },
+	[VRINGH_BAD_NEXT] = { -EINVAL, "next descriptor is outside of its table" },
+	[VRINGH_LOOP] = { -ELOOP, "chain is longer than its table" },
+	[VRINGH_NESTED] = { -EINVAL, "indirect descriptor in an indirect table" },
+	[VRINGH_BAD_TABLE] = { -EINVAL, "length of an indirect table" },
+	[VRINGH_BAD_ORDER] = { -EINVAL, "readable descriptor after a writable one" },
+	[VRINGH_UNWANTED] = { -EPROTO, "descriptor of the wrong direction" },
+	[VRINGH_BAD_RANGE] = { -EINVAL, "address is out of range, length" },
+	[VRINGH_TOO_MANY] = { -ELOOP, "segments in one chain" },
+	[VRINGH_RING_FAULT] = { -EFAULT, "ring is inaccessible" },
 };
 
 /* Say what is wrong; the errno for it. */
 __cold noinline int vringh_fault(enum vringh_fault fault, unsigned int value)
 {
-	pr_notice_ratelimited("%s: %u\n", faults[fault].what, value);
-	return faults[fault].error;
+	pr_notice_ratelimited("%s: %u\n", vringh_faults[fault].what, value);
+	return vringh_faults[fault].error;
 }
 
 /* The same for the ring's own memory, where the access has said which errno. */
 __cold noinline int vringh_ring_fault(int error, const void *where)
 {
-	pr_notice_ratelimited("%s at %p: %d\n", faults[VRINGH_RING_FAULT].what, where, error);
+	pr_notice_ratelimited("%s at %p: %d\n", vringh_faults[VRINGH_RING_FAULT].what, where,
+			      error);
 	return error;
 }
 
 /* What all vringh_init_*() do but for the addresses; a fresh ring with nothing seen of it. */
-int vringh_set_up(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers)
+int vringh_init(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers)
 {
 	if (num > U16_MAX || !num || num & (num - 1))
 		return vringh_fault(VRINGH_BAD_SIZE, num);
@@ -65,7 +66,7 @@ int vringh_set_up(struct vringh *vrh, u64 features, unsigned int num, bool weak_
 }
 
 /*
- * Room for more pieces.  The first list may be on the caller's stack: then it is copied, and
+ * Room for more segments.  The first list may be on the caller's stack: then it is copied, and
  * VRINGH_IOV_ALLOCATED tells vringh_kiov_cleanup() to free what there is now.
  */
 int vringh_grow(struct vringh_kiov *iov, gfp_t gfp)

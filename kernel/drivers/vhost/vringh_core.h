@@ -12,15 +12,15 @@
  * each of them with that table, so that no indirect call is left:
  *
  *	getdesc		avail->idx, avail->ring[]	vringh_next_head()
- *			descriptors, indirect tables	vringh_gather()
+ *			descriptors, indirect tables	vringh_read_chain()
  *	pull, push	the buffers found		vringh_transfer()
  *	complete	used->ring[], used->idx		vringh_publish()
- *	notifications	flags or event indices		vringh_wants_call(), vringh_listen(), ...
+ *	notifications	flags or event indices		vringh_need_call(), vringh_enable_kicks(), ...
  *
  * One user of a struct vringh at a time; the callers see to that.
  *
  * A chain is bounded whatever the ring says: it visits at most num descriptors of the ring itself,
- * at most as many of an indirect table as that has, and gives at most VRINGH_MAX_PIECES pieces.
+ * at most as many of an indirect table as that has, and gives at most VRINGH_MAX_SEGMENTS segments.
  *
  * Faults are told apart in a table (vringh.c): what they are called in the log, and which errno
  * they become.
@@ -36,28 +36,28 @@
 #include <linux/virtio_ring.h>
 #include <linux/vringh.h>
 
-#define VRINGH_MAX_TABLE	(U16_MAX + 1)
-#define VRINGH_MAX_PIECES	(U16_MAX + 1)
+#define VRINGH_MAX_TABLE    (U16_MAX + 1)
+#define VRINGH_MAX_SEGMENTS (U16_MAX + 1)
 
 /* What can be wrong with a ring; the table in vringh.c says the rest. */
 enum vringh_fault {
-	VRINGH_BAD_SIZE,		/* of the ring, at initialisation */
-	VRINGH_AVAIL_JUMP,		/* more available than the ring holds */
+	VRINGH_BAD_SIZE,   /* of the ring, at initialisation */
+	VRINGH_AVAIL_JUMP, /* more available than the ring holds */
 	VRINGH_BAD_HEAD,
 	VRINGH_BAD_NEXT,
 	VRINGH_LOOP,
-	VRINGH_NESTED,			/* indirect within indirect */
-	VRINGH_BAD_TABLE,		/* length of an indirect table */
-	VRINGH_BAD_ORDER,		/* readable after writable */
-	VRINGH_UNWANTED,		/* a direction that the caller has no use for */
-	VRINGH_BAD_RANGE,		/* address outside of what may be accessed */
-	VRINGH_TOO_MANY,		/* pieces in a chain */
-	VRINGH_RING_FAULT,		/* the ring's own memory cannot be accessed */
+	VRINGH_NESTED,	   /* indirect within indirect */
+	VRINGH_BAD_TABLE,  /* length of an indirect table */
+	VRINGH_BAD_ORDER,  /* readable after writable */
+	VRINGH_UNWANTED,   /* a direction that the caller has no use for */
+	VRINGH_BAD_RANGE,  /* address outside of what may be accessed */
+	VRINGH_TOO_MANY,   /* segments in a chain */
+	VRINGH_RING_FAULT, /* the ring's own memory cannot be accessed */
 };
 
 int vringh_fault(enum vringh_fault fault, unsigned int value);
 int vringh_ring_fault(int error, const void *where);
-int vringh_set_up(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers);
+int vringh_init(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers);
 int vringh_grow(struct vringh_kiov *iov, gfp_t gfp);
 
 /**
@@ -82,18 +82,18 @@ typedef bool vringh_getrange_t(struct vringh *vrh, u64 addr, struct vringh_range
 
 /* Where the walk through a chain is. */
 struct vringh_walk {
-	const struct vring_desc *table;	/* at address @table_addr, if that is translated */
+	const struct vring_desc *table; /* at address @table_addr, if that is translated */
 	u64 table_addr;
-	unsigned int entries;		/* of the table */
-	unsigned int left;		/* descriptors that may still be visited in it */
-	unsigned int ring_left;		/* the same of the ring, while in an indirect table */
-	unsigned int pieces;
-	int resume;			/* where to go on in the ring, or one of the two below */
-	struct vringh_range range;	/* the last one that getrange gave */
+	unsigned int entries;	/* of the table */
+	unsigned int left;	/* descriptors that may still be visited in it */
+	unsigned int ring_left; /* the same of the ring, while in an indirect table */
+	unsigned int segments;
+	int resume;		   /* where to go on in the ring, or one of the two below */
+	struct vringh_range range; /* the last one that getrange gave */
 };
 
-#define VRINGH_IN_RING		(-1)
-#define VRINGH_CHAIN_ENDS	(-2)
+#define VRINGH_IN_RING	  (-1)
+#define VRINGH_CHAIN_ENDS (-2)
 
 static inline bool vringh_in_range(const struct vringh_range *range, u64 addr)
 {
@@ -189,7 +189,7 @@ static __always_inline unsigned int vringh_leave_table(const struct vringh *vrh,
 	return next;
 }
 
-/* Add a buffer to @iov, in as many pieces as there are ranges that it lies in. */
+/* Add a buffer to @iov, in as many segments as there are ranges that it lies in. */
 static __always_inline int vringh_add_buffer(struct vringh *vrh, struct vringh_walk *walk,
 					     vringh_getrange_t *getrange, struct vringh_kiov *iov,
 					     u64 addr, size_t len, gfp_t gfp)
@@ -203,8 +203,8 @@ static __always_inline int vringh_add_buffer(struct vringh *vrh, struct vringh_w
 		ret = vringh_translate(vrh, getrange, &walk->range, addr, &part, &base);
 		if (unlikely(ret))
 			return ret;
-		if (unlikely(walk->pieces++ == VRINGH_MAX_PIECES))
-			return vringh_fault(VRINGH_TOO_MANY, walk->pieces);
+		if (unlikely(walk->segments++ == VRINGH_MAX_SEGMENTS))
+			return vringh_fault(VRINGH_TOO_MANY, walk->segments);
 		if (unlikely(iov->used == (iov->max_num & ~VRINGH_IOV_ALLOCATED))) {
 			ret = vringh_grow(iov, gfp);
 			if (ret)
@@ -217,17 +217,17 @@ static __always_inline int vringh_add_buffer(struct vringh *vrh, struct vringh_w
 	return 0;
 }
 
-static __always_inline void vringh_empty(struct vringh_kiov *iov)
+static __always_inline void vringh_kiov_empty(struct vringh_kiov *iov)
 {
 	if (iov)
 		iov->i = iov->used = iov->consumed = 0;
 }
 
 /* Follow the chain from @head and put its buffers into @riov and @wiov; 0 or an errno. */
-static __always_inline int vringh_gather(struct vringh *vrh, unsigned int head,
-					 struct vringh_kiov *riov, struct vringh_kiov *wiov,
-					 const struct vringh_access *ops,
-					 vringh_getrange_t *getrange, gfp_t gfp)
+static __always_inline int vringh_read_chain(struct vringh *vrh, unsigned int head,
+					     struct vringh_kiov *riov, struct vringh_kiov *wiov,
+					     const struct vringh_access *ops,
+					     vringh_getrange_t *getrange, gfp_t gfp)
 {
 	struct vringh_walk walk = {
 		.table = vrh->vring.desc,
@@ -239,8 +239,8 @@ static __always_inline int vringh_gather(struct vringh *vrh, unsigned int head,
 	unsigned int i = head;
 	int ret;
 
-	vringh_empty(riov);
-	vringh_empty(wiov);
+	vringh_kiov_empty(riov);
+	vringh_kiov_empty(wiov);
 
 	for (;;) {
 		struct vringh_kiov *iov;
@@ -316,10 +316,10 @@ static __always_inline int vringh_next_head(struct vringh *vrh, const struct vri
 }
 
 /* What all vringh_getdesc_*() do. */
-static __always_inline int vringh_take(struct vringh *vrh, struct vringh_kiov *riov,
-				       struct vringh_kiov *wiov, u16 *head,
-				       const struct vringh_access *ops,
-				       vringh_getrange_t *getrange, gfp_t gfp)
+static __always_inline int vringh_get_chain(struct vringh *vrh, struct vringh_kiov *riov,
+					    struct vringh_kiov *wiov, u16 *head,
+					    const struct vringh_access *ops,
+					    vringh_getrange_t *getrange, gfp_t gfp)
 {
 	int ret;
 
@@ -332,39 +332,40 @@ static __always_inline int vringh_take(struct vringh *vrh, struct vringh_kiov *r
 	if (ret == vrh->vring.num)
 		return 0;
 	*head = ret;
-	ret = vringh_gather(vrh, ret, riov, wiov, ops, getrange, gfp);
+	ret = vringh_read_chain(vrh, ret, riov, wiov, ops, getrange, gfp);
 	return ret ? ret : 1;
 }
 
-/* @part bytes of the present piece are done with; a piece that is used up gets its shape back. */
+/* @part bytes of the present segment are done with; a segment that is used up gets its shape back. */
 static __always_inline void vringh_consume(struct vringh_kiov *iov, size_t part)
 {
-	struct kvec *piece = &iov->iov[iov->i];
+	struct kvec *segment = &iov->iov[iov->i];
 
 	iov->consumed += part;
-	piece->iov_base += part;
-	piece->iov_len -= part;
-	if (piece->iov_len)
+	segment->iov_base += part;
+	segment->iov_len -= part;
+	if (segment->iov_len)
 		return;
-	piece->iov_base -= iov->consumed;
-	piece->iov_len = iov->consumed;
+	segment->iov_base -= iov->consumed;
+	segment->iov_len = iov->consumed;
 	iov->consumed = 0;
 	iov->i++;
 }
 
 /* What all vringh_iov_pull_*() and _push_*() do; bytes moved, or an errno. */
-static __always_inline ssize_t
-vringh_transfer(const struct vringh *vrh, struct vringh_kiov *iov, void *buf, size_t len,
-		int (*move)(const struct vringh *vrh, void *there, void *here, size_t len))
+static __always_inline ssize_t vringh_transfer(const struct vringh *vrh, struct vringh_kiov *iov,
+					       void *buf, size_t len,
+					       int (*copy)(const struct vringh *vrh, void *there,
+							   void *here, size_t len))
 {
 	size_t done = 0;
 
 	while (done < len && iov->i < iov->used) {
-		struct kvec *piece = &iov->iov[iov->i];
-		size_t part = min(piece->iov_len, len - done);
+		struct kvec *segment = &iov->iov[iov->i];
+		size_t part = min(segment->iov_len, len - done);
 		int ret;
 
-		ret = move(vrh, piece->iov_base, buf + done, part);
+		ret = copy(vrh, segment->iov_base, buf + done, part);
 		if (unlikely(ret))
 			return ret;
 		vringh_consume(iov, part);
@@ -413,7 +414,7 @@ static __always_inline int vringh_publish_one(struct vringh *vrh, u16 head, u32 
 }
 
 /* Whether the driver wants to hear of what was completed since it was last asked; or an errno. */
-static __always_inline int vringh_wants_call(struct vringh *vrh, const struct vringh_access *ops)
+static __always_inline int vringh_need_call(struct vringh *vrh, const struct vringh_access *ops)
 {
 	const __virtio16 *where = vrh->event_indices ? &vring_used_event(&vrh->vring)
 						     : &vrh->vring.avail->flags;
@@ -441,7 +442,7 @@ static __always_inline int vringh_wants_call(struct vringh *vrh, const struct vr
 }
 
 /* Ask for kicks; true if the caller may sleep, false if there is something to do already. */
-static __always_inline bool vringh_listen(struct vringh *vrh, const struct vringh_access *ops)
+static __always_inline bool vringh_enable_kicks(struct vringh *vrh, const struct vringh_access *ops)
 {
 	struct vring_used *used = vrh->vring.used;
 	u16 idx;
@@ -468,7 +469,8 @@ static __always_inline bool vringh_listen(struct vringh *vrh, const struct vring
 }
 
 /* Ask for no kicks, where there is a way to: an event index is simply left behind. */
-static __always_inline void vringh_ignore(struct vringh *vrh, const struct vringh_access *ops)
+static __always_inline void vringh_disable_kicks(struct vringh *vrh,
+						 const struct vringh_access *ops)
 {
 	struct vring_used *used = vrh->vring.used;
 	int ret;
@@ -489,35 +491,31 @@ static __always_inline void vringh_ignore(struct vringh *vrh, const struct vring
  * notify_enable: ask for kicks; false if chains are waiting already.
  * notify_disable: ask for none.
  */
-#define VRINGH_DEFINE_RING_FUNCTIONS(KIND, OPS)						\
-void vringh_abandon_##KIND(struct vringh *vrh, unsigned int num)			\
-{											\
-	vrh->last_avail_idx -= num;							\
-}											\
-EXPORT_SYMBOL_GPL(vringh_abandon_##KIND);						\
-											\
-int vringh_complete_##KIND(struct vringh *vrh, u16 head, u32 len)			\
-{											\
-	return vringh_publish_one(vrh, head, len, OPS);					\
-}											\
-EXPORT_SYMBOL_GPL(vringh_complete_##KIND);						\
-											\
-int vringh_need_notify_##KIND(struct vringh *vrh)					\
-{											\
-	return vringh_wants_call(vrh, OPS);						\
-}											\
-EXPORT_SYMBOL_GPL(vringh_need_notify_##KIND);						\
-											\
-bool vringh_notify_enable_##KIND(struct vringh *vrh)					\
-{											\
-	return vringh_listen(vrh, OPS);							\
-}											\
-EXPORT_SYMBOL_GPL(vringh_notify_enable_##KIND);						\
-											\
-void vringh_notify_disable_##KIND(struct vringh *vrh)					\
-{											\
-	vringh_ignore(vrh, OPS);							\
-}											\
-EXPORT_SYMBOL_GPL(vringh_notify_disable_##KIND)
+#define VRINGH_DEFINE_RING_FUNCTIONS(KIND, OPS)                           \
+	void vringh_abandon_##KIND(struct vringh *vrh, unsigned int num)  \
+	{                                                                 \
+		vrh->last_avail_idx -= num;                               \
+	}                                                                 \
+	EXPORT_SYMBOL_GPL(vringh_abandon_##KIND);                         \
+	int vringh_complete_##KIND(struct vringh *vrh, u16 head, u32 len) \
+	{                                                                 \
+		return vringh_publish_one(vrh, head, len, OPS);           \
+	}                                                                 \
+	EXPORT_SYMBOL_GPL(vringh_complete_##KIND);                        \
+	int vringh_need_notify_##KIND(struct vringh *vrh)                 \
+	{                                                                 \
+		return vringh_need_call(vrh, OPS);                        \
+	}                                                                 \
+	EXPORT_SYMBOL_GPL(vringh_need_notify_##KIND);                     \
+	bool vringh_notify_enable_##KIND(struct vringh *vrh)              \
+	{                                                                 \
+		return vringh_enable_kicks(vrh, OPS);                     \
+	}                                                                 \
+	EXPORT_SYMBOL_GPL(vringh_notify_enable_##KIND);                   \
+	void vringh_notify_disable_##KIND(struct vringh *vrh)             \
+	{                                                                 \
+		vringh_disable_kicks(vrh, OPS);                           \
+	}                                                                 \
+	EXPORT_SYMBOL_GPL(vringh_notify_disable_##KIND)
 
 #endif

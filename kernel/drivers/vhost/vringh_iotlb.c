@@ -11,7 +11,7 @@
  *	addresses of a process	(use_va, newer kernels) the lock is dropped for the access, which
  *				may sleep; the page tables say whether the page is still there
  *
- * An access may cross pages and maps.  At most IOTLB_BURST bytes are moved at a time under the
+ * An access may cross pages and maps.  At most VRINGH_IOTLB_CHUNK bytes are moved at a time under the
  * lock.  See vringh_core.h.
  *
  * Limits: a 16-bit index that lies across two pages is refused, as it could not be accessed at
@@ -27,24 +27,24 @@
 
 #if IS_REACHABLE(CONFIG_VHOST_IOTLB)
 
-#define IOTLB_BURST	SZ_64K
+#define VRINGH_IOTLB_CHUNK SZ_64K
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
-#define VRINGH_HAS_VA	1
-#define iotlb_is_va(vrh)	((vrh)->use_va)
+#define VRINGH_HAS_VA		1
+#define vringh_iotlb_is_va(vrh) ((vrh)->use_va)
 #else
-#define iotlb_is_va(vrh)	false
+#define vringh_iotlb_is_va(vrh) false
 #endif
 
 /* Which way bytes go, and what a map has to allow for that. */
-enum iotlb_way {
-	IOTLB_READ = VHOST_MAP_RO,
-	IOTLB_WRITE = VHOST_MAP_WO,
+enum vringh_iotlb_way {
+	VRINGH_IOTLB_READ = VHOST_MAP_RO,
+	VRINGH_IOTLB_WRITE = VHOST_MAP_WO,
 };
 
 /* The map that @iova is in, if it allows @way. */
 static __always_inline struct vhost_iotlb_map *
-iotlb_find_locked(const struct vringh *vrh, u64 iova, enum iotlb_way way)
+vringh_iotlb_find_locked(const struct vringh *vrh, u64 iova, enum vringh_iotlb_way way)
 {
 	struct vhost_iotlb_map *map = vhost_iotlb_itree_first(vrh->iotlb, iova, iova);
 
@@ -55,20 +55,20 @@ iotlb_find_locked(const struct vringh *vrh, u64 iova, enum iotlb_way way)
 	return map;
 }
 
-static __always_inline void vringh_copy_page_part(u64 addr, void *here, size_t len,
-						  enum iotlb_way way)
+static __always_inline void vringh_iotlb_copy_page(u64 addr, void *here, size_t len,
+						   enum vringh_iotlb_way way)
 {
 	struct page *page = pfn_to_page(addr >> PAGE_SHIFT);
 
-	if (way == IOTLB_READ)
+	if (way == VRINGH_IOTLB_READ)
 		memcpy_from_page(here, page, offset_in_page(addr), len);
 	else
 		memcpy_to_page(page, offset_in_page(addr), here, len);
 }
 
 /* Move bytes of pages that are there as long as the lock is held. */
-static int vringh_move_locked(const struct vringh *vrh, u64 iova, void *here, size_t len,
-			      enum iotlb_way way)
+static int vringh_iotlb_copy_locked(const struct vringh *vrh, u64 iova, void *here, size_t len,
+				    enum vringh_iotlb_way way)
 {
 	struct vhost_iotlb_map *map = NULL;
 	size_t part;
@@ -77,26 +77,26 @@ static int vringh_move_locked(const struct vringh *vrh, u64 iova, void *here, si
 		u64 addr;
 
 		if (!map || iova > map->last) {
-			map = iotlb_find_locked(vrh, iova, way);
+			map = vringh_iotlb_find_locked(vrh, iova, way);
 			if (IS_ERR(map))
 				return PTR_ERR(map);
 		}
 		addr = map->addr + (iova - map->start);
 		part = min_t(u64, len, PAGE_SIZE - offset_in_page(addr));
 		part = min_t(u64, part - 1, map->last - iova) + 1;
-		vringh_copy_page_part(addr, here, part, way);
+		vringh_iotlb_copy_page(addr, here, part, way);
 	}
 	return 0;
 }
 
-/* Where @iova is, and how much of *@len is there in one piece. */
-static int vringh_find_piece(const struct vringh *vrh, u64 iova, enum iotlb_way way, u64 *addr,
-			     size_t *len)
+/* Where @iova is, and how much of *@len is there in one range. */
+static int vringh_iotlb_find_range(const struct vringh *vrh, u64 iova, enum vringh_iotlb_way way,
+				   u64 *addr, size_t *len)
 {
 	struct vhost_iotlb_map *map;
 
 	spin_lock(vrh->iotlb_lock);
-	map = iotlb_find_locked(vrh, iova, way);
+	map = vringh_iotlb_find_locked(vrh, iova, way);
 	if (!IS_ERR(map)) {
 		*addr = map->addr + (iova - map->start);
 		*len = min_t(u64, *len - 1, map->last - iova) + 1;
@@ -105,8 +105,8 @@ static int vringh_find_piece(const struct vringh *vrh, u64 iova, enum iotlb_way 
 	return PTR_ERR_OR_ZERO(map);
 }
 
-static int vringh_move_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
-			    enum iotlb_way way)
+static int vringh_iotlb_copy_user(const struct vringh *vrh, u64 iova, void *here, size_t len,
+				  enum vringh_iotlb_way way)
 {
 	size_t part;
 
@@ -116,10 +116,10 @@ static int vringh_move_user(const struct vringh *vrh, u64 iova, void *here, size
 		int ret;
 
 		part = len;
-		ret = vringh_find_piece(vrh, iova, way, &addr, &part);
+		ret = vringh_iotlb_find_range(vrh, iova, way, &addr, &part);
 		if (ret)
 			return ret;
-		if (way == IOTLB_READ)
+		if (way == VRINGH_IOTLB_READ)
 			left = copy_from_user(here, u64_to_user_ptr(addr), part);
 		else
 			left = copy_to_user(u64_to_user_ptr(addr), here, part);
@@ -130,26 +130,26 @@ static int vringh_move_user(const struct vringh *vrh, u64 iova, void *here, size
 }
 
 /* All of @len bytes, or -EFAULT: whatever the IOTLB has against it, the address is bad. */
-static int vringh_move(const struct vringh *vrh, u64 iova, void *here, size_t len,
-		       enum iotlb_way way)
+static int vringh_iotlb_copy(const struct vringh *vrh, u64 iova, void *here, size_t len,
+			     enum vringh_iotlb_way way)
 {
 	if (unlikely(!vrh->iotlb || (len && iova + (len - 1) < iova)))
 		return -EFAULT;
-	if (iotlb_is_va(vrh))
-		return vringh_move_user(vrh, iova, here, len, way) ? -EFAULT : 0;
+	if (vringh_iotlb_is_va(vrh))
+		return vringh_iotlb_copy_user(vrh, iova, here, len, way) ? -EFAULT : 0;
 
 	while (len) {
-		size_t burst = min_t(size_t, len, IOTLB_BURST);
+		size_t chunk = min_t(size_t, len, VRINGH_IOTLB_CHUNK);
 		int ret;
 
 		spin_lock(vrh->iotlb_lock);
-		ret = vringh_move_locked(vrh, iova, here, burst, way);
+		ret = vringh_iotlb_copy_locked(vrh, iova, here, chunk, way);
 		spin_unlock(vrh->iotlb_lock);
 		if (unlikely(ret))
 			return -EFAULT;
-		iova += burst;
-		here += burst;
-		len -= burst;
+		iova += chunk;
+		here += chunk;
+		len -= chunk;
 	}
 	return 0;
 }
@@ -159,11 +159,11 @@ static u64 vringh_iova_of(const void *at)
 	return (uintptr_t)at;
 }
 
-/* One index, in one access.  -EINVAL: not mapped, or not in one piece; -EPERM: not for this. */
-static int vringh_index_locked(const struct vringh *vrh, u64 iova, __virtio16 *val,
-			       enum iotlb_way way)
+/* One index, in one access.  -EINVAL: not mapped, or not in one range; -EPERM: not for this. */
+static int vringh_iotlb_index_locked(const struct vringh *vrh, u64 iova, __virtio16 *val,
+				     enum vringh_iotlb_way way)
 {
-	struct vhost_iotlb_map *map = iotlb_find_locked(vrh, iova, way);
+	struct vhost_iotlb_map *map = vringh_iotlb_find_locked(vrh, iova, way);
 	__virtio16 *at;
 	void *page;
 	u64 addr;
@@ -176,7 +176,7 @@ static int vringh_index_locked(const struct vringh *vrh, u64 iova, __virtio16 *v
 
 	page = kmap_local_page(pfn_to_page(addr >> PAGE_SHIFT));
 	at = page + offset_in_page(addr);
-	if (way == IOTLB_READ)
+	if (way == VRINGH_IOTLB_READ)
 		*val = READ_ONCE(*at);
 	else
 		WRITE_ONCE(*at, *val);
@@ -184,34 +184,34 @@ static int vringh_index_locked(const struct vringh *vrh, u64 iova, __virtio16 *v
 	return 0;
 }
 
-static int vringh_index_user(const struct vringh *vrh, u64 iova, __virtio16 *val,
-			     enum iotlb_way way)
+static int vringh_iotlb_index_user(const struct vringh *vrh, u64 iova, __virtio16 *val,
+				   enum vringh_iotlb_way way)
 {
 	size_t len = sizeof(*val);
 	u64 addr;
 	int ret;
 
-	ret = vringh_find_piece(vrh, iova, way, &addr, &len);
+	ret = vringh_iotlb_find_range(vrh, iova, way, &addr, &len);
 	if (ret)
 		return ret;
 	if (len < sizeof(*val))
 		return -EINVAL;
-	if (way == IOTLB_READ)
+	if (way == VRINGH_IOTLB_READ)
 		return get_user(*val, (__virtio16 __user *)u64_to_user_ptr(addr));
 	return put_user(*val, (__virtio16 __user *)u64_to_user_ptr(addr));
 }
 
-static int vringh_move_index(const struct vringh *vrh, const void *at, __virtio16 *val,
-			     enum iotlb_way way)
+static int vringh_iotlb_index(const struct vringh *vrh, const void *at, __virtio16 *val,
+			      enum vringh_iotlb_way way)
 {
 	int ret;
 
 	if (unlikely(!vrh->iotlb))
 		return -EINVAL;
-	if (iotlb_is_va(vrh))
-		return vringh_index_user(vrh, vringh_iova_of(at), val, way);
+	if (vringh_iotlb_is_va(vrh))
+		return vringh_iotlb_index_user(vrh, vringh_iova_of(at), val, way);
 	spin_lock(vrh->iotlb_lock);
-	ret = vringh_index_locked(vrh, vringh_iova_of(at), val, way);
+	ret = vringh_iotlb_index_locked(vrh, vringh_iova_of(at), val, way);
 	spin_unlock(vrh->iotlb_lock);
 	return ret;
 }
@@ -220,35 +220,35 @@ static __always_inline int vringh_iotlb_load(const struct vringh *vrh, const __v
 					     u16 *val)
 {
 	__virtio16 raw;
-	int ret = vringh_move_index(vrh, at, &raw, IOTLB_READ);
+	int ret = vringh_iotlb_index(vrh, at, &raw, VRINGH_IOTLB_READ);
 
 	if (!ret)
 		*val = vringh16_to_cpu(vrh, raw);
 	return ret;
 }
 
-static __always_inline int iotlb_store(const struct vringh *vrh, __virtio16 *at, u16 val)
+static __always_inline int vringh_iotlb_store(const struct vringh *vrh, __virtio16 *at, u16 val)
 {
 	__virtio16 raw = cpu_to_vringh16(vrh, val);
 
-	return vringh_move_index(vrh, at, &raw, IOTLB_WRITE);
+	return vringh_iotlb_index(vrh, at, &raw, VRINGH_IOTLB_WRITE);
 }
 
 static __always_inline int vringh_iotlb_in(const struct vringh *vrh, void *to, const void *from,
 					   size_t len)
 {
-	return vringh_move(vrh, vringh_iova_of(from), to, len, IOTLB_READ);
+	return vringh_iotlb_copy(vrh, vringh_iova_of(from), to, len, VRINGH_IOTLB_READ);
 }
 
 static __always_inline int vringh_iotlb_out(const struct vringh *vrh, void *to, const void *from,
 					    size_t len)
 {
-	return vringh_move(vrh, vringh_iova_of(to), (void *)from, len, IOTLB_WRITE);
+	return vringh_iotlb_copy(vrh, vringh_iova_of(to), (void *)from, len, VRINGH_IOTLB_WRITE);
 }
 
-static const struct vringh_access iotlb_access = {
+static const struct vringh_access vringh_iotlb_access = {
 	.load = vringh_iotlb_load,
-	.store = iotlb_store,
+	.store = vringh_iotlb_store,
 	.in = vringh_iotlb_in,
 	.out = vringh_iotlb_out,
 };
@@ -333,7 +333,7 @@ EXPORT_SYMBOL_GPL(vringh_init_iotlb_va);
  * @riov: gets the readable buffers, as IOVAs; NULL if there must be none
  * @wiov: gets the writable ones; NULL if there must be none
  * @head: gets what to complete; num if there is no chain, or no ring to speak of
- * @gfp:  for longer lists of pieces
+ * @gfp:  for longer lists of segments
  *
  * Return: 1 for a chain, 0 for none, or an errno.  With a *@head below num that chain is broken
  * and was taken: the next call gives the one after.
@@ -341,7 +341,7 @@ EXPORT_SYMBOL_GPL(vringh_init_iotlb_va);
 int vringh_getdesc_iotlb(struct vringh *vrh, struct vringh_kiov *riov, struct vringh_kiov *wiov,
 			 u16 *head, gfp_t gfp)
 {
-	return vringh_take(vrh, riov, wiov, head, &iotlb_access, NULL, gfp);
+	return vringh_get_chain(vrh, riov, wiov, head, &vringh_iotlb_access, NULL, gfp);
 }
 EXPORT_SYMBOL_GPL(vringh_getdesc_iotlb);
 
@@ -376,6 +376,6 @@ ssize_t vringh_iov_push_iotlb(struct vringh *vrh, struct vringh_kiov *wiov, cons
 }
 EXPORT_SYMBOL_GPL(vringh_iov_push_iotlb);
 
-VRINGH_DEFINE_RING_FUNCTIONS(iotlb, &iotlb_access);
+VRINGH_DEFINE_RING_FUNCTIONS(iotlb, &vringh_iotlb_access);
 
 #endif

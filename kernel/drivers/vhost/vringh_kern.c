@@ -18,7 +18,7 @@ static __always_inline int vringh_kern_load(const struct vringh *vrh, const __vi
 	return 0;
 }
 
-static __always_inline int kern_store(const struct vringh *vrh, __virtio16 *at, u16 val)
+static __always_inline int vringh_kern_store(const struct vringh *vrh, __virtio16 *at, u16 val)
 {
 	WRITE_ONCE(*at, cpu_to_vringh16(vrh, val));
 	return 0;
@@ -31,9 +31,9 @@ static __always_inline int vringh_kern_copy(const struct vringh *vrh, void *to, 
 	return 0;
 }
 
-static const struct vringh_access kern_access = {
+static const struct vringh_access vringh_kern_access = {
 	.load = vringh_kern_load,
-	.store = kern_store,
+	.store = vringh_kern_store,
 	.in = vringh_kern_copy,
 	.out = vringh_kern_copy,
 };
@@ -63,7 +63,7 @@ static int vringh_kern_push(const struct vringh *vrh, void *there, void *here, s
 int vringh_init_kern(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers,
 		     struct vring_desc *desc, struct vring_avail *avail, struct vring_used *used)
 {
-	int ret = vringh_set_up(vrh, features, num, weak_barriers);
+	int ret = vringh_init(vrh, features, num, weak_barriers);
 
 	if (ret)
 		return ret;
@@ -80,7 +80,7 @@ EXPORT_SYMBOL_GPL(vringh_init_kern);
  * @riov: gets the readable buffers; NULL if there must be none
  * @wiov: gets the writable ones; NULL if there must be none
  * @head: gets what to complete; num if there is no chain, or no ring to speak of
- * @gfp:  for longer lists of pieces
+ * @gfp:  for longer lists of segments
  *
  * Return: 1 for a chain, 0 for none, or an errno.  With a *@head below num that chain is broken
  * and was taken: the next call gives the one after.
@@ -88,7 +88,7 @@ EXPORT_SYMBOL_GPL(vringh_init_kern);
 int vringh_getdesc_kern(struct vringh *vrh, struct vringh_kiov *riov, struct vringh_kiov *wiov,
 			u16 *head, gfp_t gfp)
 {
-	return vringh_take(vrh, riov, wiov, head, &kern_access, NULL, gfp);
+	return vringh_get_chain(vrh, riov, wiov, head, &vringh_kern_access, NULL, gfp);
 }
 EXPORT_SYMBOL_GPL(vringh_getdesc_kern);
 
@@ -120,4 +120,4 @@ ssize_t vringh_iov_push_kern(struct vringh_kiov *wiov, const void *src, size_t l
 }
 EXPORT_SYMBOL_GPL(vringh_iov_push_kern);
 
-VRINGH_DEFINE_RING_FUNCTIONS(kern, &kern_access);
+VRINGH_DEFINE_RING_FUNCTIONS(kern, &vringh_kern_access);

@@ -14,8 +14,7 @@
 #include "vringh_core.h"
 
 /* The lists for the process's memory are laid out like those for the kernel's, and used as such. */
-#define SAME_PLACE(a, b, member) \
-	static_assert(offsetof(a, member) == offsetof(b, member))
+#define SAME_PLACE(a, b, member) static_assert(offsetof(a, member) == offsetof(b, member))
 SAME_PLACE(struct vringh_iov, struct vringh_kiov, iov);
 SAME_PLACE(struct vringh_iov, struct vringh_kiov, consumed);
 SAME_PLACE(struct vringh_iov, struct vringh_kiov, i);
@@ -41,7 +40,7 @@ static __always_inline int vringh_user_load(const struct vringh *vrh, const __vi
 	return 0;
 }
 
-static __always_inline int user_store(const struct vringh *vrh, __virtio16 *at, u16 val)
+static __always_inline int vringh_user_store(const struct vringh *vrh, __virtio16 *at, u16 val)
 {
 	return put_user(cpu_to_vringh16(vrh, val), (__virtio16 __force __user *)at);
 }
@@ -58,9 +57,9 @@ static __always_inline int vringh_user_out(const struct vringh *vrh, void *to, c
 	return copy_to_user((void __force __user *)to, from, len) ? -EFAULT : 0;
 }
 
-static const struct vringh_access user_access = {
+static const struct vringh_access vringh_user_access = {
 	.load = vringh_user_load,
-	.store = user_store,
+	.store = vringh_user_store,
 	.in = vringh_user_in,
 	.out = vringh_user_out,
 };
@@ -91,7 +90,7 @@ int vringh_init_user(struct vringh *vrh, u64 features, unsigned int num, bool we
 		     vring_desc_t __user *desc, vring_avail_t __user *avail,
 		     vring_used_t __user *used)
 {
-	int ret = vringh_set_up(vrh, features, num, weak_barriers);
+	int ret = vringh_init(vrh, features, num, weak_barriers);
 
 	if (ret)
 		return ret;
@@ -117,8 +116,8 @@ int vringh_getdesc_user(struct vringh *vrh, struct vringh_iov *riov, struct vrin
 			bool (*getrange)(struct vringh *vrh, u64 addr, struct vringh_range *r),
 			u16 *head)
 {
-	return vringh_take(vrh, vringh_as_kiov(riov), vringh_as_kiov(wiov), head, &user_access,
-			   getrange, GFP_KERNEL);
+	return vringh_get_chain(vrh, vringh_as_kiov(riov), vringh_as_kiov(wiov), head,
+				&vringh_user_access, getrange, GFP_KERNEL);
 }
 EXPORT_SYMBOL_GPL(vringh_getdesc_user);
 
@@ -161,8 +160,8 @@ EXPORT_SYMBOL_GPL(vringh_iov_push_user);
 int vringh_complete_multi_user(struct vringh *vrh, const struct vring_used_elem used[],
 			       unsigned int num_used)
 {
-	return vringh_publish(vrh, used, num_used, &user_access);
+	return vringh_publish(vrh, used, num_used, &vringh_user_access);
 }
 EXPORT_SYMBOL_GPL(vringh_complete_multi_user);
 
-VRINGH_DEFINE_RING_FUNCTIONS(user, &user_access);
+VRINGH_DEFINE_RING_FUNCTIONS(user, &vringh_user_access);

@@ -19,7 +19,7 @@
 #include "virtio_vdpa_core.h"
 
 /* The kernel keeps the mask's address, so the mask stays as it is until this has been called. */
-static void virtio_vdpa_take_back_locked(struct virtio_vdpa *vv, struct virtio_vdpa_queue *queue)
+static void virtio_vdpa_clear_hint_locked(struct virtio_vdpa *vv, struct virtio_vdpa_queue *queue)
 {
 	lockdep_assert_held(&vv->affinity_lock);
 	if (queue->irq < 0)
@@ -28,7 +28,7 @@ static void virtio_vdpa_take_back_locked(struct virtio_vdpa *vv, struct virtio_v
 	queue->irq = -1;
 }
 
-static void virtio_vdpa_tell_locked(struct virtio_vdpa *vv, unsigned int index)
+static void virtio_vdpa_set_hint_locked(struct virtio_vdpa *vv, unsigned int index)
 {
 	struct virtio_vdpa_queue *queue = &vv->queues[index];
 	int irq;
@@ -42,54 +42,54 @@ static void virtio_vdpa_tell_locked(struct virtio_vdpa *vv, unsigned int index)
 }
 
 /**
- * virtio_vdpa_steer - tell interrupts where to go
+ * virtio_vdpa_set_hints - tell interrupts where to go
  * @vv: its device has its interrupts
  */
-void virtio_vdpa_steer(struct virtio_vdpa *vv)
+void virtio_vdpa_set_hints(struct virtio_vdpa *vv)
 {
 	unsigned int i;
 
 	mutex_lock(&vv->affinity_lock);
 	for (i = 0; i < vv->nqueues; i++)
-		virtio_vdpa_tell_locked(vv, i);
+		virtio_vdpa_set_hint_locked(vv, i);
 	mutex_unlock(&vv->affinity_lock);
 }
 
 /**
- * virtio_vdpa_unsteer - the device is going to free its interrupts
+ * virtio_vdpa_clear_hints - the device is going to free its interrupts
  * @vv: remembers what is wanted
  */
-void virtio_vdpa_unsteer(struct virtio_vdpa *vv)
+void virtio_vdpa_clear_hints(struct virtio_vdpa *vv)
 {
 	unsigned int i;
 
 	mutex_lock(&vv->affinity_lock);
 	for (i = 0; i < vv->nqueues; i++)
-		virtio_vdpa_take_back_locked(vv, &vv->queues[i]);
+		virtio_vdpa_clear_hint_locked(vv, &vv->queues[i]);
 	mutex_unlock(&vv->affinity_lock);
 }
 
-static void virtio_vdpa_want_locked(struct virtio_vdpa *vv, unsigned int index,
-				    struct cpumask *wanted)
+static void virtio_vdpa_set_wanted_locked(struct virtio_vdpa *vv, unsigned int index,
+					  struct cpumask *wanted)
 {
 	struct virtio_vdpa_queue *queue = &vv->queues[index];
 
-	virtio_vdpa_take_back_locked(vv, queue);
+	virtio_vdpa_clear_hint_locked(vv, queue);
 	kfree(queue->wanted);
 	queue->wanted = wanted;
 }
 
 /**
- * virtio_vdpa_forget_affinity - nothing is wanted any more
+ * virtio_vdpa_clear_affinity - nothing is wanted any more
  * @vv: has no virtqueues, or loses them
  */
-void virtio_vdpa_forget_affinity(struct virtio_vdpa *vv)
+void virtio_vdpa_clear_affinity(struct virtio_vdpa *vv)
 {
 	unsigned int i;
 
 	mutex_lock(&vv->affinity_lock);
 	for (i = 0; i < vv->nqueues; i++)
-		virtio_vdpa_want_locked(vv, i, NULL);
+		virtio_vdpa_set_wanted_locked(vv, i, NULL);
 	mutex_unlock(&vv->affinity_lock);
 }
 
@@ -102,7 +102,7 @@ void virtio_vdpa_forget_affinity(struct virtio_vdpa *vv)
  */
 int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vq->vdev);
 	struct cpumask *wanted = NULL;
 
 	if (mask) {
@@ -111,8 +111,8 @@ int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask)
 			return -ENOMEM;
 	}
 	mutex_lock(&vv->affinity_lock);
-	virtio_vdpa_want_locked(vv, vq->index, wanted);
-	virtio_vdpa_tell_locked(vv, vq->index);
+	virtio_vdpa_set_wanted_locked(vv, vq->index, wanted);
+	virtio_vdpa_set_hint_locked(vv, vq->index);
 	mutex_unlock(&vv->affinity_lock);
 	return 0;
 }
@@ -126,7 +126,7 @@ int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask)
  */
 const struct cpumask *virtio_vdpa_get_affinity(struct virtio_device *vdev, int index)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vdev);
 
 	return index >= 0 && index < vv->nqueues ? vv->queues[index].wanted : NULL;
 }
@@ -175,7 +175,7 @@ void virtio_vdpa_spread(struct virtio_vdpa *vv, const struct irq_affinity *sprea
 	mutex_lock(&vv->affinity_lock);
 	for (i = 0; i < n && share < shares; i++)
 		if (virtio_vdpa_is_spread(spread, vqs, n, i))
-			virtio_vdpa_want_locked(vv, vqs[i]->index,
-						virtio_vdpa_cpu_share(share++, shares));
+			virtio_vdpa_set_wanted_locked(vv, vqs[i]->index,
+						      virtio_vdpa_cpu_share(share++, shares));
 	mutex_unlock(&vv->affinity_lock);
 }

@@ -45,7 +45,7 @@ struct virtio_vdpa {
 	struct virtio_vdpa_queue queues[];
 };
 
-static inline struct virtio_vdpa *virtio_vdpa_to_virtio_vdpa(struct virtio_device *vdev)
+static inline struct virtio_vdpa *virtio_vdpa_from_vdev(struct virtio_device *vdev)
 {
 	return container_of(vdev, struct virtio_vdpa, vdev);
 }
@@ -63,8 +63,8 @@ void virtio_vdpa_spread(struct virtio_vdpa *vv, const struct irq_affinity *sprea
 			struct virtqueue *const vqs[], unsigned int n);
 int virtio_vdpa_set_affinity(struct virtqueue *vq, const struct cpumask *mask);
 const struct cpumask *virtio_vdpa_get_affinity(struct virtio_device *vdev, int index);
-void virtio_vdpa_steer(struct virtio_vdpa *vv);
-void virtio_vdpa_unsteer(struct virtio_vdpa *vv);
-void virtio_vdpa_forget_affinity(struct virtio_vdpa *vv);
+void virtio_vdpa_set_hints(struct virtio_vdpa *vv);
+void virtio_vdpa_clear_hints(struct virtio_vdpa *vv);
+void virtio_vdpa_clear_affinity(struct virtio_vdpa *vv);
 
 #endif

@@ -48,13 +48,13 @@ static irqreturn_t virtio_vdpa_config_event(void *private)
 
 static bool virtio_vdpa_kick(struct virtqueue *vq)
 {
-	struct vdpa_device *vdpa = virtio_vdpa_to_virtio_vdpa(vq->vdev)->vdpa;
+	struct vdpa_device *vdpa = virtio_vdpa_from_vdev(vq->vdev)->vdpa;
 
 	vdpa->config->kick_vq(vdpa, vq->index);
 	return true;
 }
 
-static void virtio_vdpa_begin_at_start(struct virtio_device *vdev, struct vdpa_vq_state *state)
+static void virtio_vdpa_initial_state(struct virtio_device *vdev, struct vdpa_vq_state *state)
 {
 	memset(state, 0, sizeof(*state));
 	if (virtio_has_feature(vdev, VIRTIO_F_RING_PACKED)) {
@@ -76,7 +76,7 @@ static int virtio_vdpa_start_queue(struct virtio_vdpa *vv, struct virtqueue *vq)
 	struct vdpa_vq_state state;
 	int err;
 
-	virtio_vdpa_begin_at_start(&vv->vdev, &state);
+	virtio_vdpa_initial_state(&vv->vdev, &state);
 	ops->set_vq_cb(vv->vdpa, vq->index, &event);
 	ops->set_vq_num(vv->vdpa, vq->index, virtqueue_get_vring_size(vq));
 	err = ops->set_vq_address(vv->vdpa, vq->index, virtqueue_get_desc_addr(vq),
@@ -99,7 +99,7 @@ static int virtio_vdpa_start_queue(struct virtio_vdpa *vv, struct virtqueue *vq)
 static bool virtio_vdpa_stop_queue(struct virtio_vdpa *vv, unsigned int index)
 {
 	const struct vdpa_config_ops *ops = vv->vdpa->config;
-	struct vdpa_callback none = { };
+	struct vdpa_callback none = {};
 
 	ops->set_vq_ready(vv->vdpa, index, false);
 	ops->set_vq_cb(vv->vdpa, index, &none);
@@ -121,7 +121,8 @@ static u32 virtio_vdpa_ring_size(struct virtio_vdpa *vv, unsigned int index)
 }
 
 static struct virtqueue *virtio_vdpa_create_ring(struct virtio_vdpa *vv, unsigned int index,
-						 vq_callback_t *callback, const char *name, bool ctx)
+						 vq_callback_t *callback, const char *name,
+						 bool ctx)
 {
 	const struct vdpa_config_ops *ops = vv->vdpa->config;
 	u32 least = ops->get_vq_num_min ? ops->get_vq_num_min(vv->vdpa) : 1;
@@ -183,7 +184,7 @@ static void virtio_vdpa_set_config_event(struct virtio_vdpa *vv, bool on)
  */
 void virtio_vdpa_del_queues(struct virtio_device *vdev)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vdev);
 	struct virtqueue *vq, *next;
 
 	virtio_vdpa_set_config_event(vv, false);
@@ -194,7 +195,7 @@ void virtio_vdpa_del_queues(struct virtio_device *vdev)
 
 	list_for_each_entry_safe(vq, next, &vdev->vqs, list)
 		vring_del_virtqueue(vq);
-	virtio_vdpa_forget_affinity(vv);
+	virtio_vdpa_clear_affinity(vv);
 }
 
 /**
@@ -214,13 +215,14 @@ int virtio_vdpa_find_queues(struct virtio_device *vdev, unsigned int n, struct v
 			    vq_callback_t *callbacks[], const char *const names[], const bool *ctx,
 			    struct irq_affinity *spread)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vdev);
 	unsigned int i, index = 0;
 	int err;
 
 	for (i = 0; i < n; i++) {
 		vqs[i] = names[i] ? virtio_vdpa_add_queue(vv, index++, callbacks[i], names[i],
-							  ctx && ctx[i]) : NULL;
+							  ctx && ctx[i])
+				  : NULL;
 		if (IS_ERR(vqs[i])) {
 			err = PTR_ERR(vqs[i]);
 			goto undo_queues;
@@ -244,7 +246,7 @@ undo_queues:
  */
 int virtio_vdpa_disable_queue(struct virtqueue *vq)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vq->vdev);
 
 	if (!virtio_has_feature(vq->vdev, VIRTIO_F_RING_RESET))
 		return -ENOENT;
@@ -263,7 +265,7 @@ int virtio_vdpa_disable_queue(struct virtqueue *vq)
  */
 int virtio_vdpa_enable_queue(struct virtqueue *vq)
 {
-	struct virtio_vdpa *vv = virtio_vdpa_to_virtio_vdpa(vq->vdev);
+	struct virtio_vdpa *vv = virtio_vdpa_from_vdev(vq->vdev);
 	int err;
 
 	if (!vq->reset || vv->vdpa->config->get_vq_ready(vv->vdpa, vq->index))

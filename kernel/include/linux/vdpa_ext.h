@@ -46,7 +46,7 @@ struct vdpa_ext_ops {
 	u64 (*get_backend_features)(const struct vdpa_device *vdev);
 };
 
-#define VDPA_EXT_RESET_F_CLEAN_MAP	1U
+#define VDPA_EXT_RESET_F_CLEAN_MAP 1U
 
 /**
  * vdpa_set_ext_ops - attach @ops to a device

@@ -4,7 +4,7 @@
 Theory of operation
 ===================
 
-The simulator (kernel/drivers/vdpa/vdpa_sim/sim_meter.c) keeps two files of counters for each device
+The simulator (kernel/drivers/vdpa/vdpa_sim/vdpa_sim_meter.c) keeps two files of counters for each device
 below debugfs.  They say nothing about how a driver works, so they measure any two alike:
 
     before = vdpameter.read("sim0")
@@ -37,7 +37,7 @@ class Queue:
 
     running: bool
     stops: int
-    still_ns: int
+    stopped_ns: int
     silent_ns: int
     since_ns: int
 
@@ -61,7 +61,7 @@ def parse(queues: str, driver: str) -> Meters:
     for line in queues.splitlines():
         index, _, rest = line.partition(" ")
         values = words(rest)
-        found[int(index)] = Queue(bool(values["running"]), values["stops"], values["still_ns"],
+        found[int(index)] = Queue(bool(values["running"]), values["stops"], values["stopped_ns"],
                                   values["silent_ns"], values["since_ns"])
     return Meters(found, words(driver))
 
@@ -83,7 +83,7 @@ def standstill(before: Meters, after: Meters, queues: int) -> dict[str, float]:
             raise MeterError(f"queue {index} does not run: {old}, {new}")
         if new.stops == old.stops:
             raise MeterError(f"queue {index} did not stop")
-        still = max(still, new.still_ns - old.still_ns)
+        still = max(still, new.stopped_ns - old.stopped_ns)
         silent = max(silent, new.silent_ns - old.silent_ns)
     return {"still_ms": still / 1e6, "silent_ms": silent / 1e6,
             **{key: after.driver[key] - before.driver[key] for key in after.driver}}

@@ -21,24 +21,24 @@
 struct ifcvf_vf;
 
 /* Parts of the function's BARs that the driver uses. */
-enum ifcvf_area_id {
+enum ifcvf_region_id {
 	IFCVF_COMMON,
 	IFCVF_NOTIFY,
 	IFCVF_ISR,
 	IFCVF_DEVICE,
 	IFCVF_LM,
-	IFCVF_AREAS
+	IFCVF_NR_REGIONS
 };
 
 /**
- * struct ifcvf_area - a range of a BAR that has been checked to be in it
+ * struct ifcvf_region - a range of a BAR that has been checked to be in it
  * @base: mapped address
  * @pa:	  bus address
  * @len:  bytes, never 0
  * @off:  from the start of the BAR
  * @bar:  which
  */
-struct ifcvf_area {
+struct ifcvf_region {
 	void __iomem *base;
 	phys_addr_t pa;
 	u32 len;
@@ -134,7 +134,7 @@ struct ifcvf_vf {
 	struct vdpa_mgmt_dev mgmt;
 	struct pci_dev *pdev;
 	const struct ifcvf_type *type;
-	struct ifcvf_area area[IFCVF_AREAS];
+	struct ifcvf_region regions[IFCVF_NR_REGIONS];
 	u32 notify_stride;
 	u32 config_len;
 	u64 features;
@@ -148,7 +148,7 @@ struct ifcvf_vf {
 	u16 nr_lines;
 
 	spinlock_t config_cb_lock;	/* held by the handler while it calls */
-	struct vdpa_callback config_cb;	/* protected by config_cb_lock */
+	struct vdpa_callback config_cb; /* protected by config_cb_lock */
 };
 
 /*
@@ -161,7 +161,7 @@ struct ifcvf_vf {
  *		   not allow, -EIO when it does not take them.
  */
 int ifcvf_hw_probe(struct ifcvf_vf *vf);
-bool ifcvf_hw_gone(const struct ifcvf_vf *vf);
+bool ifcvf_hw_removed(const struct ifcvf_vf *vf);
 int ifcvf_hw_reset(struct ifcvf_vf *vf);
 u8 ifcvf_hw_get_status(const struct ifcvf_vf *vf);
 void ifcvf_hw_set_status(struct ifcvf_vf *vf, u8 status);

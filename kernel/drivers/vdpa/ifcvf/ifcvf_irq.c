@@ -30,31 +30,31 @@
 
 #include "ifcvf.h"
 
-static const struct irq_plan {
+static const struct ifcvf_irq_plan {
 	const char *name;
 	bool queues_apart;
 	bool config_apart;
-} irq_plans[] = {
+} ifcvf_irq_plans[] = {
 	{ "a vector for each queue", true, true },
 	{ "one vector for all queues", false, true },
 	{ "one vector for everything", false, false },
 };
 
-static u16 ifcvf_plan_lines(const struct irq_plan *plan, u16 nr_queues)
+static u16 ifcvf_plan_lines(const struct ifcvf_irq_plan *plan, u16 nr_queues)
 {
 	return (plan->queues_apart ? nr_queues : 1) + plan->config_apart;
 }
 
-static const struct irq_plan *ifcvf_choose_plan(u16 nr_queues, int granted)
+static const struct ifcvf_irq_plan *ifcvf_choose_plan(u16 nr_queues, int granted)
 {
-	const struct irq_plan *plan = irq_plans;
+	const struct ifcvf_irq_plan *plan = ifcvf_irq_plans;
 
 	while (ifcvf_plan_lines(plan, nr_queues) > granted)
 		plan++;
 	return plan;
 }
 
-static void ifcvf_call(struct vdpa_callback *cb, spinlock_t *lock)
+static void ifcvf_run_callback(struct vdpa_callback *cb, spinlock_t *lock)
 {
 	unsigned long flags;
 
@@ -71,14 +71,14 @@ static irqreturn_t ifcvf_interrupt(int irq, void *data)
 	u16 i;
 
 	if (line->config && (!line->count || ifcvf_hw_config_changed(vf)))
-		ifcvf_call(&vf->config_cb, &vf->config_cb_lock);
+		ifcvf_run_callback(&vf->config_cb, &vf->config_cb_lock);
 	for (i = line->first; i < line->first + line->count; i++)
-		ifcvf_call(&vf->queues[i].cb, &vf->queues[i].cb_lock);
+		ifcvf_run_callback(&vf->queues[i].cb, &vf->queues[i].cb_lock);
 	return IRQ_HANDLED;
 }
 
 /* Tell the device; false when it has no room for a vector. */
-static bool ifcvf_point_at(struct ifcvf_vf *vf, u16 vector)
+static bool ifcvf_assign_vector(struct ifcvf_vf *vf, u16 vector)
 {
 	const struct ifcvf_line *line = &vf->lines[vector];
 	u16 i;
@@ -89,7 +89,7 @@ static bool ifcvf_point_at(struct ifcvf_vf *vf, u16 vector)
 	return !line->config || ifcvf_hw_set_config_vector(vf, vector);
 }
 
-static void ifcvf_describe_line(struct ifcvf_vf *vf, const struct irq_plan *plan, u16 vector)
+static void ifcvf_describe_line(struct ifcvf_vf *vf, const struct ifcvf_irq_plan *plan, u16 vector)
 {
 	struct ifcvf_line *line = &vf->lines[vector];
 	u16 queue_lines = plan->queues_apart ? vf->nr_queues : 1;
@@ -108,7 +108,7 @@ static void ifcvf_describe_line(struct ifcvf_vf *vf, const struct irq_plan *plan
 }
 
 /* One line more; on failure none more. */
-static int ifcvf_add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
+static int ifcvf_add_line(struct ifcvf_vf *vf, const struct ifcvf_irq_plan *plan)
 {
 	u16 vector = vf->nr_lines;
 	struct ifcvf_line *line = &vf->lines[vector];
@@ -119,7 +119,7 @@ static int ifcvf_add_line(struct ifcvf_vf *vf, const struct irq_plan *plan)
 	ret = request_irq(line->irq, ifcvf_interrupt, 0, line->name, line);
 	if (ret)
 		return ret;
-	if (!ifcvf_point_at(vf, vector)) {
+	if (!ifcvf_assign_vector(vf, vector)) {
 		free_irq(line->irq, line);
 		return -EBUSY;
 	}
@@ -142,13 +142,13 @@ static void ifcvf_publish_irqs(struct ifcvf_vf *vf, bool there)
 
 int ifcvf_irq_start(struct ifcvf_vf *vf)
 {
-	const struct irq_plan *plan;
+	const struct ifcvf_irq_plan *plan;
 	int ret, granted;
 	u16 want;
 
 	lockdep_assert_held(&vf->lock);
-	granted = pci_alloc_irq_vectors(vf->pdev, 1, ifcvf_plan_lines(&irq_plans[0], vf->nr_queues),
-					PCI_IRQ_MSIX);
+	granted = pci_alloc_irq_vectors(
+		vf->pdev, 1, ifcvf_plan_lines(&ifcvf_irq_plans[0], vf->nr_queues), PCI_IRQ_MSIX);
 	if (granted < 0)
 		return granted;
 	plan = ifcvf_choose_plan(vf->nr_queues, granted);

@@ -52,20 +52,20 @@ static const struct ifcvf_type ifcvf_types[] = {
 	},
 };
 
-#define IFCVF_ID(device_, subsystem_, type_) { \
-	PCI_DEVICE_SUB(PCI_VENDOR_ID_REDHAT_QUMRANET, device_, PCI_VENDOR_ID_INTEL, subsystem_), \
-	.driver_data = type_ }
+#define IFCVF_ID(device_, subsystem_, type_)                                                       \
+	{ PCI_DEVICE_SUB(PCI_VENDOR_ID_REDHAT_QUMRANET, device_, PCI_VENDOR_ID_INTEL, subsystem_), \
+	  .driver_data = type_ }
 
 static const struct pci_device_id ifcvf_pci_ids[] = {
-	IFCVF_ID(0x1041, 0x001a, TYPE_NET),	/* N3000 */
-	IFCVF_ID(0x1000, 0x0001, TYPE_NET),	/* C5000X-PL */
-	IFCVF_ID(0x1001, 0x0002, TYPE_BLOCK),	/* C5000X-PL */
+	IFCVF_ID(0x1041, 0x001a, TYPE_NET),   /* N3000 */
+	IFCVF_ID(0x1000, 0x0001, TYPE_NET),   /* C5000X-PL */
+	IFCVF_ID(0x1001, 0x0002, TYPE_BLOCK), /* C5000X-PL */
 	{}
 };
 MODULE_DEVICE_TABLE(pci, ifcvf_pci_ids);
 
 /* Without these there is no vDPA. */
-#define FEATURES_NEEDED	(BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
+#define FEATURES_NEEDED (BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM))
 
 static struct ifcvf_vf *ifcvf_to_vf(struct vdpa_mgmt_dev *mgmt)
 {

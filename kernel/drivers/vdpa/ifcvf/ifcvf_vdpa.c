@@ -9,7 +9,7 @@
  * DRIVER_OK comes, checked as a whole: it can be set in any order, as vhost does, and a queue is
  * never enabled half way.
  *
- * Status bits that mean more than a write to the register are a table (status_steps), walked in
+ * Status bits that mean more than a write to the register are a table (ifcvf_status_steps), walked in
  * virtio's order:
  *
  *	FEATURES_OK	the chosen features go to the device, which may decline the bit
@@ -34,7 +34,7 @@
 
 #include "ifcvf.h"
 
-#define QUEUE_ALIGN	PAGE_SIZE
+#define QUEUE_ALIGN PAGE_SIZE
 
 static struct ifcvf_dev *ifcvf_to_dev(const struct vdpa_device *vdpa)
 {
@@ -64,7 +64,7 @@ static int ifcvf_start_queue(struct ifcvf_vf *vf, u16 i)
 	return ret;
 }
 
-static int ifcvf_enter_features_ok(struct ifcvf_vf *vf)
+static int ifcvf_apply_features_ok(struct ifcvf_vf *vf)
 {
 	u64 features = vf->dev->driver_features;
 
@@ -75,7 +75,7 @@ static int ifcvf_enter_features_ok(struct ifcvf_vf *vf)
 	return 0;
 }
 
-static int ifcvf_enter_driver_ok(struct ifcvf_vf *vf)
+static int ifcvf_apply_driver_ok(struct ifcvf_vf *vf)
 {
 	int ret;
 	u16 i;
@@ -101,12 +101,13 @@ static void ifcvf_notify_live_queues(struct ifcvf_vf *vf)
 
 static const struct {
 	u8 bit;
-	u8 on_failure;	/* set instead */
-	int (*enter)(struct ifcvf_vf *vf);
-	void (*entered)(struct ifcvf_vf *vf);
-} status_steps[] = {
-	{ VIRTIO_CONFIG_S_FEATURES_OK, 0, ifcvf_enter_features_ok, NULL },
-	{ VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, ifcvf_enter_driver_ok, ifcvf_notify_live_queues },
+	u8 on_failure; /* set instead */
+	int (*apply)(struct ifcvf_vf *vf);
+	void (*applied)(struct ifcvf_vf *vf);
+} ifcvf_status_steps[] = {
+	{ VIRTIO_CONFIG_S_FEATURES_OK, 0, ifcvf_apply_features_ok, NULL },
+	{ VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, ifcvf_apply_driver_ok,
+	  ifcvf_notify_live_queues },
 };
 
 static void ifcvf_raise_status_locked(struct ifcvf_vf *vf, u8 status)
@@ -114,30 +115,30 @@ static void ifcvf_raise_status_locked(struct ifcvf_vf *vf, u8 status)
 	u8 old = ifcvf_hw_get_status(vf);
 	int i, ret;
 
-	for (i = 0; i < ARRAY_SIZE(status_steps); i++) {
-		u8 bit = status_steps[i].bit;
+	for (i = 0; i < ARRAY_SIZE(ifcvf_status_steps); i++) {
+		u8 bit = ifcvf_status_steps[i].bit;
 
 		if (!(status & ~old & bit))
 			continue;
-		ret = status_steps[i].enter(vf);
+		ret = ifcvf_status_steps[i].apply(vf);
 		if (ret) {
 			pci_err(vf->pdev, "status %#x cannot be reached from %#x: %d\n", status,
 				old, ret);
-			ifcvf_hw_set_status(vf, old | status_steps[i].on_failure);
+			ifcvf_hw_set_status(vf, old | ifcvf_status_steps[i].on_failure);
 			return;
 		}
 		old |= bit | (status & (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER));
 		ifcvf_hw_set_status(vf, old);
-		if (status_steps[i].entered)
-			status_steps[i].entered(vf);
+		if (ifcvf_status_steps[i].applied)
+			ifcvf_status_steps[i].applied(vf);
 	}
 	ifcvf_hw_set_status(vf, status);
 }
 
-static void ifcvf_forget_queue(struct ifcvf_queue *queue)
+static void ifcvf_clear_queue(struct ifcvf_queue *queue)
 {
 	spin_lock_irq(&queue->cb_lock);
-	queue->cb = (struct vdpa_callback){};
+	queue->cb = (struct vdpa_callback) {};
 	spin_unlock_irq(&queue->cb_lock);
 	queue->desc = 0;
 	queue->avail = 0;
@@ -157,10 +158,10 @@ int ifcvf_stop(struct ifcvf_vf *vf)
 	ret = ifcvf_hw_reset(vf);
 	ifcvf_irq_stop(vf);
 	spin_lock_irq(&vf->config_cb_lock);
-	vf->config_cb = (struct vdpa_callback){};
+	vf->config_cb = (struct vdpa_callback) {};
 	spin_unlock_irq(&vf->config_cb_lock);
 	for (i = 0; i < vf->nr_queues; i++)
-		ifcvf_forget_queue(&vf->queues[i]);
+		ifcvf_clear_queue(&vf->queues[i]);
 	if (vf->dev)
 		vf->dev->driver_features = 0;
 	mutex_unlock(&vf->lock);
@@ -181,7 +182,7 @@ static void ifcvf_set_status(struct vdpa_device *vdpa, u8 status)
 		return;
 	}
 	mutex_lock(&vf->lock);
-	if (!ifcvf_hw_gone(vf))
+	if (!ifcvf_hw_removed(vf))
 		ifcvf_raise_status_locked(vf, status);
 	mutex_unlock(&vf->lock);
 }
@@ -246,7 +247,7 @@ static void ifcvf_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 
 	mutex_lock(&vf->lock);
 	queue->ready = ready;
-	if (ready && !queue->live && !ifcvf_hw_gone(vf) &&
+	if (ready && !queue->live && !ifcvf_hw_removed(vf) &&
 	    (ifcvf_hw_get_status(vf) & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		if (ifcvf_start_queue(vf, idx))
 			queue->ready = false;
@@ -287,7 +288,7 @@ static int ifcvf_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_
 	else
 		state->split.avail_index = ifcvf_hw_next_avail(vf, idx);
 	/* Asked afterwards: what was read of a device that is there now was no vacancy. */
-	if (queue->live && ifcvf_hw_gone(vf))
+	if (queue->live && ifcvf_hw_removed(vf))
 		ret = -ENODEV;
 	mutex_unlock(&vf->lock);
 	return ret;
@@ -314,11 +315,11 @@ static void ifcvf_kick_vq(struct vdpa_device *vdpa, u16 idx)
 
 /*
  * A user may map a page of doorbells only if there is nothing else in that page: the whole of it has
- * to be notify area.  Any other doorbell is reported with a size that is no page.
+ * to be notify region.  Any other doorbell is reported with a size that is no page.
  */
 static struct vdpa_notification_area ifcvf_get_vq_notification(struct vdpa_device *vdpa, u16 idx)
 {
-	const struct ifcvf_area *notify = &ifcvf_to_vf(vdpa)->area[IFCVF_NOTIFY];
+	const struct ifcvf_region *notify = &ifcvf_to_vf(vdpa)->regions[IFCVF_NOTIFY];
 	phys_addr_t addr = ifcvf_to_queue(vdpa, idx)->doorbell_pa;
 	bool page = PAGE_ALIGNED(addr) && addr + PAGE_SIZE <= notify->pa + notify->len;
 
@@ -398,35 +399,35 @@ static void ifcvf_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *
 }
 
 static const struct vdpa_config_ops ifcvf_ops = {
-	.get_status		= ifcvf_get_status,
-	.set_status		= ifcvf_set_status,
-	.reset			= ifcvf_reset,
-	.get_device_features	= ifcvf_get_device_features,
-	.set_driver_features	= ifcvf_set_driver_features,
-	.get_driver_features	= ifcvf_get_driver_features,
-	.set_vq_address		= ifcvf_set_vq_address,
-	.set_vq_num		= ifcvf_set_vq_num,
-	.set_vq_ready		= ifcvf_set_vq_ready,
-	.get_vq_ready		= ifcvf_get_vq_ready,
-	.set_vq_state		= ifcvf_set_vq_state,
-	.get_vq_state		= ifcvf_get_vq_state,
-	.set_vq_cb		= ifcvf_set_vq_cb,
-	.get_vq_irq		= ifcvf_get_vq_irq,
-	.kick_vq		= ifcvf_kick_vq,
-	.get_vq_notification	= ifcvf_get_vq_notification,
+	.get_status = ifcvf_get_status,
+	.set_status = ifcvf_set_status,
+	.reset = ifcvf_reset,
+	.get_device_features = ifcvf_get_device_features,
+	.set_driver_features = ifcvf_set_driver_features,
+	.get_driver_features = ifcvf_get_driver_features,
+	.set_vq_address = ifcvf_set_vq_address,
+	.set_vq_num = ifcvf_set_vq_num,
+	.set_vq_ready = ifcvf_set_vq_ready,
+	.get_vq_ready = ifcvf_get_vq_ready,
+	.set_vq_state = ifcvf_set_vq_state,
+	.get_vq_state = ifcvf_get_vq_state,
+	.set_vq_cb = ifcvf_set_vq_cb,
+	.get_vq_irq = ifcvf_get_vq_irq,
+	.kick_vq = ifcvf_kick_vq,
+	.get_vq_notification = ifcvf_get_vq_notification,
 #ifndef VDPA_NEEDS_EXT_OPS
-	.get_vq_size		= ifcvf_get_vq_size,
+	.get_vq_size = ifcvf_get_vq_size,
 #endif
-	.get_vq_num_max		= ifcvf_get_vq_num_max,
-	.get_vq_align		= ifcvf_get_vq_align,
-	.get_vq_group		= ifcvf_get_vq_group,
-	.get_device_id		= ifcvf_get_device_id,
-	.get_vendor_id		= ifcvf_get_vendor_id,
-	.get_config_size	= ifcvf_get_config_size,
-	.get_config		= ifcvf_get_config,
-	.set_config		= ifcvf_set_config,
-	.get_generation		= ifcvf_get_generation,
-	.set_config_cb		= ifcvf_set_config_cb,
+	.get_vq_num_max = ifcvf_get_vq_num_max,
+	.get_vq_align = ifcvf_get_vq_align,
+	.get_vq_group = ifcvf_get_vq_group,
+	.get_device_id = ifcvf_get_device_id,
+	.get_vendor_id = ifcvf_get_vendor_id,
+	.get_config_size = ifcvf_get_config_size,
+	.get_config = ifcvf_get_config,
+	.set_config = ifcvf_set_config,
+	.get_generation = ifcvf_get_generation,
+	.set_config_cb = ifcvf_set_config_cb,
 };
 
 #ifdef VDPA_NEEDS_EXT_OPS

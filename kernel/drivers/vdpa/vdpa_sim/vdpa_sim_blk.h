@@ -13,21 +13,22 @@
 
 #include <linux/xarray.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 #include "vdpa_sim_blk_req.h"
 
 /* Contents of a disk: the pages that were written; what is not there reads as zeroes. */
-struct blk_store {
-	struct rw_semaphore sem;	/* for writing while pages go away */
-	struct xarray pages;		/* by index; protected by its own lock */
+struct vdpa_sim_blk_store {
+	struct rw_semaphore sem; /* for writing while pages go away */
+	struct xarray pages;	 /* by index; protected by its own lock */
 };
 
 /* blk_store_*() return 0, -EFAULT for the driver's memory, -ENOMEM; bounds are the caller's. */
-void vdpa_sim_blk_store_init(struct blk_store *store);
-void vdpa_sim_blk_store_free(struct blk_store *store);
-int vdpa_sim_blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to);
-int vdpa_sim_blk_store_write(struct blk_store *store, u64 offset, size_t len,
-			     struct sim_cursor *from);
-void vdpa_sim_blk_store_clear(struct blk_store *store, u64 offset, u64 len);
+void vdpa_sim_blk_store_init(struct vdpa_sim_blk_store *store);
+void vdpa_sim_blk_store_free(struct vdpa_sim_blk_store *store);
+int vdpa_sim_blk_store_read(struct vdpa_sim_blk_store *store, u64 offset, size_t len,
+			    struct vdpa_sim_cursor *to);
+int vdpa_sim_blk_store_write(struct vdpa_sim_blk_store *store, u64 offset, size_t len,
+			     struct vdpa_sim_cursor *from);
+void vdpa_sim_blk_store_clear(struct vdpa_sim_blk_store *store, u64 offset, u64 len);
 
 #endif

@@ -16,37 +16,38 @@
 #include <stddef.h>
 #endif
 
-#define BLK_SECTOR_SHIFT	9
-#define BLK_MAX_RANGES		16	/* of a discard or write zeroes request */
-#define BLK_MAX_RANGE_SECTORS	65536
+#define VDPA_SIM_BLK_SECTOR_SHIFT      9
+#define VDPA_SIM_BLK_MAX_RANGES	       16 /* of a discard or write zeroes request */
+#define VDPA_SIM_BLK_MAX_RANGE_SECTORS 65536
 
-enum blk_action {
-	BLK_READ,
-	BLK_WRITE,
-	BLK_FLUSH,
-	BLK_ID,
-	BLK_DISCARD,
-	BLK_ZERO,
-	BLK_REFUSE,			/* with the status in the request */
+enum vdpa_sim_blk_action {
+	VDPA_SIM_BLK_READ,
+	VDPA_SIM_BLK_WRITE,
+	VDPA_SIM_BLK_FLUSH,
+	VDPA_SIM_BLK_ID,
+	VDPA_SIM_BLK_DISCARD,
+	VDPA_SIM_BLK_ZERO,
+	VDPA_SIM_BLK_REFUSE, /* with the status in the request */
 };
 
 /* What the device knows of a request before it looks at its data. */
-struct blk_request {
-	enum blk_action action;
+struct vdpa_sim_blk_request {
+	enum vdpa_sim_blk_action action;
 	__u8 status;
-	__u64 offset;			/* bytes, of read and write */
-	size_t len;			/* bytes of data, without head and status */
+	__u64 offset; /* bytes, of read and write */
+	size_t len;   /* bytes of data, without head and status */
 };
 
-struct blk_limits {
-	__u64 features;			/* negotiated */
+struct vdpa_sim_blk_limits {
+	__u64 features; /* negotiated */
 	__u64 sectors;
 };
 
-struct blk_request vdpa_sim_blk_parse(const struct blk_limits *limits,
-				      const struct virtio_blk_outhdr *head, size_t readable,
-				      size_t writable);
-bool vdpa_sim_blk_range_is_good(const struct blk_limits *limits, enum blk_action action,
+struct vdpa_sim_blk_request vdpa_sim_blk_parse(const struct vdpa_sim_blk_limits *limits,
+					       const struct virtio_blk_outhdr *head,
+					       size_t readable, size_t writable);
+bool vdpa_sim_blk_range_is_good(const struct vdpa_sim_blk_limits *limits,
+				enum vdpa_sim_blk_action action,
 				const struct virtio_blk_discard_write_zeroes *range);
 
 #endif

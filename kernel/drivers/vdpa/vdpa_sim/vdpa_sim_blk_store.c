@@ -14,13 +14,13 @@
 
 #include "vdpa_sim_blk.h"
 
-void vdpa_sim_blk_store_init(struct blk_store *store)
+void vdpa_sim_blk_store_init(struct vdpa_sim_blk_store *store)
 {
 	init_rwsem(&store->sem);
 	xa_init(&store->pages);
 }
 
-void vdpa_sim_blk_store_free(struct blk_store *store)
+void vdpa_sim_blk_store_free(struct vdpa_sim_blk_store *store)
 {
 	unsigned long index;
 	void *page;
@@ -30,13 +30,13 @@ void vdpa_sim_blk_store_free(struct blk_store *store)
 	xa_destroy(&store->pages);
 }
 
-static size_t vdpa_sim_blk_within_page(u64 offset, u64 len)
+static size_t vdpa_sim_blk_chunk_len(u64 offset, u64 len)
 {
 	return min_t(u64, len, PAGE_SIZE - offset_in_page(offset));
 }
 
 /* The page, made if it is not there; NULL without memory. */
-static void *vdpa_sim_blk_make_page(struct blk_store *store, unsigned long index)
+static void *vdpa_sim_blk_make_page(struct vdpa_sim_blk_store *store, unsigned long index)
 {
 	void *page = xa_load(&store->pages, index);
 	void *other;
@@ -49,17 +49,18 @@ static void *vdpa_sim_blk_make_page(struct blk_store *store, unsigned long index
 	other = xa_cmpxchg(&store->pages, index, NULL, page, GFP_KERNEL);
 	if (!other)
 		return page;
-	free_page((unsigned long)page);		/* another queue was first, or no memory */
+	free_page((unsigned long)page); /* another queue was first, or no memory */
 	return xa_is_err(other) ? NULL : other;
 }
 
-int vdpa_sim_blk_store_read(struct blk_store *store, u64 offset, size_t len, struct sim_cursor *to)
+int vdpa_sim_blk_store_read(struct vdpa_sim_blk_store *store, u64 offset, size_t len,
+			    struct vdpa_sim_cursor *to)
 {
 	int ret = 0;
 
 	down_read(&store->sem);
 	while (len && !ret) {
-		size_t here = vdpa_sim_blk_within_page(offset, len);
+		size_t here = vdpa_sim_blk_chunk_len(offset, len);
 		void *page = xa_load(&store->pages, offset >> PAGE_SHIFT);
 
 		ret = page ? vdpa_sim_write(to, page + offset_in_page(offset), here)
@@ -72,14 +73,14 @@ int vdpa_sim_blk_store_read(struct blk_store *store, u64 offset, size_t len, str
 	return ret;
 }
 
-int vdpa_sim_blk_store_write(struct blk_store *store, u64 offset, size_t len,
-			     struct sim_cursor *from)
+int vdpa_sim_blk_store_write(struct vdpa_sim_blk_store *store, u64 offset, size_t len,
+			     struct vdpa_sim_cursor *from)
 {
 	int ret = 0;
 
 	down_read(&store->sem);
 	while (len && !ret) {
-		size_t here = vdpa_sim_blk_within_page(offset, len);
+		size_t here = vdpa_sim_blk_chunk_len(offset, len);
 		void *page = vdpa_sim_blk_make_page(store, offset >> PAGE_SHIFT);
 
 		ret = page ? vdpa_sim_read(from, page + offset_in_page(offset), here) : -ENOMEM;
@@ -91,7 +92,7 @@ int vdpa_sim_blk_store_write(struct blk_store *store, u64 offset, size_t len,
 	return ret;
 }
 
-static void vdpa_sim_blk_clear_part(struct blk_store *store, u64 offset, size_t len)
+static void vdpa_sim_blk_clear_chunk(struct vdpa_sim_blk_store *store, u64 offset, size_t len)
 {
 	unsigned long index = offset >> PAGE_SHIFT;
 	void *page = xa_load(&store->pages, index);
@@ -107,13 +108,13 @@ static void vdpa_sim_blk_clear_part(struct blk_store *store, u64 offset, size_t 
 }
 
 /* Zeroes; whole pages are given back. */
-void vdpa_sim_blk_store_clear(struct blk_store *store, u64 offset, u64 len)
+void vdpa_sim_blk_store_clear(struct vdpa_sim_blk_store *store, u64 offset, u64 len)
 {
 	down_write(&store->sem);
 	while (len) {
-		size_t here = vdpa_sim_blk_within_page(offset, len);
+		size_t here = vdpa_sim_blk_chunk_len(offset, len);
 
-		vdpa_sim_blk_clear_part(store, offset, here);
+		vdpa_sim_blk_clear_chunk(store, offset, here);
 		offset += here;
 		len -= here;
 		cond_resched();

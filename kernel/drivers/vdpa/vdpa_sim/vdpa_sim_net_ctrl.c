@@ -6,16 +6,16 @@
  * answer.  It takes effect between two batches of frames of any pair, because it holds net->sem for
  * writing.
  *
- * Limits: a command of more than NET_COMMAND_MAX bytes is refused.
+ * Limits: a command of more than VDPA_SIM_NET_COMMAND_MAX bytes is refused.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "vdpa_sim_net.h"
 
-#define NET_COMMAND_MAX	SZ_64K
+#define VDPA_SIM_NET_COMMAND_MAX SZ_64K
 
-static u8 vdpa_sim_net_run_command(struct sim_net *net, const u8 *command, size_t len)
+static u8 vdpa_sim_net_run_command(struct vdpa_sim_net *net, const u8 *command, size_t len)
 {
 	u16 pairs = net->rules.pairs;
 	u8 answer;
@@ -28,14 +28,14 @@ static u8 vdpa_sim_net_run_command(struct sim_net *net, const u8 *command, size_
 	return answer;
 }
 
-static u8 vdpa_sim_net_read_and_run(struct sim_net *net, struct sim_queue *vq)
+static u8 vdpa_sim_net_read_and_run(struct vdpa_sim_net *net, struct vdpa_sim_queue *vq)
 {
 	size_t len = vdpa_sim_iov_bytes(&vq->in);
-	struct sim_cursor cur;
+	struct vdpa_sim_cursor cur;
 	u8 answer = VIRTIO_NET_ERR;
 	u8 *command;
 
-	if (!len || len > NET_COMMAND_MAX)
+	if (!len || len > VDPA_SIM_NET_COMMAND_MAX)
 		return VIRTIO_NET_ERR;
 	command = kvmalloc(len, GFP_KERNEL);
 	if (!command)
@@ -48,10 +48,10 @@ static u8 vdpa_sim_net_read_and_run(struct sim_net *net, struct sim_queue *vq)
 }
 
 /* A command without room for its answer is not run: the driver could not know what became of it. */
-static void vdpa_sim_net_serve_one(struct sim_net *net, struct sim_queue *vq)
+static void vdpa_sim_net_serve_one(struct vdpa_sim_net *net, struct vdpa_sim_queue *vq)
 {
 	u8 answer = VIRTIO_NET_ERR;
-	struct sim_cursor cur;
+	struct vdpa_sim_cursor cur;
 	u32 written = 0;
 
 	vq->stats.requests++;
@@ -68,16 +68,16 @@ static void vdpa_sim_net_serve_one(struct sim_net *net, struct sim_queue *vq)
 	vdpa_sim_queue_complete(vq, written);
 }
 
-bool vdpa_sim_net_serve_ctrl(struct sim_net *net, struct sim_queue *vq)
+bool vdpa_sim_net_serve_ctrl(struct vdpa_sim_net *net, struct vdpa_sim_queue *vq)
 {
 	int i;
 
 	if (!vq->active || !vdpa_sim_has(&net->sim, VIRTIO_NET_F_CTRL_VQ))
 		return false;
-	vdpa_sim_queue_hush(vq);
-	for (i = 0; i < SIM_BATCH; i++) {
+	vdpa_sim_queue_disable_kicks(vq);
+	for (i = 0; i < VDPA_SIM_BATCH; i++) {
 		if (vdpa_sim_queue_fetch(vq, &vq->in, &vq->out) <= 0)
-			return !vdpa_sim_queue_listen(vq);
+			return !vdpa_sim_queue_enable_kicks(vq);
 		vdpa_sim_net_serve_one(net, vq);
 	}
 	return true;

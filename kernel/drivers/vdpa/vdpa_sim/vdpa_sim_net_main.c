@@ -22,7 +22,7 @@
  * QEMU would not migrate the device.  So is VIRTIO_F_RING_RESET: a queue is reset by making it not
  * ready, which the kernel's own drivers do and user space has no way to.
  *
- * Limits: NET_MAX_PAIRS pairs.  Speed and duplex are not reported.
+ * Limits: VDPA_SIM_NET_MAX_PAIRS pairs.  Speed and duplex are not reported.
  */
 #include <linux/etherdevice.h>
 #include <linux/module.h>
@@ -31,73 +31,66 @@
 
 #include "vdpa_sim_net.h"
 
-#define DEFAULT_FEATURES (SIM_FEATURES |				\
-			  BIT_ULL(VIRTIO_NET_F_CSUM) |			\
-			  BIT_ULL(VIRTIO_NET_F_GUEST_CSUM) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |	\
-			  BIT_ULL(VIRTIO_NET_F_MTU) |			\
-			  BIT_ULL(VIRTIO_NET_F_MAC) |			\
-			  BIT_ULL(VIRTIO_NET_F_STATUS) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_VQ) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_RX) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_RX_EXTRA) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |		\
-			  BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR))
-#define ALL_FEATURES (DEFAULT_FEATURES |				\
-		      BIT_ULL(VIRTIO_NET_F_MQ) |			\
-		      BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) |		\
-		      BIT_ULL(VIRTIO_F_RING_RESET))
+#define DEFAULT_FEATURES                                                                     \
+	(VDPA_SIM_FEATURES | BIT_ULL(VIRTIO_NET_F_CSUM) | BIT_ULL(VIRTIO_NET_F_GUEST_CSUM) | \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT_ULL(VIRTIO_NET_F_MTU) |             \
+	 BIT_ULL(VIRTIO_NET_F_MAC) | BIT_ULL(VIRTIO_NET_F_STATUS) |                          \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_VQ) | BIT_ULL(VIRTIO_NET_F_CTRL_RX) |                     \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |             \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR))
+#define ALL_FEATURES                                                                          \
+	(DEFAULT_FEATURES | BIT_ULL(VIRTIO_NET_F_MQ) | BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) | \
+	 BIT_ULL(VIRTIO_F_RING_RESET))
 
 /* Features that stand for commands of the control queue. */
-#define CTRL_FEATURES (BIT_ULL(VIRTIO_NET_F_CTRL_RX) |			\
-		       BIT_ULL(VIRTIO_NET_F_CTRL_RX_EXTRA) |		\
-		       BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |		\
-		       BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) |		\
-		       BIT_ULL(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |	\
-		       BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) |		\
-		       BIT_ULL(VIRTIO_NET_F_MQ))
+#define CTRL_FEATURES                                                                       \
+	(BIT_ULL(VIRTIO_NET_F_CTRL_RX) | BIT_ULL(VIRTIO_NET_F_CTRL_RX_EXTRA) |              \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) | BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) |            \
+	 BIT_ULL(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) | \
+	 BIT_ULL(VIRTIO_NET_F_MQ))
 
 /* Before negotiation the driver asks about the queues that it could have. */
-static u64 vdpa_sim_net_features_in_view(const struct sim_net *net)
+static u64 vdpa_sim_net_effective_features(const struct vdpa_sim_net *net)
 {
 	return net->sim.features ?: net->sim.offered;
 }
 
-static u32 vdpa_sim_net_group_of(struct sim_device *sim, u16 idx)
+static u32 vdpa_sim_net_group_of(struct vdpa_sim_device *sim, u16 idx)
 {
-	struct sim_net *net = vdpa_sim_net_of(sim);
-	u64 features = vdpa_sim_net_features_in_view(net);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(sim);
+	u64 features = vdpa_sim_net_effective_features(net);
 
 	if (!(features & BIT_ULL(VIRTIO_NET_F_CTRL_VQ)))
-		return NET_DATA_GROUP;
-	return idx == vdpa_sim_net_ctrl_queue(net, features) ? NET_CTRL_GROUP : NET_DATA_GROUP;
+		return VDPA_SIM_NET_DATA_GROUP;
+	return idx == vdpa_sim_net_ctrl_queue(net, features) ? VDPA_SIM_NET_CTRL_GROUP
+							     : VDPA_SIM_NET_DATA_GROUP;
 }
 
-static bool vdpa_sim_net_serve(struct sim_unit *unit)
+static bool vdpa_sim_net_serve(struct vdpa_sim_unit *unit)
 {
-	struct sim_net *net = vdpa_sim_net_of(unit->sim);
-	struct sim_queue *first = unit->queues;
+	struct vdpa_sim_net *net = vdpa_sim_net_of(unit->sim);
+	struct vdpa_sim_queue *first = unit->queues;
 
 	if (first->idx == vdpa_sim_net_ctrl_queue(net, net->sim.features))
 		return vdpa_sim_net_serve_ctrl(net, first);
 	return unit->nqueues == 2 && vdpa_sim_net_serve_pair(net, first, first + 1);
 }
 
-static void vdpa_sim_net_set_rules(struct sim_net *net, u64 features)
+static void vdpa_sim_net_set_rules(struct vdpa_sim_net *net, u64 features)
 {
 	down_write(&net->sem);
 	vdpa_sim_net_rules_reset(&net->rules, features, net->mac, net->max_pairs);
 	up_write(&net->sem);
 }
 
-static void vdpa_sim_net_start(struct sim_device *sim)
+static void vdpa_sim_net_start(struct vdpa_sim_device *sim)
 {
 	vdpa_sim_net_set_rules(vdpa_sim_net_of(sim), sim->features);
 }
 
-static void vdpa_sim_net_reset(struct sim_device *sim)
+static void vdpa_sim_net_reset(struct vdpa_sim_device *sim)
 {
-	struct sim_net *net = vdpa_sim_net_of(sim);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(sim);
 
 	vdpa_sim_net_set_rules(net, 0);
 	net->filtered = 0;
@@ -106,16 +99,16 @@ static void vdpa_sim_net_reset(struct sim_device *sim)
 
 /* Configuration space. */
 
-static u16 vdpa_sim_net_link_status(const struct sim_net *net)
+static u16 vdpa_sim_net_link_status(const struct vdpa_sim_net *net)
 {
 	return (net->link_down ? 0 : VIRTIO_NET_S_LINK_UP) |
 	       (net->rules.announce ? VIRTIO_NET_S_ANNOUNCE : 0);
 }
 
-static void vdpa_sim_net_get_config(struct sim_device *sim, void *buf)
+static void vdpa_sim_net_get_config(struct vdpa_sim_device *sim, void *buf)
 {
 	struct virtio_net_config *config = buf;
-	struct sim_net *net = vdpa_sim_net_of(sim);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(sim);
 
 	down_read(&net->sem);
 	memcpy(config->mac, net->rules.mac, ETH_ALEN);
@@ -126,15 +119,15 @@ static void vdpa_sim_net_get_config(struct sim_device *sim, void *buf)
 }
 
 /* Only the address can be written, only as a whole, and only before the device is started. */
-static void vdpa_sim_net_set_config(struct sim_device *sim, unsigned int offset, const void *buf,
-				    unsigned int len)
+static void vdpa_sim_net_set_config(struct vdpa_sim_device *sim, unsigned int offset,
+				    const void *buf, unsigned int len)
 {
-	struct sim_net *net = vdpa_sim_net_of(sim);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(sim);
 
 	if (offset || len < ETH_ALEN || !vdpa_sim_net_mac_is_valid(buf))
 		return;
 	mutex_lock(&sim->lock);
-	if (sim->phase == SIM_IDLE) {
+	if (sim->phase == VDPA_SIM_PHASE_INIT) {
 		down_write(&net->sem);
 		memcpy(net->mac, buf, ETH_ALEN);
 		memcpy(net->rules.mac, buf, ETH_ALEN);
@@ -145,7 +138,7 @@ static void vdpa_sim_net_set_config(struct sim_device *sim, unsigned int offset,
 
 /* Statistics. */
 
-static int vdpa_sim_net_put_pair_stats(struct sim_queue *vq, struct sk_buff *msg)
+static int vdpa_sim_net_put_pair_stats(struct vdpa_sim_queue *vq, struct sk_buff *msg)
 {
 	return vdpa_sim_put_stat(msg, "packets", vq->stats.requests) ?:
 	       vdpa_sim_put_stat(msg, "bytes", vq->stats.bytes) ?:
@@ -153,11 +146,11 @@ static int vdpa_sim_net_put_pair_stats(struct sim_queue *vq, struct sk_buff *msg
 	       vdpa_sim_put_stat(msg, "drops", vq->stats.drops);
 }
 
-static int vdpa_sim_net_put_stats(struct sim_queue *vq, struct sk_buff *msg)
+static int vdpa_sim_net_put_stats(struct vdpa_sim_queue *vq, struct sk_buff *msg)
 {
-	struct sim_net *net = vdpa_sim_net_of(vq->unit->sim);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(vq->unit->sim);
 
-	if (vdpa_sim_net_group_of(&net->sim, vq->idx) != NET_CTRL_GROUP)
+	if (vdpa_sim_net_group_of(&net->sim, vq->idx) != VDPA_SIM_NET_CTRL_GROUP)
 		return vdpa_sim_net_put_pair_stats(vq, msg);
 	return vdpa_sim_put_stat(msg, "commands", vq->stats.requests) ?:
 	       vdpa_sim_put_stat(msg, "successes", net->commands.good) ?:
@@ -168,7 +161,7 @@ static int vdpa_sim_net_put_stats(struct sim_queue *vq, struct sk_buff *msg)
 
 static int vdpa_sim_net_get_link(void *data, u64 *value)
 {
-	struct sim_net *net = data;
+	struct vdpa_sim_net *net = data;
 
 	*value = !READ_ONCE(net->link_down);
 	return 0;
@@ -176,7 +169,7 @@ static int vdpa_sim_net_get_link(void *data, u64 *value)
 
 static int vdpa_sim_net_set_link(void *data, u64 value)
 {
-	struct sim_net *net = data;
+	struct vdpa_sim_net *net = data;
 	bool changed;
 
 	down_write(&net->sem);
@@ -188,11 +181,12 @@ static int vdpa_sim_net_set_link(void *data, u64 value)
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(link_fops, vdpa_sim_net_get_link, vdpa_sim_net_set_link, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(vdpa_sim_net_link_fops, vdpa_sim_net_get_link, vdpa_sim_net_set_link,
+			 "%llu\n");
 
 static int vdpa_sim_net_get_announce(void *data, u64 *value)
 {
-	struct sim_net *net = data;
+	struct vdpa_sim_net *net = data;
 
 	*value = READ_ONCE(net->rules.announce);
 	return 0;
@@ -200,7 +194,7 @@ static int vdpa_sim_net_get_announce(void *data, u64 *value)
 
 static int vdpa_sim_net_set_announce(void *data, u64 value)
 {
-	struct sim_net *net = data;
+	struct vdpa_sim_net *net = data;
 
 	if (!vdpa_sim_has(&net->sim, VIRTIO_NET_F_GUEST_ANNOUNCE))
 		return -EOPNOTSUPP;
@@ -211,58 +205,59 @@ static int vdpa_sim_net_set_announce(void *data, u64 value)
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(announce_fops, vdpa_sim_net_get_announce, vdpa_sim_net_set_announce,
-			 "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(vdpa_sim_net_announce_fops, vdpa_sim_net_get_announce,
+			 vdpa_sim_net_set_announce, "%llu\n");
 
 static int vdpa_sim_net_get_filtered(void *data, u64 *value)
 {
-	struct sim_net *net = data;
+	struct vdpa_sim_net *net = data;
 
 	*value = READ_ONCE(net->filtered);
 	return 0;
 }
 
-DEFINE_DEBUGFS_ATTRIBUTE(filtered_fops, vdpa_sim_net_get_filtered, NULL, "%llu\n");
+DEFINE_DEBUGFS_ATTRIBUTE(vdpa_sim_net_filtered_fops, vdpa_sim_net_get_filtered, NULL, "%llu\n");
 
-static void vdpa_sim_net_debugfs(struct sim_device *sim, struct dentry *dir)
+static void vdpa_sim_net_debugfs(struct vdpa_sim_device *sim, struct dentry *dir)
 {
-	struct sim_net *net = vdpa_sim_net_of(sim);
+	struct vdpa_sim_net *net = vdpa_sim_net_of(sim);
 
-	debugfs_create_file_unsafe("link", 0600, dir, net, &link_fops);
-	debugfs_create_file_unsafe("announce", 0600, dir, net, &announce_fops);
-	debugfs_create_file_unsafe("filtered", 0400, dir, net, &filtered_fops);
+	debugfs_create_file_unsafe("link", 0600, dir, net, &vdpa_sim_net_link_fops);
+	debugfs_create_file_unsafe("announce", 0600, dir, net, &vdpa_sim_net_announce_fops);
+	debugfs_create_file_unsafe("filtered", 0400, dir, net, &vdpa_sim_net_filtered_fops);
 }
 
-static const struct sim_kind net_kind = {
-	.device_id	 = VIRTIO_ID_NET,
-	.size		 = sizeof(struct sim_net),
-	.config_size	 = sizeof(struct virtio_net_config),
-	.ngroups	 = 2,
-	.nspaces	 = 2,
+static const struct vdpa_sim_kind vdpa_sim_net_kind = {
+	.device_id = VIRTIO_ID_NET,
+	.size = sizeof(struct vdpa_sim_net),
+	.config_size = sizeof(struct virtio_net_config),
+	.ngroups = 2,
+	.nspaces = 2,
 	.queues_per_unit = 2,
-	.serve		 = vdpa_sim_net_serve,
-	.group_of	 = vdpa_sim_net_group_of,
-	.start		 = vdpa_sim_net_start,
-	.reset		 = vdpa_sim_net_reset,
-	.get_config	 = vdpa_sim_net_get_config,
-	.set_config	 = vdpa_sim_net_set_config,
-	.put_stats	 = vdpa_sim_net_put_stats,
-	.debugfs	 = vdpa_sim_net_debugfs,
+	.serve = vdpa_sim_net_serve,
+	.group_of = vdpa_sim_net_group_of,
+	.start = vdpa_sim_net_start,
+	.reset = vdpa_sim_net_reset,
+	.get_config = vdpa_sim_net_get_config,
+	.set_config = vdpa_sim_net_set_config,
+	.put_stats = vdpa_sim_net_put_stats,
+	.debugfs = vdpa_sim_net_debugfs,
 };
 
 /* Management device. */
 
-static struct device *net_parent;
+static struct device *vdpa_sim_net_parent;
 
-static bool vdpa_sim_net_asks(const struct vdpa_dev_set_config *config, enum vdpa_attr attr)
+static bool vdpa_sim_net_has_attr(const struct vdpa_dev_set_config *config, enum vdpa_attr attr)
 {
 	return config->mask & BIT_ULL(attr);
 }
 
 static u16 vdpa_sim_net_wanted_pairs(const struct vdpa_dev_set_config *config)
 {
-	return vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MAX_VQP) ? config->net.max_vq_pairs
-									: 1;
+	return vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MAX_VQP)
+		       ? config->net.max_vq_pairs
+		       : 1;
 }
 
 /* What to offer; 0 when what is asked for does not fit together. */
@@ -271,7 +266,7 @@ static u64 vdpa_sim_net_wanted_features(const struct vdpa_dev_set_config *config
 	u64 mq = pairs > 1 ? BIT_ULL(VIRTIO_NET_F_MQ) : 0;
 	u64 features = config->device_features;
 
-	if (!vdpa_sim_net_asks(config, VDPA_ATTR_DEV_FEATURES))
+	if (!vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_FEATURES))
 		return DEFAULT_FEATURES | mq;
 	if (features & ~(u64)ALL_FEATURES || !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
 		return 0;
@@ -290,28 +285,29 @@ static unsigned int vdpa_sim_net_wanted_queues(const struct vdpa_dev_set_config 
 	       !!(vdpa_sim_net_wanted_features(config, pairs) & BIT_ULL(VIRTIO_NET_F_CTRL_VQ));
 }
 
-static bool vdpa_sim_net_is_sensible(const struct vdpa_dev_set_config *config)
+static bool vdpa_sim_net_config_is_valid(const struct vdpa_dev_set_config *config)
 {
 	u16 pairs = vdpa_sim_net_wanted_pairs(config);
 
-	if (!pairs || pairs > NET_MAX_PAIRS)
+	if (!pairs || pairs > VDPA_SIM_NET_MAX_PAIRS)
 		return false;
-	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR) &&
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR) &&
 	    !vdpa_sim_net_mac_is_valid(config->net.mac))
 		return false;
-	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) && config->net.mtu < ETH_MIN_MTU)
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU) &&
+	    config->net.mtu < ETH_MIN_MTU)
 		return false;
 	return vdpa_sim_net_wanted_features(config, pairs);
 }
 
-static void vdpa_sim_net_set_up(struct sim_net *net, const struct vdpa_dev_set_config *config)
+static void vdpa_sim_net_set_up(struct vdpa_sim_net *net, const struct vdpa_dev_set_config *config)
 {
 	init_rwsem(&net->sem);
 	net->max_pairs = vdpa_sim_net_wanted_pairs(config);
 	net->sim.offered = vdpa_sim_net_wanted_features(config, net->max_pairs);
-	net->mtu = vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MTU) ? config->net.mtu
-									: ETH_DATA_LEN;
-	if (vdpa_sim_net_asks(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
+	net->mtu = vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU) ? config->net.mtu
+									    : ETH_DATA_LEN;
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
 		memcpy(net->mac, config->net.mac, ETH_ALEN);
 	else
 		eth_random_addr(net->mac);
@@ -320,12 +316,13 @@ static void vdpa_sim_net_set_up(struct sim_net *net, const struct vdpa_dev_set_c
 static int vdpa_sim_net_dev_add(struct vdpa_mgmt_dev *mgmt, const char *name,
 				const struct vdpa_dev_set_config *config)
 {
-	struct sim_device *sim;
+	struct vdpa_sim_device *sim;
 	int ret;
 
-	if (!vdpa_sim_net_is_sensible(config))
+	if (!vdpa_sim_net_config_is_valid(config))
 		return -EINVAL;
-	sim = vdpa_sim_device_new(&net_kind, net_parent, name, vdpa_sim_net_wanted_queues(config));
+	sim = vdpa_sim_device_new(&vdpa_sim_net_kind, vdpa_sim_net_parent, name,
+				  vdpa_sim_net_wanted_queues(config));
 	if (IS_ERR(sim))
 		return PTR_ERR(sim);
 	vdpa_sim_net_set_up(vdpa_sim_net_of(sim), config);
@@ -340,38 +337,37 @@ static void vdpa_sim_net_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device 
 	vdpa_sim_device_unregister(vdpa_sim_of(vdpa));
 }
 
-static const struct vdpa_mgmtdev_ops net_mgmt_ops = {
+static const struct vdpa_mgmtdev_ops vdpa_sim_net_mgmt_ops = {
 	.dev_add = vdpa_sim_net_dev_add,
 	.dev_del = vdpa_sim_net_dev_del,
 };
 
-static struct virtio_device_id net_ids[] = {
+static struct virtio_device_id vdpa_sim_net_ids[] = {
 	{ VIRTIO_ID_NET, VIRTIO_DEV_ANY_ID },
 	{ 0 },
 };
 
-static struct vdpa_mgmt_dev net_mgmt = {
-	.ops			= &net_mgmt_ops,
-	.id_table		= net_ids,
-	.config_attr_mask	= BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MACADDR) |
-				  BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MTU) |
-				  BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MAX_VQP) |
-				  BIT_ULL(VDPA_ATTR_DEV_FEATURES),
-	.supported_features	= ALL_FEATURES,
-	.max_supported_vqs	= 2 * NET_MAX_PAIRS + 1,
+static struct vdpa_mgmt_dev vdpa_sim_net_mgmt = {
+	.ops = &vdpa_sim_net_mgmt_ops,
+	.id_table = vdpa_sim_net_ids,
+	.config_attr_mask =
+		BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MACADDR) | BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MTU) |
+		BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MAX_VQP) | BIT_ULL(VDPA_ATTR_DEV_FEATURES),
+	.supported_features = ALL_FEATURES,
+	.max_supported_vqs = 2 * VDPA_SIM_NET_MAX_PAIRS + 1,
 };
 
 static int __init vdpa_sim_net_init(void)
 {
 	int ret;
 
-	net_parent = root_device_register("vdpasim_net");
-	if (IS_ERR(net_parent))
-		return PTR_ERR(net_parent);
-	net_mgmt.device = net_parent;
-	ret = vdpa_mgmtdev_register(&net_mgmt);
+	vdpa_sim_net_parent = root_device_register("vdpasim_net");
+	if (IS_ERR(vdpa_sim_net_parent))
+		return PTR_ERR(vdpa_sim_net_parent);
+	vdpa_sim_net_mgmt.device = vdpa_sim_net_parent;
+	ret = vdpa_mgmtdev_register(&vdpa_sim_net_mgmt);
 	if (ret)
-		root_device_unregister(net_parent);
+		root_device_unregister(vdpa_sim_net_parent);
 	return ret;
 }
 module_init(vdpa_sim_net_init);
@@ -379,8 +375,8 @@ module_init(vdpa_sim_net_init);
 /* Unregistering the management device deletes its devices. */
 static void __exit vdpa_sim_net_exit(void)
 {
-	vdpa_mgmtdev_unregister(&net_mgmt);
-	root_device_unregister(net_parent);
+	vdpa_mgmtdev_unregister(&vdpa_sim_net_mgmt);
+	root_device_unregister(vdpa_sim_net_parent);
 }
 module_exit(vdpa_sim_net_exit);
 

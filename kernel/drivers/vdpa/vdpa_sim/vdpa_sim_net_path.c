@@ -34,57 +34,59 @@
 
 #include "vdpa_sim_net.h"
 
-#define FRAME_MAX	65550		/* bytes without vnet header */
-#define PEEK_LEN	(ETH_HLEN + 4)	/* addresses, and a VLAN tag */
+#define FRAME_MAX 65550		 /* bytes without vnet header */
+#define PEEK_LEN  (ETH_HLEN + 4) /* addresses, and a VLAN tag */
 
 /* A frame on its way. */
-struct passage {
-	struct sim_cursor from;		/* behind the vnet header */
+struct vdpa_sim_net_frame {
+	struct vdpa_sim_cursor from; /* behind the vnet header */
 	struct virtio_net_hdr_v1 head;
-	size_t len;			/* without vnet header */
+	size_t len; /* without vnet header */
 	u8 start[PEEK_LEN];
 };
 
-enum fate {
-	DELIVER,
-	FILTERED,
-	BAD_FRAME,
-	DROPPED,
+enum vdpa_sim_net_fate {
+	VDPA_SIM_NET_DELIVER,
+	VDPA_SIM_NET_FILTERED,
+	VDPA_SIM_NET_BAD,
+	VDPA_SIM_NET_DROP,
 };
 
-static size_t vdpa_sim_net_head_len(const struct sim_net *net)
+static size_t vdpa_sim_net_head_len(const struct vdpa_sim_net *net)
 {
 	return vdpa_sim_has(&net->sim, VIRTIO_F_VERSION_1) ? sizeof(struct virtio_net_hdr_v1)
 							   : sizeof(struct virtio_net_hdr);
 }
 
-static enum fate vdpa_sim_net_look_at(struct sim_net *net, struct sim_queue *tx,
-				      struct passage *frame)
+static enum vdpa_sim_net_fate vdpa_sim_net_classify(struct vdpa_sim_net *net,
+						    struct vdpa_sim_queue *tx,
+						    struct vdpa_sim_net_frame *frame)
 {
 	size_t len = vdpa_sim_iov_bytes(&tx->in);
 	size_t head = vdpa_sim_net_head_len(net);
-	struct sim_cursor peek;
+	struct vdpa_sim_cursor peek;
 	size_t seen;
 
 	if (len < head + ETH_HLEN || len > head + FRAME_MAX)
-		return BAD_FRAME;
-	if (net->link_down || vdpa_sim_fault(&net->sim, SIM_FAULT_DATA))
-		return DROPPED;
+		return VDPA_SIM_NET_BAD;
+	if (net->link_down || vdpa_sim_fault(&net->sim, VDPA_SIM_FAULT_DATA))
+		return VDPA_SIM_NET_DROP;
 	frame->len = len - head;
 	seen = min_t(size_t, frame->len, PEEK_LEN);
 	vdpa_sim_cursor_init(&frame->from, tx, &tx->in);
 	if (vdpa_sim_read(&frame->from, &frame->head, head))
-		return BAD_FRAME;
+		return VDPA_SIM_NET_BAD;
 	peek = frame->from;
 	if (vdpa_sim_read(&peek, frame->start, seen))
-		return BAD_FRAME;
+		return VDPA_SIM_NET_BAD;
 	if (frame->head.gso_type != VIRTIO_NET_HDR_GSO_NONE)
-		return BAD_FRAME;
-	return vdpa_sim_net_rules_accept(&net->rules, frame->start, seen) ? DELIVER : FILTERED;
+		return VDPA_SIM_NET_BAD;
+	return vdpa_sim_net_rules_accept(&net->rules, frame->start, seen) ? VDPA_SIM_NET_DELIVER
+									  : VDPA_SIM_NET_FILTERED;
 }
 
 /* The frame with its checksum filled in, for the caller to kfree(); an error pointer if it lies. */
-static u8 *vdpa_sim_net_checksummed(struct passage *frame)
+static u8 *vdpa_sim_net_checksummed(struct vdpa_sim_net_frame *frame)
 {
 	size_t start = le16_to_cpu((__force __le16)frame->head.csum_start);
 	size_t offset = start + le16_to_cpu((__force __le16)frame->head.csum_offset);
@@ -110,13 +112,13 @@ static u8 *vdpa_sim_net_checksummed(struct passage *frame)
 }
 
 /* Header and frame into the receive buffer. */
-static int vdpa_sim_net_put_frame(struct sim_net *net, struct sim_queue *rx, struct passage *frame,
-				  const u8 *flat)
+static int vdpa_sim_net_put_frame(struct vdpa_sim_net *net, struct vdpa_sim_queue *rx,
+				  struct vdpa_sim_net_frame *frame, const u8 *flat)
 {
 	struct virtio_net_hdr_v1 head = {
 		.num_buffers = (__force __virtio16)cpu_to_le16(1),
 	};
-	struct sim_cursor to;
+	struct vdpa_sim_cursor to;
 	int ret;
 
 	if (!flat && frame->head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
@@ -132,14 +134,15 @@ static int vdpa_sim_net_put_frame(struct sim_net *net, struct sim_queue *rx, str
 		    : vdpa_sim_copy(&to, &frame->from, frame->len);
 }
 
-static bool vdpa_sim_net_wants_checksum(const struct sim_net *net, const struct passage *frame)
+static bool vdpa_sim_net_wants_checksum(const struct vdpa_sim_net *net,
+					const struct vdpa_sim_net_frame *frame)
 {
 	return frame->head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
 	       !(net->rules.offloads & BIT_ULL(VIRTIO_NET_F_GUEST_CSUM));
 }
 
-static int vdpa_sim_net_put_any_frame(struct sim_net *net, struct sim_queue *rx,
-				      struct passage *frame)
+static int vdpa_sim_net_put_any_frame(struct vdpa_sim_net *net, struct vdpa_sim_queue *rx,
+				      struct vdpa_sim_net_frame *frame)
 {
 	u8 *flat;
 	int ret;
@@ -155,8 +158,8 @@ static int vdpa_sim_net_put_any_frame(struct sim_net *net, struct sim_queue *rx,
 }
 
 /* The frame is one to be received: into a buffer, if there is one that fits. */
-static void vdpa_sim_net_deliver(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx,
-				 struct passage *frame)
+static void vdpa_sim_net_deliver(struct vdpa_sim_net *net, struct vdpa_sim_queue *rx,
+				 struct vdpa_sim_queue *tx, struct vdpa_sim_net_frame *frame)
 {
 	size_t need = vdpa_sim_net_head_len(net) + frame->len;
 
@@ -166,7 +169,7 @@ static void vdpa_sim_net_deliver(struct sim_net *net, struct sim_queue *rx, stru
 	}
 	if (unlikely(vdpa_sim_iov_bytes(&rx->out) < need)) {
 		rx->stats.errors++;
-		vdpa_sim_queue_unfetch(rx);
+		vdpa_sim_queue_abandon(rx);
 		return;
 	}
 	if (unlikely(vdpa_sim_net_put_any_frame(net, rx, frame))) {
@@ -180,22 +183,23 @@ static void vdpa_sim_net_deliver(struct sim_net *net, struct sim_queue *rx, stru
 	vdpa_sim_queue_complete(rx, need);
 }
 
-static void vdpa_sim_net_pass(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+static void vdpa_sim_net_forward(struct vdpa_sim_net *net, struct vdpa_sim_queue *rx,
+				 struct vdpa_sim_queue *tx)
 {
-	struct passage frame;
+	struct vdpa_sim_net_frame frame;
 
 	tx->stats.requests++;
-	switch (vdpa_sim_net_look_at(net, tx, &frame)) {
-	case DELIVER:
+	switch (vdpa_sim_net_classify(net, tx, &frame)) {
+	case VDPA_SIM_NET_DELIVER:
 		vdpa_sim_net_deliver(net, rx, tx, &frame);
 		break;
-	case FILTERED:
+	case VDPA_SIM_NET_FILTERED:
 		net->filtered++;
 		break;
-	case DROPPED:
+	case VDPA_SIM_NET_DROP:
 		tx->stats.drops++;
 		break;
-	case BAD_FRAME:
+	case VDPA_SIM_NET_BAD:
 		tx->stats.errors++;
 		break;
 	}
@@ -203,7 +207,8 @@ static void vdpa_sim_net_pass(struct sim_net *net, struct sim_queue *rx, struct 
 }
 
 /* A batch of frames; true when there may be more. */
-bool vdpa_sim_net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct sim_queue *tx)
+bool vdpa_sim_net_serve_pair(struct vdpa_sim_net *net, struct vdpa_sim_queue *rx,
+			     struct vdpa_sim_queue *tx)
 {
 	bool more = true;
 	int i;
@@ -214,14 +219,14 @@ bool vdpa_sim_net_serve_pair(struct sim_net *net, struct sim_queue *rx, struct s
 		return false;
 	}
 	if (rx->active)
-		vdpa_sim_queue_hush(rx);
-	vdpa_sim_queue_hush(tx);
-	for (i = 0; i < SIM_BATCH; i++) {
+		vdpa_sim_queue_disable_kicks(rx);
+	vdpa_sim_queue_disable_kicks(tx);
+	for (i = 0; i < VDPA_SIM_BATCH; i++) {
 		if (vdpa_sim_queue_fetch(tx, &tx->in, NULL) <= 0) {
-			more = !vdpa_sim_queue_listen(tx);
+			more = !vdpa_sim_queue_enable_kicks(tx);
 			break;
 		}
-		vdpa_sim_net_pass(net, rx, tx);
+		vdpa_sim_net_forward(net, rx, tx);
 		cond_resched();
 	}
 	up_read(&net->sem);

@@ -10,10 +10,10 @@
  * all of memory, is one standstill, and the device's clock says how long it was.  So switches of
  * drivers that work in different ways can be compared.
  *
- *	queues	 INDEX running=0|1 stops=N still_ns=N silent_ns=N since_ns=N
+ *	queues	 INDEX running=0|1 stops=N stopped_ns=N silent_ns=N since_ns=N
  *
  *	stops		how often it stopped running
- *	still_ns	length of all standstills that are over
+ *	stopped_ns	length of all standstills that are over
  *	silent_ns	the same until the first request that was completed afterwards
  *	since_ns	when it began to run, or stopped, the last time (CLOCK_MONOTONIC)
  *
@@ -30,13 +30,13 @@
 #include <linux/seq_file.h>
 #include <linux/timekeeping.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 
 /* The unit's lock is held: has the queue begun or ceased to run? */
-void vdpa_sim_meter_queue(struct sim_queue *vq)
+void vdpa_sim_meter_queue(struct vdpa_sim_queue *vq)
 {
-	bool running = vq->active && READ_ONCE(vq->unit->sim->phase) == SIM_RUNNING;
-	struct sim_meter *m = &vq->meter;
+	bool running = vq->active && READ_ONCE(vq->unit->sim->phase) == VDPA_SIM_PHASE_DRIVER_OK;
+	struct vdpa_sim_meter *m = &vq->meter;
 	u64 now;
 
 	lockdep_assert_held(&vq->unit->lock);
@@ -44,8 +44,8 @@ void vdpa_sim_meter_queue(struct sim_queue *vq)
 		return;
 	now = ktime_get_ns();
 	if (running && m->stops) {
-		m->still_ns += now - m->since_ns;
-		m->stopped_ns = m->silent ? m->stopped_ns : m->since_ns;
+		m->stopped_ns += now - m->since_ns;
+		m->silent_since_ns = m->silent ? m->silent_since_ns : m->since_ns;
 		m->silent = true;
 	} else if (!running) {
 		m->stops++;
@@ -55,12 +55,12 @@ void vdpa_sim_meter_queue(struct sim_queue *vq)
 }
 
 /* The phase has changed; sim->lock is held. */
-void vdpa_sim_meter_device(struct sim_device *sim)
+void vdpa_sim_meter_device(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->nqueues; i++) {
-		struct sim_queue *vq = &sim->queues[i];
+		struct vdpa_sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
 		vdpa_sim_meter_queue(vq);
@@ -69,49 +69,53 @@ void vdpa_sim_meter_device(struct sim_device *sim)
 }
 
 /* The first request after a standstill; the unit's lock is held. */
-void vdpa_sim_meter_first(struct sim_queue *vq)
+void vdpa_sim_meter_first(struct vdpa_sim_queue *vq)
 {
 	vq->meter.silent = false;
-	vq->meter.silent_ns += ktime_get_ns() - vq->meter.stopped_ns;
+	vq->meter.silent_ns += ktime_get_ns() - vq->meter.silent_since_ns;
 }
 
-static int queues_show(struct seq_file *file, void *unused)
+static int vdpa_sim_queues_show(struct seq_file *file, void *unused)
 {
-	struct sim_device *sim = file->private;
+	struct vdpa_sim_device *sim = file->private;
 	unsigned int i;
 
 	for (i = 0; i < sim->nqueues; i++) {
-		struct sim_queue *vq = &sim->queues[i];
-		struct sim_meter m;
+		struct vdpa_sim_queue *vq = &sim->queues[i];
+		struct vdpa_sim_meter m;
 
 		mutex_lock(&vq->unit->lock);
 		m = vq->meter;
 		mutex_unlock(&vq->unit->lock);
 		if (m.since_ns)
-			seq_printf(file, "%u running=%d stops=%llu still_ns=%llu silent_ns=%llu since_ns=%llu\n",
-				   i, m.running, m.stops, m.still_ns, m.silent_ns, m.since_ns);
+			seq_printf(
+				file,
+				"%u running=%d stops=%llu stopped_ns=%llu silent_ns=%llu since_ns=%llu\n",
+				i, m.running, m.stops, m.stopped_ns, m.silent_ns, m.since_ns);
 	}
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(queues);
+DEFINE_SHOW_ATTRIBUTE(vdpa_sim_queues);
 
-static int driver_show(struct seq_file *file, void *unused)
+static int vdpa_sim_driver_show(struct seq_file *file, void *unused)
 {
-	struct sim_device *sim = file->private;
-	const struct sim_counts *c = &sim->counts;
+	struct vdpa_sim_device *sim = file->private;
+	const struct vdpa_sim_counters *c = &sim->counts;
 
-	seq_printf(file, "resets=%llu suspends=%llu resumes=%llu map_calls=%llu mapped=%llu unmapped=%llu\n",
-		   (u64)atomic64_read(&c->events[SIM_RESET]),
-		   (u64)atomic64_read(&c->events[SIM_SUSPEND]),
-		   (u64)atomic64_read(&c->events[SIM_RESUME]),
-		   (u64)atomic64_read(&c->map_calls), (u64)atomic64_read(&c->mapped),
-		   (u64)atomic64_read(&c->unmapped));
+	seq_printf(
+		file,
+		"resets=%llu suspends=%llu resumes=%llu map_calls=%llu mapped=%llu unmapped=%llu\n",
+		(u64)atomic64_read(&c->events[VDPA_SIM_EVENT_RESET]),
+		(u64)atomic64_read(&c->events[VDPA_SIM_EVENT_SUSPEND]),
+		(u64)atomic64_read(&c->events[VDPA_SIM_EVENT_RESUME]),
+		(u64)atomic64_read(&c->map_calls), (u64)atomic64_read(&c->mapped),
+		(u64)atomic64_read(&c->unmapped));
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(driver);
+DEFINE_SHOW_ATTRIBUTE(vdpa_sim_driver);
 
 /* An address space of @before bytes has @after now. */
-void vdpa_sim_meter_map(struct sim_device *sim, u64 before, u64 after)
+void vdpa_sim_meter_map(struct vdpa_sim_device *sim, u64 before, u64 after)
 {
 	atomic64_inc(&sim->counts.map_calls);
 	if (after > before)
@@ -120,8 +124,8 @@ void vdpa_sim_meter_map(struct sim_device *sim, u64 before, u64 after)
 		atomic64_add(before - after, &sim->counts.unmapped);
 }
 
-void vdpa_sim_meter_debugfs(struct sim_device *sim, struct dentry *dir)
+void vdpa_sim_meter_debugfs(struct vdpa_sim_device *sim, struct dentry *dir)
 {
-	debugfs_create_file("queues", 0400, dir, sim, &queues_fops);
-	debugfs_create_file("driver", 0400, dir, sim, &driver_fops);
+	debugfs_create_file("queues", 0400, dir, sim, &vdpa_sim_queues_fops);
+	debugfs_create_file("driver", 0400, dir, sim, &vdpa_sim_driver_fops);
 }

@@ -2,17 +2,17 @@
 /*
  * The vDPA simulator: a device without hardware, with an on-chip IOMMU of its own.
  *
- *	sim_core.c	life of a device, the phases it goes through, its workers
- *	sim_ops.c	what the vDPA bus asks of it
- *	sim_iommu.c	address spaces
- *	sim_queue.c	virtqueues and the data in them
+ *	vdpa_sim_core.c	life of a device, the phases it goes through, its workers
+ *	vdpa_sim_ops.c	what the vDPA bus asks of it
+ *	vdpa_sim_iommu.c	address spaces
+ *	vdpa_sim_queue.c	virtqueues and the data in them
  *	vdpa_sim_fault.c	debugfs: faults for tests
- *	sim_meter.c	debugfs: what the driver did, and how long queues stood still
+ *	vdpa_sim_meter.c	debugfs: what the driver did, and how long queues stood still
  *
  * A kick queues the work of the queue's unit on a workqueue of this module; the work serves a batch
  * under the unit's lock, sends interrupts, and queues itself again when there is more.
  *
- * A device is in one of three phases; sim_transitions[] is all there is to it.  Work that finds its
+ * A device is in one of three phases; vdpa_sim_transitions[] is all there is to it.  Work that finds its
  * device not running does nothing.  The phase is changed first and the work waited for afterwards, so
  * that when suspend returns no queue moves, no interrupt is on its way, and the position of every
  * queue is final.  Configuration interrupts that fall into a suspension are delivered on resume.
@@ -29,49 +29,49 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 
 static bool batch_mapping = true;
 module_param(batch_mapping, bool, 0444);
 MODULE_PARM_DESC(batch_mapping, "take mappings as a whole tree (default) or one by one");
 
-static struct workqueue_struct *workers;
+static struct workqueue_struct *vdpa_sim_workqueue;
 
 /* What an event makes of a phase; a phase that stays is an event without effect. */
-static const enum sim_phase sim_transitions[SIM_NR_PHASES][SIM_NR_EVENTS] = {
-	[SIM_IDLE] = {
-		[SIM_DRIVER_OK]	= SIM_RUNNING,
-		[SIM_SUSPEND]	= SIM_IDLE,
-		[SIM_RESUME]	= SIM_IDLE,
-		[SIM_RESET]	= SIM_IDLE,
+static const enum vdpa_sim_phase vdpa_sim_transitions[VDPA_SIM_NR_PHASES][VDPA_SIM_NR_EVENTS] = {
+	[VDPA_SIM_PHASE_INIT] = {
+		[VDPA_SIM_EVENT_DRIVER_OK]	= VDPA_SIM_PHASE_DRIVER_OK,
+		[VDPA_SIM_EVENT_SUSPEND]	= VDPA_SIM_PHASE_INIT,
+		[VDPA_SIM_EVENT_RESUME]	= VDPA_SIM_PHASE_INIT,
+		[VDPA_SIM_EVENT_RESET]	= VDPA_SIM_PHASE_INIT,
 	},
-	[SIM_RUNNING] = {
-		[SIM_DRIVER_OK]	= SIM_RUNNING,
-		[SIM_SUSPEND]	= SIM_SUSPENDED,
-		[SIM_RESUME]	= SIM_RUNNING,
-		[SIM_RESET]	= SIM_IDLE,
+	[VDPA_SIM_PHASE_DRIVER_OK] = {
+		[VDPA_SIM_EVENT_DRIVER_OK]	= VDPA_SIM_PHASE_DRIVER_OK,
+		[VDPA_SIM_EVENT_SUSPEND]	= VDPA_SIM_PHASE_SUSPENDED,
+		[VDPA_SIM_EVENT_RESUME]	= VDPA_SIM_PHASE_DRIVER_OK,
+		[VDPA_SIM_EVENT_RESET]	= VDPA_SIM_PHASE_INIT,
 	},
-	[SIM_SUSPENDED] = {
-		[SIM_DRIVER_OK]	= SIM_SUSPENDED,
-		[SIM_SUSPEND]	= SIM_SUSPENDED,
-		[SIM_RESUME]	= SIM_RUNNING,
-		[SIM_RESET]	= SIM_IDLE,
+	[VDPA_SIM_PHASE_SUSPENDED] = {
+		[VDPA_SIM_EVENT_DRIVER_OK]	= VDPA_SIM_PHASE_SUSPENDED,
+		[VDPA_SIM_EVENT_SUSPEND]	= VDPA_SIM_PHASE_SUSPENDED,
+		[VDPA_SIM_EVENT_RESUME]	= VDPA_SIM_PHASE_DRIVER_OK,
+		[VDPA_SIM_EVENT_RESET]	= VDPA_SIM_PHASE_INIT,
 	},
 };
 
-static bool vdpa_sim_is_running(const struct sim_device *sim)
+static bool vdpa_sim_is_running(const struct vdpa_sim_device *sim)
 {
-	return READ_ONCE(sim->phase) == SIM_RUNNING;
+	return READ_ONCE(sim->phase) == VDPA_SIM_PHASE_DRIVER_OK;
 }
 
 /* Any context. */
-void vdpa_sim_unit_schedule(struct sim_unit *unit)
+void vdpa_sim_unit_schedule(struct vdpa_sim_unit *unit)
 {
 	if (vdpa_sim_is_running(unit->sim))
-		queue_work(workers, &unit->work);
+		queue_work(vdpa_sim_workqueue, &unit->work);
 }
 
-void vdpa_sim_kick_all(struct sim_device *sim)
+void vdpa_sim_kick_all(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
@@ -81,7 +81,7 @@ void vdpa_sim_kick_all(struct sim_device *sim)
 EXPORT_SYMBOL_GPL(vdpa_sim_kick_all);
 
 /* When it returns, every unit has finished the batch that it was in. */
-void vdpa_sim_wait_units(struct sim_device *sim)
+void vdpa_sim_wait_units(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
@@ -91,9 +91,9 @@ void vdpa_sim_wait_units(struct sim_device *sim)
 	}
 }
 
-static bool vdpa_sim_serve_batch(struct sim_unit *unit)
+static bool vdpa_sim_serve_batch(struct vdpa_sim_unit *unit)
 {
-	struct sim_space *space = vdpa_sim_space_of(unit);
+	struct vdpa_sim_space *space = vdpa_sim_space_of(unit);
 	unsigned int i;
 	bool more;
 
@@ -102,7 +102,7 @@ static bool vdpa_sim_serve_batch(struct sim_unit *unit)
 		vdpa_sim_queue_bind(&unit->queues[i], space);
 	more = unit->sim->kind->serve(unit);
 	for (i = 0; i < unit->nqueues; i++)
-		vdpa_sim_queue_settle(&unit->queues[i]);
+		vdpa_sim_queue_check_interrupt(&unit->queues[i]);
 	up_read(&space->sem);
 	for (i = 0; i < unit->nqueues; i++)
 		vdpa_sim_queue_interrupt(&unit->queues[i]);
@@ -115,7 +115,7 @@ static bool vdpa_sim_serve_batch(struct sim_unit *unit)
  */
 static void vdpa_sim_unit_work(struct work_struct *work)
 {
-	struct sim_unit *unit = container_of(work, struct sim_unit, work);
+	struct vdpa_sim_unit *unit = container_of(work, struct vdpa_sim_unit, work);
 	unsigned int noio = memalloc_noio_save();
 	bool more = false;
 
@@ -129,22 +129,22 @@ static void vdpa_sim_unit_work(struct work_struct *work)
 }
 
 /* The phase has been changed: nothing runs when this returns, and nothing starts. */
-static void vdpa_sim_wait_workers(struct sim_device *sim)
+static void vdpa_sim_wait_workers(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->nunits; i++)
 		cancel_work_sync(&sim->units[i].work);
-	mutex_lock(&sim->config_lock);		/* the last configuration interrupt */
+	mutex_lock(&sim->config_lock); /* the last configuration interrupt */
 	mutex_unlock(&sim->config_lock);
 }
 
-static void vdpa_sim_start_queues(struct sim_device *sim)
+static void vdpa_sim_start_queues(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->nqueues; i++) {
-		struct sim_queue *vq = &sim->queues[i];
+		struct vdpa_sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
 		vdpa_sim_queue_start(vq);
@@ -152,7 +152,7 @@ static void vdpa_sim_start_queues(struct sim_device *sim)
 	}
 }
 
-static void vdpa_sim_clear_config_interrupt(struct sim_device *sim)
+static void vdpa_sim_clear_config_interrupt(struct vdpa_sim_device *sim)
 {
 	mutex_lock(&sim->config_lock);
 	memset(&sim->config_cb, 0, sizeof(sim->config_cb));
@@ -160,12 +160,12 @@ static void vdpa_sim_clear_config_interrupt(struct sim_device *sim)
 	mutex_unlock(&sim->config_lock);
 }
 
-static void vdpa_sim_to_power_on_state(struct sim_device *sim)
+static void vdpa_sim_reset_state(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
 	for (i = 0; i < sim->nqueues; i++) {
-		struct sim_queue *vq = &sim->queues[i];
+		struct vdpa_sim_queue *vq = &sim->queues[i];
 
 		mutex_lock(&vq->unit->lock);
 		vdpa_sim_queue_reset(vq);
@@ -182,7 +182,7 @@ static void vdpa_sim_to_power_on_state(struct sim_device *sim)
 }
 
 /* Deliver what was held back. */
-static void vdpa_sim_flush_config_interrupt(struct sim_device *sim)
+static void vdpa_sim_flush_config_interrupt(struct vdpa_sim_device *sim)
 {
 	mutex_lock(&sim->config_lock);
 	if (sim->config_pending && sim->config_cb.callback)
@@ -192,16 +192,16 @@ static void vdpa_sim_flush_config_interrupt(struct sim_device *sim)
 }
 
 /* What has to be done about a change; the phase is the new one. */
-static void vdpa_sim_enter(struct sim_device *sim, enum sim_phase from)
+static void vdpa_sim_phase_changed(struct vdpa_sim_device *sim, enum vdpa_sim_phase from)
 {
 	switch (sim->phase) {
-	case SIM_RUNNING:
-		if (from == SIM_SUSPENDED)
+	case VDPA_SIM_PHASE_DRIVER_OK:
+		if (from == VDPA_SIM_PHASE_SUSPENDED)
 			vdpa_sim_flush_config_interrupt(sim);
 		vdpa_sim_kick_all(sim);
 		break;
-	case SIM_SUSPENDED:
-	case SIM_IDLE:
+	case VDPA_SIM_PHASE_SUSPENDED:
+	case VDPA_SIM_PHASE_INIT:
 		vdpa_sim_wait_workers(sim);
 		break;
 	default:
@@ -209,11 +209,11 @@ static void vdpa_sim_enter(struct sim_device *sim, enum sim_phase from)
 	}
 }
 
-static const enum sim_fault_point fault_of_event[SIM_NR_EVENTS] = {
-	[SIM_DRIVER_OK]	= SIM_NR_FAULTS,
-	[SIM_SUSPEND]	= SIM_FAULT_SUSPEND,
-	[SIM_RESUME]	= SIM_FAULT_RESUME,
-	[SIM_RESET]	= SIM_FAULT_RESET,
+static const enum vdpa_sim_fault_point vdpa_sim_event_faults[VDPA_SIM_NR_EVENTS] = {
+	[VDPA_SIM_EVENT_DRIVER_OK] = VDPA_SIM_NR_FAULTS,
+	[VDPA_SIM_EVENT_SUSPEND] = VDPA_SIM_FAULT_SUSPEND,
+	[VDPA_SIM_EVENT_RESUME] = VDPA_SIM_FAULT_RESUME,
+	[VDPA_SIM_EVENT_RESET] = VDPA_SIM_FAULT_RESET,
 };
 
 /**
@@ -223,42 +223,42 @@ static const enum sim_fault_point fault_of_event[SIM_NR_EVENTS] = {
  *
  * Return: 0, or what fault injection says, and then nothing has happened.
  */
-int vdpa_sim_device_event(struct sim_device *sim, enum sim_event event)
+int vdpa_sim_device_event(struct vdpa_sim_device *sim, enum vdpa_sim_event event)
 {
-	enum sim_fault_point point = fault_of_event[event];
-	enum sim_phase from;
+	enum vdpa_sim_fault_point point = vdpa_sim_event_faults[event];
+	enum vdpa_sim_phase from;
 	int ret = 0;
 
-	if (point != SIM_NR_FAULTS)
+	if (point != VDPA_SIM_NR_FAULTS)
 		ret = vdpa_sim_fault(sim, point);
 	if (ret)
 		return ret;
 	mutex_lock(&sim->lock);
 	from = sim->phase;
-	if (event == SIM_DRIVER_OK && from == SIM_IDLE) {
+	if (event == VDPA_SIM_EVENT_DRIVER_OK && from == VDPA_SIM_PHASE_INIT) {
 		sim->kind->start(sim);
 		vdpa_sim_start_queues(sim);
 	}
-	WRITE_ONCE(sim->phase, sim_transitions[from][event]);
+	WRITE_ONCE(sim->phase, vdpa_sim_transitions[from][event]);
 	if (from != sim->phase || sim->status)
 		atomic64_inc(&sim->counts.events[event]);
 	if (from != sim->phase) {
 		vdpa_sim_meter_device(sim);
-		vdpa_sim_enter(sim, from);
+		vdpa_sim_phase_changed(sim, from);
 	}
-	if (event == SIM_RESET)
-		vdpa_sim_to_power_on_state(sim);
+	if (event == VDPA_SIM_EVENT_RESET)
+		vdpa_sim_reset_state(sim);
 	mutex_unlock(&sim->lock);
 	return 0;
 }
 
 /* The configuration space is not what it was.  May sleep; a unit's lock may be held. */
-void vdpa_sim_config_changed(struct sim_device *sim)
+void vdpa_sim_config_changed(struct vdpa_sim_device *sim)
 {
 	atomic_inc(&sim->generation);
 	mutex_lock(&sim->config_lock);
 	if (!vdpa_sim_is_running(sim))
-		sim->config_pending = READ_ONCE(sim->phase) == SIM_SUSPENDED;
+		sim->config_pending = READ_ONCE(sim->phase) == VDPA_SIM_PHASE_SUSPENDED;
 	else if (sim->config_cb.callback)
 		sim->config_cb.callback(sim->config_cb.private);
 	mutex_unlock(&sim->config_lock);
@@ -267,13 +267,13 @@ EXPORT_SYMBOL_GPL(vdpa_sim_config_changed);
 
 /* Life of a device. */
 
-static void vdpa_sim_init_units(struct sim_device *sim)
+static void vdpa_sim_init_units(struct vdpa_sim_device *sim)
 {
 	unsigned int per_unit = sim->kind->queues_per_unit;
 	unsigned int i;
 
 	for (i = 0; i < sim->nunits; i++) {
-		struct sim_unit *unit = &sim->units[i];
+		struct vdpa_sim_unit *unit = &sim->units[i];
 
 		unit->sim = sim;
 		unit->idx = i;
@@ -286,7 +286,7 @@ static void vdpa_sim_init_units(struct sim_device *sim)
 		vdpa_sim_queue_init(&sim->queues[i], &sim->units[i / per_unit], i);
 }
 
-static int vdpa_sim_allocate_parts(struct sim_device *sim, unsigned int nqueues)
+static int vdpa_sim_allocate_parts(struct vdpa_sim_device *sim, unsigned int nqueues)
 {
 	unsigned int nunits = DIV_ROUND_UP(nqueues, sim->kind->queues_per_unit);
 	int ret;
@@ -317,11 +317,11 @@ static int vdpa_sim_allocate_parts(struct sim_device *sim, unsigned int nqueues)
  *
  * Return: the device, at the start of kind->size bytes of zeroes, or an error pointer.
  */
-struct sim_device *vdpa_sim_device_new(const struct sim_kind *kind, struct device *parent,
-				       const char *name, unsigned int nqueues)
+struct vdpa_sim_device *vdpa_sim_device_new(const struct vdpa_sim_kind *kind, struct device *parent,
+					    const char *name, unsigned int nqueues)
 {
 	struct vdpa_device *vdpa;
-	struct sim_device *sim;
+	struct vdpa_sim_device *sim;
 	int ret;
 
 	vdpa = __vdpa_alloc_device(parent, vdpa_sim_config_ops(batch_mapping), kind->ngroups,
@@ -336,7 +336,7 @@ struct sim_device *vdpa_sim_device_new(const struct sim_kind *kind, struct devic
 	ret = vdpa_sim_allocate_parts(sim, nqueues);
 #ifdef VDPA_NEEDS_EXT_OPS
 	if (!ret)
-		ret = vdpa_set_ext_ops(vdpa, &sim_ext_ops);
+		ret = vdpa_set_ext_ops(vdpa, &vdpa_sim_ext_ops);
 #endif
 	if (ret) {
 		vdpa_sim_device_drop(sim);
@@ -347,7 +347,7 @@ struct sim_device *vdpa_sim_device_new(const struct sim_kind *kind, struct devic
 EXPORT_SYMBOL_GPL(vdpa_sim_device_new);
 
 /* Give up a device that was not registered. */
-void vdpa_sim_device_drop(struct sim_device *sim)
+void vdpa_sim_device_drop(struct vdpa_sim_device *sim)
 {
 	put_device(&sim->vdpa.dev);
 }
@@ -356,10 +356,10 @@ EXPORT_SYMBOL_GPL(vdpa_sim_device_drop);
 /* config->free: the last reference is gone. */
 void vdpa_sim_device_free(struct vdpa_device *vdpa)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
 	unsigned int i;
 
-	WRITE_ONCE(sim->phase, SIM_IDLE);
+	WRITE_ONCE(sim->phase, VDPA_SIM_PHASE_INIT);
 	for (i = 0; i < sim->nunits; i++) {
 		cancel_work_sync(&sim->units[i].work);
 		mutex_destroy(&sim->units[i].lock);
@@ -378,7 +378,7 @@ void vdpa_sim_device_free(struct vdpa_device *vdpa)
 }
 
 /* From the management device's dev_add. */
-int vdpa_sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
+int vdpa_sim_device_register(struct vdpa_sim_device *sim, struct vdpa_mgmt_dev *mgmt)
 {
 	int ret;
 
@@ -392,7 +392,7 @@ int vdpa_sim_device_register(struct sim_device *sim, struct vdpa_mgmt_dev *mgmt)
 EXPORT_SYMBOL_GPL(vdpa_sim_device_register);
 
 /* From the management device's dev_del. */
-void vdpa_sim_device_unregister(struct sim_device *sim)
+void vdpa_sim_device_unregister(struct vdpa_sim_device *sim)
 {
 	vdpa_sim_debugfs_remove(sim);
 	_vdpa_unregister_device(&sim->vdpa);
@@ -406,8 +406,8 @@ static int __init vdpa_sim_init(void)
 	ret = vdpa_sim_iommu_init();
 	if (ret)
 		return ret;
-	workers = alloc_workqueue("vdpa_sim", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!workers) {
+	vdpa_sim_workqueue = alloc_workqueue("vdpa_sim", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!vdpa_sim_workqueue) {
 		vdpa_sim_iommu_exit();
 		return -ENOMEM;
 	}
@@ -419,7 +419,7 @@ module_init(vdpa_sim_init);
 static void __exit vdpa_sim_exit(void)
 {
 	vdpa_sim_debugfs_exit();
-	destroy_workqueue(workers);
+	destroy_workqueue(vdpa_sim_workqueue);
 	vdpa_sim_iommu_exit();
 }
 module_exit(vdpa_sim_exit);

@@ -6,7 +6,7 @@
  * interrupts.  Data is not moved through vringh: a cursor walks over the buffers of a request and
  * hands out stretches of the kernel's direct mapping, so that a frame goes from one driver buffer
  * into another in a single copy.  Translations are remembered for the length of a batch (struct
- * sim_window): most frames lie where the one before them lay.
+ * vdpa_sim_map_cache): most frames lie where the one before them lay.
  *
  * Everything that is read from a ring is untrusted:
  *
@@ -26,9 +26,9 @@
 #include <net/netlink.h>
 #include <uapi/linux/vdpa.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 
-void vdpa_sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
+void vdpa_sim_queue_init(struct vdpa_sim_queue *vq, struct vdpa_sim_unit *unit, u16 idx)
 {
 	vq->unit = unit;
 	vq->idx = idx;
@@ -38,12 +38,12 @@ void vdpa_sim_queue_init(struct sim_queue *vq, struct sim_unit *unit, u16 idx)
 }
 
 /* Where the device is in the ring: the entry it will look at next. */
-u16 vdpa_sim_queue_position(const struct sim_queue *vq)
+u16 vdpa_sim_queue_base(const struct vdpa_sim_queue *vq)
 {
 	return vq->active ? vq->vring.last_avail_idx : vq->position;
 }
 
-void vdpa_sim_queue_seek(struct sim_queue *vq, u16 position)
+void vdpa_sim_queue_set_base(struct vdpa_sim_queue *vq, u16 position)
 {
 	vq->position = position;
 	if (vq->active) {
@@ -53,22 +53,22 @@ void vdpa_sim_queue_seek(struct sim_queue *vq, u16 position)
 }
 
 /* Which translation the queue uses; space->sem is held, or nothing runs yet. */
-void vdpa_sim_queue_bind(struct sim_queue *vq, struct sim_space *space)
+void vdpa_sim_queue_bind(struct vdpa_sim_queue *vq, struct vdpa_sim_space *space)
 {
-	struct sim_device *sim = vq->unit->sim;
+	struct vdpa_sim_device *sim = vq->unit->sim;
 
-	vq->window.perm = 0;
+	vq->map_cache.perm = 0;
 	vringh_set_iotlb(&vq->vring,
-			 READ_ONCE(sim->kernel_owned) ?
-			 (struct vhost_iotlb *)sim_identity_tlb : &space->tlb,
+			 READ_ONCE(sim->kernel_owned) ? (struct vhost_iotlb *)vdpa_sim_identity_tlb
+						      : &space->tlb,
 			 &vq->tlb_lock);
 }
 
 /* Begin where the queue stopped, or at what the driver has set.  A bad size leaves it inactive. */
-void vdpa_sim_queue_start(struct sim_queue *vq)
+void vdpa_sim_queue_start(struct vdpa_sim_queue *vq)
 {
-	struct sim_device *sim = vq->unit->sim;
-	u16 position = vdpa_sim_queue_position(vq);
+	struct vdpa_sim_device *sim = vq->unit->sim;
+	u16 position = vdpa_sim_queue_base(vq);
 
 	lockdep_assert_held(&vq->unit->lock);
 	if (!vq->ready || vq->active)
@@ -82,17 +82,17 @@ void vdpa_sim_queue_start(struct sim_queue *vq)
 	vq->quiet = false;
 	vq->signal = false;
 	WRITE_ONCE(vq->active, true);
-	vdpa_sim_queue_seek(vq, position);
+	vdpa_sim_queue_set_base(vq, position);
 }
 
-void vdpa_sim_queue_stop(struct sim_queue *vq)
+void vdpa_sim_queue_stop(struct vdpa_sim_queue *vq)
 {
 	lockdep_assert_held(&vq->unit->lock);
-	vq->position = vdpa_sim_queue_position(vq);
+	vq->position = vdpa_sim_queue_base(vq);
 	WRITE_ONCE(vq->active, false);
 }
 
-void vdpa_sim_queue_reset(struct sim_queue *vq)
+void vdpa_sim_queue_reset(struct vdpa_sim_queue *vq)
 {
 	vdpa_sim_queue_stop(vq);
 	vq->ready = false;
@@ -108,9 +108,9 @@ void vdpa_sim_queue_reset(struct sim_queue *vq)
 	vringh_kiov_cleanup(&vq->out);
 }
 
-void vdpa_sim_queue_fail(struct sim_queue *vq)
+void vdpa_sim_queue_fail(struct vdpa_sim_queue *vq)
 {
-	struct sim_device *sim = vq->unit->sim;
+	struct vdpa_sim_device *sim = vq->unit->sim;
 
 	if (vq->broken)
 		return;
@@ -130,7 +130,7 @@ EXPORT_SYMBOL_GPL(vdpa_sim_queue_fail);
  *
  * Return: 1 with a request, 0 without.  A bad ring looks like one without requests from then on.
  */
-int vdpa_sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out)
+int vdpa_sim_queue_fetch(struct vdpa_sim_queue *vq, struct vringh_kiov *in, struct vringh_kiov *out)
 {
 	int ret;
 
@@ -146,14 +146,14 @@ int vdpa_sim_queue_fetch(struct sim_queue *vq, struct vringh_kiov *in, struct vr
 EXPORT_SYMBOL_GPL(vdpa_sim_queue_fetch);
 
 /* Give back the request fetched last; the next fetch gets it again. */
-void vdpa_sim_queue_unfetch(struct sim_queue *vq)
+void vdpa_sim_queue_abandon(struct vdpa_sim_queue *vq)
 {
 	vringh_abandon_iotlb(&vq->vring, 1);
 }
-EXPORT_SYMBOL_GPL(vdpa_sim_queue_unfetch);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_abandon);
 
-/* The driver gets back the request fetched last.  Interrupts wait for vdpa_sim_queue_settle(). */
-int vdpa_sim_queue_complete(struct sim_queue *vq, u32 written)
+/* The driver gets back the request fetched last.  Interrupts wait for vdpa_sim_queue_check_interrupt(). */
+int vdpa_sim_queue_complete(struct vdpa_sim_queue *vq, u32 written)
 {
 	int ret = vringh_complete_iotlb(&vq->vring, vq->head, written);
 
@@ -169,26 +169,26 @@ int vdpa_sim_queue_complete(struct sim_queue *vq, u32 written)
 EXPORT_SYMBOL_GPL(vdpa_sim_queue_complete);
 
 /* Tell the driver not to kick: somebody is looking, or nobody is interested. */
-void vdpa_sim_queue_hush(struct sim_queue *vq)
+void vdpa_sim_queue_disable_kicks(struct vdpa_sim_queue *vq)
 {
 	if (!vq->quiet && !vq->broken)
 		vringh_notify_disable_iotlb(&vq->vring);
 	vq->quiet = true;
 }
-EXPORT_SYMBOL_GPL(vdpa_sim_queue_hush);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_disable_kicks);
 
 /* Kicks are wanted again; false when something came in before the driver could know. */
-bool vdpa_sim_queue_listen(struct sim_queue *vq)
+bool vdpa_sim_queue_enable_kicks(struct vdpa_sim_queue *vq)
 {
 	if (vq->broken)
 		return true;
 	vq->quiet = false;
 	return vringh_notify_enable_iotlb(&vq->vring);
 }
-EXPORT_SYMBOL_GPL(vdpa_sim_queue_listen);
+EXPORT_SYMBOL_GPL(vdpa_sim_queue_enable_kicks);
 
 /* The batch is done: does the driver want to hear of it?  Needs translations. */
-void vdpa_sim_queue_settle(struct sim_queue *vq)
+void vdpa_sim_queue_check_interrupt(struct vdpa_sim_queue *vq)
 {
 	int ret;
 
@@ -201,7 +201,7 @@ void vdpa_sim_queue_settle(struct sim_queue *vq)
 }
 
 /* Drivers' handlers expect to be called as from an interrupt: NAPI does not like to be preempted. */
-void vdpa_sim_queue_interrupt(struct sim_queue *vq)
+void vdpa_sim_queue_interrupt(struct vdpa_sim_queue *vq)
 {
 	if (!vq->signal)
 		return;
@@ -224,7 +224,7 @@ EXPORT_SYMBOL_GPL(vdpa_sim_put_stat);
 
 /* Cursors. */
 
-void vdpa_sim_cursor_init(struct sim_cursor *cur, struct sim_queue *vq,
+void vdpa_sim_cursor_init(struct vdpa_sim_cursor *cur, struct vdpa_sim_queue *vq,
 			  const struct vringh_kiov *iov)
 {
 	cur->vq = vq;
@@ -248,20 +248,20 @@ size_t vdpa_sim_iov_bytes(const struct vringh_kiov *iov)
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_iov_bytes);
 
-static bool vdpa_sim_look_up(struct sim_queue *vq, u64 iova, u32 perm)
+static bool vdpa_sim_translate(struct vdpa_sim_queue *vq, u64 iova, u32 perm)
 {
-	struct sim_window *window = &vq->window;
+	struct vdpa_sim_map_cache *map_cache = &vq->map_cache;
 	struct vhost_iotlb_map *map;
 
-	if (iova >= window->start && iova <= window->last && window->perm & perm)
+	if (iova >= map_cache->start && iova <= map_cache->last && map_cache->perm & perm)
 		return true;
 	map = vhost_iotlb_itree_first(vq->vring.iotlb, iova, iova);
 	if (!map || !(map->perm & perm))
 		return false;
-	window->start = map->start;
-	window->last = map->last;
-	window->addr = map->addr;
-	window->perm = map->perm;
+	map_cache->start = map->start;
+	map_cache->last = map->last;
+	map_cache->addr = map->addr;
+	map_cache->perm = map->perm;
 	return true;
 }
 
@@ -269,9 +269,9 @@ static bool vdpa_sim_look_up(struct sim_queue *vq, u64 iova, u32 perm)
  * The next stretch of at most @want bytes, in kernel memory.  Returns its length; 0 at the end of the
  * buffers, -EFAULT where they do not translate.
  */
-static ssize_t vdpa_sim_stretch(struct sim_cursor *cur, size_t want, void **memory)
+static ssize_t vdpa_sim_cursor_range(struct vdpa_sim_cursor *cur, size_t want, void **memory)
 {
-	const struct sim_window *window = &cur->vq->window;
+	const struct vdpa_sim_map_cache *map_cache = &cur->vq->map_cache;
 	u64 iova;
 	size_t len;
 
@@ -283,25 +283,25 @@ static ssize_t vdpa_sim_stretch(struct sim_cursor *cur, size_t want, void **memo
 		return 0;
 	iova = (u64)(uintptr_t)cur->iov->iov_base + cur->offset;
 	len = min(want, cur->iov->iov_len - cur->offset);
-	if (unlikely(!vdpa_sim_look_up(cur->vq, iova, cur->perm)))
+	if (unlikely(!vdpa_sim_translate(cur->vq, iova, cur->perm)))
 		return -EFAULT;
-	if (unlikely(len - 1 > window->last - iova))
-		len = window->last - iova + 1;
-	*memory = phys_to_virt(window->addr + (iova - window->start));
+	if (unlikely(len - 1 > map_cache->last - iova))
+		len = map_cache->last - iova + 1;
+	*memory = phys_to_virt(map_cache->addr + (iova - map_cache->start));
 	return min_t(size_t, len, INT_MAX);
 }
 
 /* What to do with a stretch of @len bytes; the other end is in @arg, @done bytes from its start. */
-typedef void sim_step_fn(void *memory, size_t len, void *arg, size_t done);
+typedef void vdpa_sim_step_fn(void *memory, size_t len, void *arg, size_t done);
 
-static __always_inline int vdpa_sim_walk(struct sim_cursor *cur, size_t len, sim_step_fn *step,
-					 void *arg)
+static __always_inline int vdpa_sim_cursor_walk(struct vdpa_sim_cursor *cur, size_t len,
+						vdpa_sim_step_fn *step, void *arg)
 {
 	size_t done = 0;
 
 	while (done < len) {
 		void *memory;
-		ssize_t got = vdpa_sim_stretch(cur, len - done, &memory);
+		ssize_t got = vdpa_sim_cursor_range(cur, len - done, &memory);
 
 		if (unlikely(got <= 0))
 			return got ? got : -ENODATA;
@@ -331,25 +331,25 @@ static void vdpa_sim_step_zero(void *memory, size_t len, void *arg, size_t done)
  * All of these move the cursor by @len.  Return: 0, -EFAULT for an address that the driver has not
  * mapped (accordingly), -ENODATA when the buffers end before.
  */
-int vdpa_sim_read(struct sim_cursor *cur, void *to, size_t len)
+int vdpa_sim_read(struct vdpa_sim_cursor *cur, void *to, size_t len)
 {
-	return vdpa_sim_walk(cur, len, vdpa_sim_step_read, to);
+	return vdpa_sim_cursor_walk(cur, len, vdpa_sim_step_read, to);
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_read);
 
-int vdpa_sim_write(struct sim_cursor *cur, const void *from, size_t len)
+int vdpa_sim_write(struct vdpa_sim_cursor *cur, const void *from, size_t len)
 {
-	return vdpa_sim_walk(cur, len, vdpa_sim_step_write, (void *)from);
+	return vdpa_sim_cursor_walk(cur, len, vdpa_sim_step_write, (void *)from);
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_write);
 
-int vdpa_sim_zero(struct sim_cursor *cur, size_t len)
+int vdpa_sim_zero(struct vdpa_sim_cursor *cur, size_t len)
 {
-	return vdpa_sim_walk(cur, len, vdpa_sim_step_zero, NULL);
+	return vdpa_sim_cursor_walk(cur, len, vdpa_sim_step_zero, NULL);
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_zero);
 
-int vdpa_sim_skip(struct sim_cursor *cur, size_t len)
+int vdpa_sim_skip(struct vdpa_sim_cursor *cur, size_t len)
 {
 	while (len) {
 		size_t here;
@@ -369,11 +369,11 @@ int vdpa_sim_skip(struct sim_cursor *cur, size_t len)
 EXPORT_SYMBOL_GPL(vdpa_sim_skip);
 
 /* From one driver's buffer into another; -EFAULT may be either's. */
-int vdpa_sim_copy(struct sim_cursor *to, struct sim_cursor *from, size_t len)
+int vdpa_sim_copy(struct vdpa_sim_cursor *to, struct vdpa_sim_cursor *from, size_t len)
 {
 	while (len) {
 		void *memory;
-		ssize_t got = vdpa_sim_stretch(from, len, &memory);
+		ssize_t got = vdpa_sim_cursor_range(from, len, &memory);
 		int ret;
 
 		if (unlikely(got <= 0))

@@ -18,26 +18,26 @@
 #include <linux/delay.h>
 #include <linux/err.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 
-#define LONGEST_DELAY_MS	60000
+#define VDPA_SIM_MAX_DELAY_MS 60000
 
-static struct dentry *root;
+static struct dentry *vdpa_sim_debugfs_root;
 
-static const char * const point_names[SIM_NR_FAULTS] = {
-	[SIM_FAULT_MAP]		 = "map",
-	[SIM_FAULT_UNMAP]	 = "unmap",
-	[SIM_FAULT_SUSPEND]	 = "suspend",
-	[SIM_FAULT_RESUME]	 = "resume",
-	[SIM_FAULT_RESET]	 = "reset",
-	[SIM_FAULT_GET_VQ_STATE] = "get_vq_state",
-	[SIM_FAULT_SET_VQ_STATE] = "set_vq_state",
-	[SIM_FAULT_CONFIG]	 = "config",
-	[SIM_FAULT_DATA]	 = "data",
+static const char *const vdpa_sim_fault_names[VDPA_SIM_NR_FAULTS] = {
+	[VDPA_SIM_FAULT_MAP] = "map",
+	[VDPA_SIM_FAULT_UNMAP] = "unmap",
+	[VDPA_SIM_FAULT_SUSPEND] = "suspend",
+	[VDPA_SIM_FAULT_RESUME] = "resume",
+	[VDPA_SIM_FAULT_RESET] = "reset",
+	[VDPA_SIM_FAULT_GET_VQ_STATE] = "get_vq_state",
+	[VDPA_SIM_FAULT_SET_VQ_STATE] = "set_vq_state",
+	[VDPA_SIM_FAULT_CONFIG] = "config",
+	[VDPA_SIM_FAULT_DATA] = "data",
 };
 
 /* Whether this call is one to strike, and if so count it. */
-static bool vdpa_sim_strikes(struct vdpa_sim_fault *fault)
+static bool vdpa_sim_fault_due(struct vdpa_sim_fault *fault)
 {
 	u32 skip = READ_ONCE(fault->skip);
 
@@ -49,15 +49,15 @@ static bool vdpa_sim_strikes(struct vdpa_sim_fault *fault)
 }
 
 /* 0 or a negative errno; may sleep. */
-int vdpa_sim_fault(struct sim_device *sim, enum sim_fault_point point)
+int vdpa_sim_fault(struct vdpa_sim_device *sim, enum vdpa_sim_fault_point point)
 {
 	struct vdpa_sim_fault *fault = &sim->faults[point];
 
-	if (likely(!atomic_read(&fault->times)) || !vdpa_sim_strikes(fault))
+	if (likely(!atomic_read(&fault->times)) || !vdpa_sim_fault_due(fault))
 		return 0;
 	atomic_inc(&fault->hits);
 	if (READ_ONCE(fault->delay_ms))
-		msleep(min_t(u32, READ_ONCE(fault->delay_ms), LONGEST_DELAY_MS));
+		msleep(min_t(u32, READ_ONCE(fault->delay_ms), VDPA_SIM_MAX_DELAY_MS));
 	return -(int)min_t(u32, READ_ONCE(fault->error), MAX_ERRNO);
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_fault);
@@ -75,22 +75,22 @@ static void vdpa_sim_add_point(struct vdpa_sim_fault *fault, const char *name,
 	debugfs_create_u32("delay_ms", 0600, dir, &fault->delay_ms);
 }
 
-void vdpa_sim_debugfs_add(struct sim_device *sim)
+void vdpa_sim_debugfs_add(struct vdpa_sim_device *sim)
 {
 	struct dentry *faults;
 	int point;
 
-	sim->debugfs = debugfs_create_dir(dev_name(&sim->vdpa.dev), root);
+	sim->debugfs = debugfs_create_dir(dev_name(&sim->vdpa.dev), vdpa_sim_debugfs_root);
 	faults = debugfs_create_dir("fault", sim->debugfs);
-	for (point = 0; point < SIM_NR_FAULTS; point++)
-		vdpa_sim_add_point(&sim->faults[point], point_names[point], faults);
+	for (point = 0; point < VDPA_SIM_NR_FAULTS; point++)
+		vdpa_sim_add_point(&sim->faults[point], vdpa_sim_fault_names[point], faults);
 	vdpa_sim_meter_debugfs(sim, sim->debugfs);
 	if (sim->kind->debugfs)
 		sim->kind->debugfs(sim, sim->debugfs);
 }
 
 /* Returns when nobody is in any of the files. */
-void vdpa_sim_debugfs_remove(struct sim_device *sim)
+void vdpa_sim_debugfs_remove(struct vdpa_sim_device *sim)
 {
 	debugfs_remove_recursive(sim->debugfs);
 	sim->debugfs = NULL;
@@ -98,10 +98,10 @@ void vdpa_sim_debugfs_remove(struct sim_device *sim)
 
 void vdpa_sim_debugfs_init(void)
 {
-	root = debugfs_create_dir("vdpa_sim", NULL);
+	vdpa_sim_debugfs_root = debugfs_create_dir("vdpa_sim", NULL);
 }
 
 void vdpa_sim_debugfs_exit(void)
 {
-	debugfs_remove_recursive(root);
+	debugfs_remove_recursive(vdpa_sim_debugfs_root);
 }

@@ -36,7 +36,7 @@
 #include <linux/moduleparam.h>
 #include <linux/scatterlist.h>
 
-#include "sim.h"
+#include "vdpa_sim_core.h"
 
 static_assert(!IS_ENABLED(CONFIG_HIGHMEM));
 
@@ -46,31 +46,31 @@ MODULE_PARM_DESC(max_iotlb_entries,
 		 "mappings that an address space holds; more fail with ENOSPC (default: no limit)");
 
 /* Every physical address as itself, for queues of the kernel's own drivers; never changes. */
-static struct vhost_iotlb *identity;
-const struct vhost_iotlb *sim_identity_tlb;
+static struct vhost_iotlb *vdpa_sim_identity;
+const struct vhost_iotlb *vdpa_sim_identity_tlb;
 
 int vdpa_sim_iommu_init(void)
 {
 	int ret;
 
-	identity = vhost_iotlb_alloc(1, 0);
-	if (!identity)
+	vdpa_sim_identity = vhost_iotlb_alloc(1, 0);
+	if (!vdpa_sim_identity)
 		return -ENOMEM;
-	ret = vhost_iotlb_add_range(identity, 0, S64_MAX, 0, VHOST_MAP_RW);
+	ret = vhost_iotlb_add_range(vdpa_sim_identity, 0, S64_MAX, 0, VHOST_MAP_RW);
 	if (ret) {
-		vhost_iotlb_free(identity);
+		vhost_iotlb_free(vdpa_sim_identity);
 		return ret;
 	}
-	sim_identity_tlb = identity;
+	vdpa_sim_identity_tlb = vdpa_sim_identity;
 	return 0;
 }
 
 void vdpa_sim_iommu_exit(void)
 {
-	vhost_iotlb_free(identity);
+	vhost_iotlb_free(vdpa_sim_identity);
 }
 
-int vdpa_sim_spaces_init(struct sim_device *sim)
+int vdpa_sim_spaces_init(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
@@ -85,14 +85,15 @@ int vdpa_sim_spaces_init(struct sim_device *sim)
 }
 
 /* What an address space holds is replaced or changed; its semaphore is held for writing. */
-static void vdpa_sim_now_holds(struct sim_device *sim, struct sim_space *space, u64 bytes)
+static void vdpa_sim_space_set_bytes(struct vdpa_sim_device *sim, struct vdpa_sim_space *space,
+				     u64 bytes)
 {
 	vdpa_sim_meter_map(sim, space->bytes, bytes);
 	space->bytes = bytes;
 }
 
 /* Both trees change places; nobody translates by either. */
-static void vdpa_sim_exchange(struct vhost_iotlb *a, struct vhost_iotlb *b)
+static void vdpa_sim_swap_tlbs(struct vhost_iotlb *a, struct vhost_iotlb *b)
 {
 	LIST_HEAD(list);
 
@@ -114,19 +115,19 @@ static void vdpa_sim_free_maps(struct vhost_iotlb *tlb)
 	}
 }
 
-static void vdpa_sim_clear_space(struct sim_device *sim, struct sim_space *space)
+static void vdpa_sim_clear_space(struct vdpa_sim_device *sim, struct vdpa_sim_space *space)
 {
 	struct vhost_iotlb old;
 
 	vhost_iotlb_init(&old, 0, 0);
 	down_write(&space->sem);
-	vdpa_sim_exchange(&space->tlb, &old);
-	vdpa_sim_now_holds(sim, space, 0);
+	vdpa_sim_swap_tlbs(&space->tlb, &old);
+	vdpa_sim_space_set_bytes(sim, space, 0);
 	up_write(&space->sem);
 	vdpa_sim_free_maps(&old);
 }
 
-void vdpa_sim_spaces_clear(struct sim_device *sim)
+void vdpa_sim_spaces_clear(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
 
@@ -134,7 +135,7 @@ void vdpa_sim_spaces_clear(struct sim_device *sim)
 		vdpa_sim_clear_space(sim, &sim->spaces[i]);
 }
 
-void vdpa_sim_spaces_free(struct sim_device *sim)
+void vdpa_sim_spaces_free(struct vdpa_sim_device *sim)
 {
 	if (!sim->spaces)
 		return;
@@ -142,26 +143,26 @@ void vdpa_sim_spaces_free(struct sim_device *sim)
 	kfree(sim->spaces);
 }
 
-static u32 vdpa_sim_unit_group(struct sim_unit *unit)
+static u32 vdpa_sim_unit_group(struct vdpa_sim_unit *unit)
 {
-	struct sim_device *sim = unit->sim;
+	struct vdpa_sim_device *sim = unit->sim;
 
 	return sim->kind->group_of ? sim->kind->group_of(sim, unit->queues->idx) : 0;
 }
 
 /* The unit's lock is held, and vdpa_sim_set_group_asid() passes through it: stable until it is dropped. */
-struct sim_space *vdpa_sim_space_of(struct sim_unit *unit)
+struct vdpa_sim_space *vdpa_sim_space_of(struct vdpa_sim_unit *unit)
 {
 	lockdep_assert_held(&unit->lock);
 	return &unit->sim->spaces[READ_ONCE(unit->sim->group_space[vdpa_sim_unit_group(unit)])];
 }
 
-static struct sim_space *vdpa_sim_space_by_asid(struct sim_device *sim, unsigned int asid)
+static struct vdpa_sim_space *vdpa_sim_space_by_asid(struct vdpa_sim_device *sim, unsigned int asid)
 {
 	return asid < sim->kind->nspaces ? &sim->spaces[asid] : NULL;
 }
 
-static int vdpa_sim_clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
+static int vdpa_sim_copy_tlb(struct vhost_iotlb *to, struct vhost_iotlb *from, u64 *bytes)
 {
 	struct vhost_iotlb_map *map;
 	int ret;
@@ -180,23 +181,23 @@ static int vdpa_sim_clone_tree(struct vhost_iotlb *to, struct vhost_iotlb *from,
 
 int vdpa_sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
-	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	struct vhost_iotlb next;
 	u64 bytes;
 	int ret;
 
 	if (!space)
 		return -EINVAL;
-	ret = vdpa_sim_fault(sim, SIM_FAULT_MAP);
+	ret = vdpa_sim_fault(sim, VDPA_SIM_FAULT_MAP);
 	if (ret)
 		return ret;
 	vhost_iotlb_init(&next, max_iotlb_entries, 0);
-	ret = vdpa_sim_clone_tree(&next, iotlb, &bytes);
+	ret = vdpa_sim_copy_tlb(&next, iotlb, &bytes);
 	if (!ret) {
 		down_write(&space->sem);
-		vdpa_sim_exchange(&space->tlb, &next);
-		vdpa_sim_now_holds(sim, space, bytes);
+		vdpa_sim_swap_tlbs(&space->tlb, &next);
+		vdpa_sim_space_set_bytes(sim, space, bytes);
 		up_write(&space->sem);
 	}
 	vdpa_sim_free_maps(&next);
@@ -206,19 +207,19 @@ int vdpa_sim_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_i
 int vdpa_sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size, u64 pa,
 		     u32 perm, void *opaque)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
-	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	int ret;
 
 	if (!space || !size || iova + size - 1 < iova)
 		return -EINVAL;
-	ret = vdpa_sim_fault(sim, SIM_FAULT_MAP);
+	ret = vdpa_sim_fault(sim, VDPA_SIM_FAULT_MAP);
 	if (ret)
 		return ret;
 	down_write(&space->sem);
 	ret = vhost_iotlb_add_range(&space->tlb, iova, iova + size - 1, pa, perm);
 	if (!ret)
-		vdpa_sim_now_holds(sim, space, space->bytes + size);
+		vdpa_sim_space_set_bytes(sim, space, space->bytes + size);
 	up_write(&space->sem);
 	return ret;
 }
@@ -241,27 +242,27 @@ static u64 vdpa_sim_remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
 
 int vdpa_sim_dma_unmap(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 size)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
-	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 	int ret;
 
 	if (!space || !size || iova + size - 1 < iova)
 		return -EINVAL;
-	ret = vdpa_sim_fault(sim, SIM_FAULT_UNMAP);
+	ret = vdpa_sim_fault(sim, VDPA_SIM_FAULT_UNMAP);
 	if (ret)
 		return ret;
 	down_write(&space->sem);
-	vdpa_sim_now_holds(sim, space,
-			   space->bytes -
-				   vdpa_sim_remove_range(&space->tlb, iova, iova + size - 1));
+	vdpa_sim_space_set_bytes(sim, space,
+				 space->bytes -
+					 vdpa_sim_remove_range(&space->tlb, iova, iova + size - 1));
 	up_write(&space->sem);
 	return 0;
 }
 
 int vdpa_sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
-	struct sim_space *space = vdpa_sim_space_by_asid(sim, asid);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_space *space = vdpa_sim_space_by_asid(sim, asid);
 
 	if (!space)
 		return -EINVAL;
@@ -271,7 +272,7 @@ int vdpa_sim_reset_map(struct vdpa_device *vdpa, unsigned int asid)
 
 int vdpa_sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsigned int asid)
 {
-	struct sim_device *sim = vdpa_sim_of(vdpa);
+	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);
 
 	if (group >= sim->kind->ngroups || asid >= sim->kind->nspaces)
 		return -EINVAL;
@@ -284,7 +285,7 @@ int vdpa_sim_set_group_asid(struct vdpa_device *vdpa, unsigned int group, unsign
 
 static void vdpa_sim_mark_kernel_owned(struct device *dev)
 {
-	struct sim_device *sim = vdpa_sim_of(dev_to_vdpa(dev));
+	struct vdpa_sim_device *sim = vdpa_sim_of(dev_to_vdpa(dev));
 
 	if (!READ_ONCE(sim->kernel_owned))
 		WRITE_ONCE(sim->kernel_owned, true);
@@ -344,22 +345,22 @@ static int vdpa_sim_dma_supported(struct device *dev, u64 mask)
 	return 1;
 }
 
-static const struct dma_map_ops sim_dma_ops = {
-	.alloc		= vdpa_sim_dma_alloc,
-	.free		= vdpa_sim_dma_free,
-	.map_page	= vdpa_sim_map_page,
-	.unmap_page	= vdpa_sim_unmap_page,
-	.map_sg		= vdpa_sim_map_sg,
-	.unmap_sg	= vdpa_sim_unmap_sg,
-	.dma_supported	= vdpa_sim_dma_supported,
+static const struct dma_map_ops vdpa_sim_kernel_dma_ops = {
+	.alloc = vdpa_sim_dma_alloc,
+	.free = vdpa_sim_dma_free,
+	.map_page = vdpa_sim_map_page,
+	.unmap_page = vdpa_sim_unmap_page,
+	.map_sg = vdpa_sim_map_sg,
+	.unmap_sg = vdpa_sim_unmap_sg,
+	.dma_supported = vdpa_sim_dma_supported,
 };
 
-void vdpa_sim_dma_setup(struct sim_device *sim)
+void vdpa_sim_dma_setup(struct vdpa_sim_device *sim)
 {
 	struct device *dev = &sim->vdpa.dev;
 
 	dev->coherent_dma_mask = DMA_BIT_MASK(64);
 	dev->dma_mask = &dev->coherent_dma_mask;
-	set_dma_ops(dev, &sim_dma_ops);
+	set_dma_ops(dev, &vdpa_sim_kernel_dma_ops);
 	sim->vdpa.dma_dev = dev;
 }
