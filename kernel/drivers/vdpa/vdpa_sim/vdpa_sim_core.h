@@ -307,7 +307,7 @@ int vdpa_sim_copy(struct vdpa_sim_cursor *to, struct vdpa_sim_cursor *from, size
 /* vdpa_sim_meter.c */
 void vdpa_sim_meter_queue(struct vdpa_sim_queue *vq);
 void vdpa_sim_meter_device(struct vdpa_sim_device *sim);
-void vdpa_sim_meter_first(struct vdpa_sim_queue *vq);
+void vdpa_sim_meter_first(struct vdpa_sim_queue *vq, u64 now);
 void vdpa_sim_meter_map(struct vdpa_sim_device *sim, u64 before, u64 after);
 void vdpa_sim_meter_debugfs(struct vdpa_sim_device *sim, struct dentry *dir);
 

@@ -68,11 +68,11 @@ void vdpa_sim_meter_device(struct vdpa_sim_device *sim)
 	}
 }
 
-/* The first request after a standstill; the unit's lock is held. */
-void vdpa_sim_meter_first(struct vdpa_sim_queue *vq)
+/* The first request after a standstill was completed at @now; the unit's lock is held. */
+void vdpa_sim_meter_first(struct vdpa_sim_queue *vq, u64 now)
 {
 	vq->meter.silent = false;
-	vq->meter.silent_ns += ktime_get_ns() - vq->meter.silent_since_ns;
+	vq->meter.silent_ns += now - vq->meter.silent_since_ns;
 }
 
 static int vdpa_sim_queues_show(struct seq_file *file, void *unused)

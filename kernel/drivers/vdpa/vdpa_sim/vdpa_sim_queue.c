@@ -23,6 +23,7 @@
  */
 #include <linux/bottom_half.h>
 #include <linux/slab.h>
+#include <linux/timekeeping.h>
 #include <net/netlink.h>
 #include <uapi/linux/vdpa.h>
 
@@ -155,6 +156,8 @@ EXPORT_SYMBOL_GPL(vdpa_sim_queue_abandon);
 /* The driver gets back the request fetched last.  Interrupts wait for vdpa_sim_queue_check_interrupt(). */
 int vdpa_sim_queue_complete(struct vdpa_sim_queue *vq, u32 written)
 {
+	/* The driver may see the request and read its own clock before this function continues. */
+	u64 now = unlikely(vq->meter.silent) ? ktime_get_ns() : 0;
 	int ret = vringh_complete_iotlb(&vq->vring, vq->head, written);
 
 	if (unlikely(ret < 0)) {
@@ -163,7 +166,7 @@ int vdpa_sim_queue_complete(struct vdpa_sim_queue *vq, u32 written)
 	}
 	vq->signal = true;
 	if (unlikely(vq->meter.silent))
-		vdpa_sim_meter_first(vq);
+		vdpa_sim_meter_first(vq, now);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_queue_complete);
