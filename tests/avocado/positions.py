@@ -32,6 +32,8 @@ from qtest_nic import RING_PACKED
 
 UNWRITTEN = 0xEEEEEEEE
 BUFFERS = 0x2100000
+#: Memory with contents: more than a migration sends while a test runs.
+FULL, FULL_SIZE = 0x3200000, 8 << 20
 CHAINS = 5
 SIZE = 256
 SUSPEND = 0x7D
@@ -111,7 +113,8 @@ class Positions(Hostile):
         self.takes(f"{what}, five more", CHAINS)
 
     def begin(self) -> None:
-        """A migration, which switches the queues to shadow rings."""
+        """A migration, which switches the queues to shadow rings, and lasts."""
+        self.nic.ask(f"memset {FULL:#x} {FULL_SIZE:#x} 0x55")
         self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 16)
         self.vm.cmd("migrate", uri="exec:cat >/dev/null")
         wait_until("the migration runs", lambda: self.migration() == "active")
