@@ -44,7 +44,7 @@
 #define TURN            16      /* commands */
 #define POLL_US         20
 
-/* Memory of ours. */
+/* QEMU's memory. */
 enum { AREA_DRIVER, AREA_DEVICE, AREA_COMMAND, AREA_STATUS, AREAS };
 
 typedef struct VdpaCvq {

@@ -5,13 +5,13 @@
  *
  * Theory of operation
  * -------------------
- *   guest's ring --pop--> copy --ring of ours--> device --status--> guest
+ *   guest's ring --pop--> copy --QEMU's ring--> device --status--> guest
  *                                                  |
  *                                             if it was OK
  *                                                  v
  *                                       QEMU's model of virtio-net
  *
- * A command goes to the device first, in memory of ours that the guest cannot
+ * A command goes to the device first, in QEMU's memory, which the guest cannot
  * reach when the queue has an address space of its own; what the device took
  * is applied to the model, which keeps it. Therefore the model says at any
  * time what the device was told, and can tell it to another one. Commands are

@@ -31,7 +31,7 @@
  * Limits: a source that has sent all it has to say by then, and does not ask
  * whether it was taken (capability return-path), believes that the guest has
  * moved; that much fits into a socket only for a guest of hardly any memory.
- * Memory that a postcopy migration discards afterwards is mapped anew later.
+ * Memory that a postcopy migration discards afterwards is mapped again later.
  */
 #ifndef NET_VHOST_VDPA_INCOMING_H
 #define NET_VHOST_VDPA_INCOMING_H

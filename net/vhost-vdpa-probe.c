@@ -123,7 +123,7 @@ const char *vdpa_options_fault(const char *vhostdev, const char *vhostfd)
     return NULL;
 }
 
-/* A file that somebody else has opened, and passed as one of a set. */
+/* Another process opened the file, and passed it as one of a set. */
 static const char *set_advice(int error)
 {
     switch (error) {

@@ -45,7 +45,7 @@
  * returned all that it took. Going on at the base otherwise would lose the chains
  * in flight, and the used index would jump over entries that were never written.
  * So, while the device is suspended, the base of each queue is compared with the
- * used index in memory, of the guest's ring or of ours, whichever the device
+ * used index in memory, of the guest's ring or of QEMU's, whichever the device
  * serves. If they are equal for all queues, nothing is in flight and the bases
  * hold. If one is not, or the device does not report a base, the device is reset,
  * so that it does not touch those chains any more, and each queue goes on at its
@@ -411,7 +411,7 @@ static void remap_all(VdpaDevice *d, uint64_t first, uint64_t last)
 }
 
 /*
- * A reset that forgets maps is followed by mapping anew, when needed. Queues
+ * After a reset that forgets maps, memory is mapped again when needed. Queues
  * that are still to be detached do not rely on the maps that are gone.
  */
 void vdpa_device_reset(VdpaDevice *d)

@@ -31,9 +31,9 @@ typedef struct VdpaJob {
     VdpaJobKind kind;
     unsigned asid;
     VdpaIovaMap map;
-    MemoryRegion *mr;       /* a reference; NULL for memory of ours */
-    int *result;            /* memory of ours: where a failure goes */
-    bool own;               /* memory of ours; unmaps only */
+    MemoryRegion *mr;       /* a reference; NULL for QEMU's memory */
+    int *result;            /* QEMU's memory: where a failure goes */
+    bool own;               /* QEMU's memory; unmaps only */
     QSIMPLEQ_ENTRY(VdpaJob) next;
 } VdpaJob;
 
@@ -312,7 +312,7 @@ static void enqueue(VdpaWorker *w, VdpaJob job)
 }
 
 /*
- * How many pieces of memory the kernel keeps for a device, where it says so
+ * How many ranges of memory the kernel keeps for a device, where it says so
  * (Linux 6.12.117 does); 0 if it does not.
  */
 static uint64_t kernel_table_size(void)

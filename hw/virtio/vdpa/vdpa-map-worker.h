@@ -5,11 +5,11 @@
  *
  * Theory of operation: vdpa-map.h. Jobs are done in the order they were given.
  * A failed map of guest memory makes those behind it be skipped, until the
- * failure is forgiven. Unmaps are never skipped: what was never mapped is
+ * failure is cleared. Unmaps are never skipped: what was never mapped is
  * unmapped without an error.
  *
  * While the kernel pins memory it holds two locks that others wait for, also a
- * vCPU's thread that has the BQL, so that everybody waits:
+ * vCPU's thread that has the BQL, so that all threads wait:
  *
  *   of the process's address space, which a malloc() takes that needs more.
  *     Pages that are not there yet take the longest, so these are asked for
@@ -60,9 +60,9 @@ void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
                        uint64_t size, bool own);
 
 /*
- * The same for memory of ours, with one batch of its own for each address
- * space. What fails is stored in *@result, which has to stay until a drain,
- * and is nobody else's failure; what succeeds leaves it alone.
+ * The same for QEMU's memory, with one batch of its own for each address space.
+ * A failure is stored in *@result, which has to stay until a drain, and fails
+ * no other job; success leaves it alone.
  */
 void vdpa_worker_host_batch(VdpaWorker *w, unsigned asid, bool open,
                            int *result);
@@ -73,7 +73,7 @@ void vdpa_worker_host_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
 void vdpa_worker_drain(VdpaWorker *w);
 bool vdpa_worker_busy(const VdpaWorker *w);
 
-/* The maps that are not done yet need not be; until forgive(). */
+/* Skip the maps that are not done yet, until reset(). */
 void vdpa_worker_abandon(VdpaWorker *w);
 void vdpa_worker_reset(VdpaWorker *w);
 

@@ -74,9 +74,8 @@ static void batch_close(VdpaMap *map)
 }
 
 /*
- * Runs to its end what was asked for, if somebody may rely on it. A device that
- * runs goes on without memory that cannot be mapped, until the next begin():
- * that must not keep what is added later from it.
+ * Wait for the changes if the device runs. It goes on without memory that cannot
+ * be mapped, until the next begin(): an error must not keep later memory from it.
  */
 static void finish_changes(VdpaMap *map)
 {
@@ -237,7 +236,7 @@ static void section_ranges(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
 /* --- memory behind a vIOMMU --------------------------------------------- */
 
 /*
- * An IOMMU that is switched on or off unmaps everything: not rings of ours. It
+ * An IOMMU that is switched on or off unmaps everything but QEMU's rings. It
  * may unmap a part of what it mapped at once. The kernel forgets the whole of
  * each map that it finds in a range, so what is left is mapped again.
  */

@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a vDPA device may reach: guest memory, and rings of ours.
+ * Maps guest memory and QEMU's rings for a vDPA device.
  *
  * Theory of operation
  * -------------------
@@ -20,7 +20,7 @@
  * Mapping means pinning, which takes seconds for large guests, and the kernel
  * locks the device meanwhile. Therefore a thread does it, a range at a time,
  * and lets commands pass between two ranges. Jobs are done in order. As long
- * as the device does not run, nobody waits: the listener starts when the
+ * as the device does not run, no caller waits: the listener starts when the
  * device is opened, and by the time that the guest's driver is up the memory
  * usually is mapped; if not, vdpa_map_when_ready() tells when. As soon as the
  * device runs (vdpa_map_live()), a change of guest memory is waited for.
@@ -78,7 +78,7 @@ typedef struct VdpaMap VdpaMap;
 
 typedef struct VdpaMapStats {
     uint64_t maps, unmaps;          /* messages about guest memory */
-    uint64_t host_buf_maps, host_buf_unmaps;  /* ... about rings of ours */
+    uint64_t host_buf_maps, host_buf_unmaps;  /* ... about QEMU's rings */
     uint64_t ranges;                /* guest memory ranges that are mapped */
     uint64_t bytes;                 /* ... and their size */
     uint64_t skipped;               /* ranges that the device cannot reach */
@@ -124,7 +124,7 @@ typedef struct VdpaHostBuf {
 } VdpaHostBuf;
 
 /*
- * Memory of ours for the device: zeroes, whole pages, shared as far as the
+ * QEMU's memory for the device: zeroes, whole pages, shared as far as the
  * kernel is concerned, as a device in user space can see no other. NULL if
  * there is none.
  */
@@ -151,7 +151,7 @@ void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *bufs);
 /*
  * Where guest memory that the device sees at @iova is in this process: fills
  * @range for the part that one range covers. 0, or -errno as vdpa_iova_range().
- * Rings of ours are no guest memory.
+ * QEMU's rings are not guest memory.
  */
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,
                    bool device_writes, VdpaIovaRange *range);

@@ -6,7 +6,7 @@
  * Theory of operation: the device gets what the guest's driver set up, as it
  * is. Guest memory is mapped where the guest sees it, so a ring's address is
  * its IOVA. Where the device has a page to write notifications to, the guest
- * gets it, and kicks without anybody else.
+ * gets it, and kicks without QEMU or the kernel.
  *
  * QEMU reads the used index from the guest's ring at the time of use, by the
  * guest's address (vdpa-guest-mem.h): the device's maps may be gone by then, and

@@ -1,19 +1,19 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A queue that the device serves on a ring of ours.
+ * A queue that the device serves on a ring of QEMU.
  *
  * Theory of operation
  * -------------------
  * The rings' logic is vdpa-shadow-ring.h; here are the notifications, the
  * memory, and the way from one to the other:
  *
- *   guest kick (eventfd) -> forward() -> device kick (eventfd of ours)
- *   device call (eventfd of ours) -> complete() -> guest call (eventfd)
+ *   guest kick (eventfd) -> forward() -> device kick (QEMU's eventfd)
+ *   device call (QEMU's eventfd) -> complete() -> guest call (eventfd)
  *
  * Buffers stay where they are: an address of the guest's is the device's, so
  * translating one means to see that it is guest memory, which keeps the guest
- * from having the device write into rings of ours. What the device wrote, and
+ * from having the device write into QEMU's rings. What the device wrote, and
  * what is written to the guest's ring, is marked dirty by its place in this
  * process.
  *
@@ -29,7 +29,7 @@
  * Memory of the rings. A device that is told of maps as a whole tree
  * (set_map) takes the longer for a ring of two pages the more memory the guest
  * has. So rings are mapped while the device serves the guest's own, by the
- * worker, with nobody waiting, and stay mapped over all switches; a switch
+ * worker, with no caller waiting, and stay mapped over all switches; a switch
  * finds them there.
  *
  * A guest that drives the device directly can have it read and write rings

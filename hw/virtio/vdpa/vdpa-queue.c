@@ -140,8 +140,8 @@ uint64_t vdpa_queue_area(const VdpaQueue *q, int area, uint64_t *addr)
 }
 
 /*
- * A ring that the device cannot reach would be a queue that stands still: all
- * of it has to be guest memory. A packed ring's descriptors are written, too.
+ * A ring that the device cannot reach would stop the queue: all of it has to be
+ * guest memory. A packed ring's descriptors are written, too.
  */
 static int check_ring(const VdpaQueue *q, Error **errp)
 {

@@ -5,7 +5,7 @@
  *
  * Theory of operation
  * -------------------
- * Whatever is asked of the kernel goes through vdpa_fd_command() or
+ * Every request to the kernel goes through vdpa_fd_command() or
  * vdpa_fd_message(). The first is driven by a table: a command's request
  * number, its name for humans, and the backend feature without which it is not
  * even tried. The second writes one IOTLB message. Both count, both return 0
@@ -13,12 +13,12 @@
  * so that a test can be the kernel.
  *
  * A device that was unplugged answers ENODEV to everything; that is kept as
- * @gone, so that the one who stops the device does not ask it in vain.
+ * @gone, so that stopping the device does not ask it in vain.
  *
  * Thread model: any thread. The kernel serialises commands and messages of one
  * device by a mutex, and holds it as long as a message takes to pin memory;
- * @busy counts those who want it for a command, and whoever sends many messages
- * is to look at it between two of them (vdpa_fd_wanted()).
+ * @busy counts the threads that wait with a command; a caller that sends many
+ * messages looks at it between two of them (vdpa_fd_wanted()).
  *
  * Limits: no 32-bit userspace on a 64-bit kernel.
  */
@@ -107,7 +107,7 @@ int vdpa_fd_queue_fd(VdpaFd *d, VdpaCommand command, unsigned index, int fd);
  */
 bool vdpa_fd_is_process(int fd, const char *sysfs);
 
-/* Whether somebody waits to give a command. */
+/* Does a thread wait with a command? */
 bool vdpa_fd_wanted(const VdpaFd *d);
 
 /* The command in words, such as "read the device's features". */

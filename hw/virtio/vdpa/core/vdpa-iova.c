@@ -16,11 +16,11 @@
  *
  * Who asks for what: the memory listener adds and removes by IOVA; a shadow
  * ring asks for every descriptor of the guest, by GPA or, where the guest has
- * an IOMMU, by IOVA; whoever unmaps memory of its own asks by HVA.
+ * an IOMMU, by IOVA; a caller that unmaps its own memory asks by HVA.
  *
  * Guest RAM is best put at IOVA = GPA, with vdpa_iova_add(): a device that
  * the guest drives directly then finds the guest's own addresses, and the same
- * maps serve when its rings are shadowed.  Rings of ours go to the top of the
+ * maps serve when its rings are shadowed.  QEMU's rings go to the top of the
  * range, with vdpa_iova_alloc() and limits that are top_down, where no RAM
  * will be plugged in later.
  *

@@ -36,7 +36,7 @@
  *   avail idx stored, then event or flags loaded; event or flags stored, then
  *                         used idx loaded: as in vdpa-ring-guest.c
  *
- * Failures: the first nonsense breaks the ring.  Adding fails with -ENOSPC
+ * Failures: the first violation breaks the ring.  Adding fails with -ENOSPC
  * and leaves the ring as it was.
  *
  * Limits: chains are made of descriptors of the ring, never of indirect

@@ -8,8 +8,8 @@
  * The ring's three areas are in guest memory.  Where an area is contiguous
  * RAM it is accessed in place, with atomic accesses of its fields' sizes;
  * where it is not (it straddles two regions, or is no RAM), through the
- * user's read() and write().  Indirect tables go the same two ways, each time
- * anew.
+ * user's read() and write().  Indirect tables go the same two ways each
+ * time.
  *
  * Where the areas are is not remembered over a change of guest memory:
  * vdpa_ring_guest_remap() forgets the pointers, and the next access asks ram()
@@ -57,7 +57,7 @@
  * event says: who served the ring before may have been stopped between
  * giving buffers back and saying so.
  *
- * Failures: the first nonsense, or the first failing access, breaks the ring.
+ * Failures: the first violation, or the first failing access, breaks the ring.
  *
  * Limits: a chain has 1,024 segments at most, or the ring's size if that is
  * more.  No packed rings, no big-endian ones.

@@ -91,8 +91,8 @@ int vdpa_ring_guest_start(VdpaRingGuest *ring, const VdpaGuestLayout *layout,
                           uint16_t avail_idx, uint16_t used_idx);
 
 /*
- * Serves it no more: flushes, asks the guest to kick whoever serves it next,
- * forgets the pointers that ops->ram() gave.
+ * Stop serving: flush, ask the guest to kick the next server of the ring, forget
+ * the pointers that ops->ram() gave.
  */
 void vdpa_ring_guest_stop(VdpaRingGuest *ring);
 
@@ -150,7 +150,7 @@ uint16_t vdpa_ring_guest_used_idx(const VdpaRingGuest *ring);
 
 /*
  * Writes @heads into the available ring's @n slots that end just before the
- * next index, and steps back by as many: whoever serves the ring next finds
+ * next index, and steps back by as many: the next server of the ring finds
  * them first.  They are no longer taken.  See "Rewinding" in
  * vdpa-shadow-ring.c.  0 or -errno.
  */

@@ -86,7 +86,7 @@ static inline uint64_t ring_used_bytes(uint16_t num, bool event_idx)
     return ring_used_size(num) - (event_idx ? 0 : 2);
 }
 
-/* A descriptor in two words, each read or written in one piece. */
+/* A descriptor in two words, each read or written at once. */
 typedef struct RingDesc {
     uint64_t addr;
     uint32_t len;

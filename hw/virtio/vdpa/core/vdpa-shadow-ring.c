@@ -15,7 +15,7 @@
  *                                pages dirty
  *
  * A device that works on the guest's ring writes guest memory unseen, which a
- * migration cannot have.  Shadowed, it works on a ring of ours; payload stays
+ * migration cannot have.  Shadowed, it works on QEMU's ring; payload stays
  * where it is, at the IOVAs it has anyway, and each buffer that comes back
  * says what was written.  Chains may come back in any order.
  *
@@ -28,8 +28,8 @@
  * complete() goes on when as many descriptors are free as were missing.  A
  * chain that an empty ring could not hold breaks the ring.
  *
- * Who may starve whom.  A guest can add, and a device can return, as fast as
- * we take, so each call has a budget and says MORE when it ran out; the caller
+ * Fairness.  A guest can add, and a device can return, as fast as the
+ * ring takes, so each call has a budget and says MORE when it ran out; the caller
  * lets others run and calls again.  A guest whose buffers consist of very many
  * small maps costs one translation each; a chain may cost RANGES_MAX.
  *
@@ -37,8 +37,8 @@
  * At stop() the heads of those that the device has not returned are part of
  * the state, oldest first, and start() gives them to the device again.
  *
- * Rewinding.  Whoever else serves the ring, the device itself or a peer that
- * a migration went to, knows one number only, the ring base: take up at this
+ * Rewinding.  Another server of the ring, the device itself or the peer of a
+ * migration, knows one number only, the ring base: take up at this
  * available index, used is as far.  With chains returned out of order, the
  * available slots between used and available index do not name those that are
  * missing: for A, B, C with B returned, the slots that are left say B, C.  So
@@ -46,13 +46,13 @@
  * with slots that were taken from it and does not read them (VIRTIO 1.2,
  * section 2.7.6); nothing is written if the device kept the order.  The
  * device is then given the same buffers again: harmless to a NIC, whose packet
- * may go out twice or whose buffer is filled anew.
+ * may go out twice or whose buffer is filled again.
  *
  * Lifetime.  Nothing that is called from here may stop or free the ring: see
  * "Lifetime" in vdpa-ring-guest.c.  What the guest is to be told is returned to
  * the caller, who does it when no function of the ring is running.
  *
- * Failures: either side's nonsense, an address that does not translate, a
+ * Failures: either side's violation, an address that does not translate, a
  * chain too long.  Each breaks this ring for good, with a reason; the caller
  * tells the guest that the device needs a reset.
  *

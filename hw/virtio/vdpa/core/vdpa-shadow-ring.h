@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Moves buffers from the guest's ring (vdpa-ring-guest.h) to a ring of ours
- * that the device serves (vdpa-ring-device.h), and back, so that the device's
+ * Moves buffers from the guest's ring (vdpa-ring-guest.h) to a ring of
+ * QEMU that the device serves (vdpa-ring-device.h), and back, so that the device's
  * writes to guest memory are seen.  Payload is not copied: the device reads
  * and writes guest memory itself.
  *
@@ -27,7 +27,7 @@
  *
  * Thread model: one thread at a time (QEMU: under the BQL).
  *
- * A ring that broke (either side wrote nonsense) stays broken until it is
+ * A ring that broke (either side broke the rules) stays broken until it is
  * stopped: forward() and complete() then do nothing and return -EPROTO.
  *
  * The theory of operation is at the top of vdpa-shadow-ring.c.
@@ -103,7 +103,7 @@ char *vdpa_shadow_ring_feature_names(uint64_t features);
 /*
  * Begins to shadow the guest ring at @layout with a device ring of @num
  * descriptors in @memory, which it zeroes; the device is to start at ring
- * base 0.  @state is where whoever served the guest's ring before stopped: a
+ * base 0.  @state is where the previous server of the guest's ring stopped: a
  * state of vdpa_shadow_ring_stop(), or indices only, with no chain in flight.
  * Chains in flight are given to the device again, first and in their order,
  * by the first forward().  What the caller of this has to do next is that
@@ -145,8 +145,8 @@ int vdpa_shadow_ring_forward(VdpaShadowRing *ring, unsigned budget);
 int vdpa_shadow_ring_complete(VdpaShadowRing *ring, unsigned budget);
 
 /*
- * Gives back all that the device returned, and forwards nothing: of a device
- * that stands still, and perhaps cannot reach guest memory any more.
+ * Give back all that the device returned, forward nothing. The device has
+ * stopped and may have lost its access to guest memory.
  * VDPA_SHADOW_CALL or 0, or -errno: broken.
  */
 int vdpa_shadow_ring_drain(VdpaShadowRing *ring);
