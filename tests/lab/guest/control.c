@@ -32,7 +32,7 @@ static void text_base(Text *t, uint64_t n, uint32_t base)
     do {
         uint32_t digit;
 
-        n = crew_divide(n, base, &digit);
+        n = divide_u64(n, base, &digit);
         digits[count++] = "0123456789abcdef"[digit];
     } while (n);
     while (count) {
@@ -164,24 +164,24 @@ static const char *parse_option(LoadPlan *plan, const char *w)
 
 static void do_start(Control *c, char *rest)
 {
-    LoadPlan plan = { .stride = DEFAULT_STRIDE, .workers = c->crew->size };
+    LoadPlan plan = { .stride = DEFAULT_STRIDE, .workers = c->workers->size };
     const char *wrong = NULL;
     char *w;
 
     while (!wrong && (w = word(&rest))) {
         wrong = parse_option(&plan, w);
     }
-    if (!wrong && (!plan.workers || plan.workers > c->crew->size)) {
+    if (!wrong && (!plan.workers || plan.workers > c->workers->size)) {
         wrong = "workers: from 1 to the number of vcpus";
     }
-    if (!wrong && crew_busy(c->crew)) {
+    if (!wrong && workers_busy(c->workers)) {
         wrong = "running";
     }
     if (wrong) {
         say_error(c, wrong);
         return;
     }
-    crew_load(c->crew, &plan, c->ops->now());
+    workers_start_load(c->workers, &plan, c->ops->now());
     c->ops->wake();
     c->ops->say("ok");
 }
@@ -189,7 +189,7 @@ static void do_start(Control *c, char *rest)
 static void do_stop(Control *c, char *rest)
 {
     (void)rest;
-    crew_stop(c->crew);
+    workers_stop(c->workers);
     c->ops->wait();
     c->ops->say("ok");
 }
@@ -199,10 +199,10 @@ static void do_stat(Control *c, char *rest)
     Text t = { 0 };
 
     (void)rest;
-    say_count(&t, "stat pages=", c->crew->oracle->pages);
-    say_count(&t, " writes=", oracle_writes(c->crew->oracle));
-    say_count(&t, " vcpus=", c->crew->size);
-    say_count(&t, " running=", crew_busy(c->crew));
+    say_count(&t, "stat pages=", c->workers->oracle->pages);
+    say_count(&t, " writes=", oracle_writes(c->workers->oracle));
+    say_count(&t, " vcpus=", c->workers->size);
+    say_count(&t, " running=", workers_busy(c->workers));
     c->ops->say(t.at);
 }
 
@@ -226,15 +226,15 @@ static void do_verify(Control *c, char *rest)
     OracleSum found;
 
     (void)rest;
-    if (crew_busy(c->crew)) {
+    if (workers_busy(c->workers)) {
         say_error(c, "running");
         return;
     }
-    crew_order(c->crew, JOB_VERIFY);
+    workers_start_job(c->workers, JOB_VERIFY);
     c->ops->wake();
     c->ops->wait();
-    found = crew_found(c->crew);
-    say_count(&t, "verify pages=", c->crew->oracle->pages);
+    found = workers_result(c->workers);
+    say_count(&t, "verify pages=", c->workers->oracle->pages);
     say_count(&t, " bad=", found.bad);
     say_culprit(c, &t, &found);
     c->ops->say(t.at);
@@ -348,10 +348,10 @@ static void run(Control *c, char *line)
     }
 }
 
-void control_init(Control *c, const ControlOps *ops, Crew *crew)
+void control_init(Control *c, const ControlOps *ops, Workers *workers)
 {
     c->ops = ops;
-    c->crew = crew;
+    c->workers = workers;
     c->used = 0;
     c->overlong = 0;
     c->heard = 0;
@@ -361,7 +361,7 @@ void control_ready(Control *c)
 {
     Text t = { 0 };
 
-    say_count(&t, "ready pages=", c->crew->oracle->pages);
+    say_count(&t, "ready pages=", c->workers->oracle->pages);
     c->ops->say(t.at);
 }
 

@@ -21,7 +21,7 @@
 #ifndef TESTS_LAB_GUEST_CONTROL_H
 #define TESTS_LAB_GUEST_CONTROL_H
 
-#include "crew.h"
+#include "workers.h"
 
 #define CONTROL_LINE    120u
 
@@ -39,9 +39,9 @@ typedef struct ControlOps {
     /* Sends a line (without its end) to the host. */
     void (*say)(const char *line);
     uint64_t (*now)(void);
-    /* The crew was given something to do: wake it. */
+    /* The workers were given something to do: wake it. */
     void (*wake)(void);
-    /* Returns when crew_busy() is 0. */
+    /* Returns when workers_busy() is 0. */
     void (*wait)(void);
     /* Guest frame of an address of the guest's; UINT64_MAX if unknown. */
     uint64_t (*gfn)(const void *address);
@@ -57,18 +57,18 @@ typedef struct ControlOps {
 
 typedef struct Control {
     const ControlOps *ops;
-    Crew *crew;
+    Workers *workers;
     uint32_t used;
     uint32_t overlong;
     int heard;          /* the host has said something */
     char line[CONTROL_LINE + 1];
 } Control;
 
-void control_init(Control *c, const ControlOps *ops, Crew *crew);
+void control_init(Control *c, const ControlOps *ops, Workers *workers);
 
 /*
- * Says that the payload is up, when the crew has filled the area. To be called
- * every half second until the host was heard: what is said while nobody is
+ * Says that the payload is up, when the workers have filled the area. To be called
+ * every half second until the host was heard: what it writes while nothing is
  * connected to a QEMU's serial port is gone.
  */
 void control_ready(Control *c);

@@ -37,7 +37,7 @@ APPEND = ("console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=
           "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1 audit=0")
 
 
-class Trouble(AssertionError):
+class MachineError(AssertionError):
     """The machine or its payload did not do what it was told."""
 
 
@@ -84,7 +84,7 @@ class Line:
         self._socket.sendall(line.encode() + b"\n")
 
     def read(self, limit: float) -> str:
-        """Hear a line; Trouble if none comes in LIMIT seconds."""
+        """Hear a line; MachineError if none comes in LIMIT seconds."""
         assert self._socket
         end = time.monotonic() + limit
         while b"\n" not in self._buffer:
@@ -92,9 +92,9 @@ class Line:
             try:
                 data = self._socket.recv(65536)
             except TimeoutError:
-                raise Trouble(f"nothing in {limit} s but {self._buffer!r}") from None
+                raise MachineError(f"nothing in {limit} s but {self._buffer!r}") from None
             if not data:
-                raise Trouble(f"the other end left, last words {self._buffer!r}")
+                raise MachineError(f"the other end left, last words {self._buffer!r}")
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode("ascii", "replace").strip()
@@ -103,7 +103,7 @@ class Line:
         """Whether nothing is heard for that long."""
         try:
             self.read(seconds)
-        except Trouble:
+        except MachineError:
             return not self._buffer
         return False
 
@@ -132,10 +132,10 @@ class Machine:
             self.control.accept()
             self._qmp.read(30)
             self.qmp("qmp_capabilities")
-        except (Trouble, OSError) as error:
+        except (MachineError, OSError) as error:
             said = (self.directory / "stderr").read_text("utf-8", "replace")
             self.close()
-            raise Trouble(f"{qemu_path()} did not start: {error}: {said}") from error
+            raise MachineError(f"{qemu_path()} did not start: {error}: {said}") from error
         with self.ram_path.open("r+b") as file:
             self.ram = mmap.mmap(file.fileno(), mem << 20)
 
@@ -186,7 +186,7 @@ class Machine:
         while True:
             answer = json.loads(self._qmp.read(limit))
             if "error" in answer:
-                raise Trouble(f"{command}: {answer['error']['desc']}")
+                raise MachineError(f"{command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
 
@@ -200,9 +200,9 @@ class Machine:
             if info["status"] == "completed":
                 return
             if info["status"] == "failed":
-                raise Trouble(f"migration failed: {info}")
+                raise MachineError(f"migration failed: {info}")
             time.sleep(0.05)
-        raise Trouble("the migration did not end")
+        raise MachineError("the migration did not end")
 
     # --- payload ---------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Machine:
             line = self.control.read(limit)
             if line.startswith("ready "):
                 return int(fields(line)["pages"])
-        raise Trouble("never ready")
+        raise MachineError("never ready")
 
     def ask(self, line: str, limit: float = 60) -> str:
         """Say a line to the payload; its answer."""
@@ -227,7 +227,7 @@ class Machine:
         """Say a line that must be answered by ok."""
         answer = self.ask(line)
         if answer != "ok":
-            raise Trouble(f"{line}: {answer}")
+            raise MachineError(f"{line}: {answer}")
 
     def stat(self) -> dict[str, int]:
         """The payload's state."""

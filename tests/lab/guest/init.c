@@ -8,7 +8,7 @@
  *   control    the main thread: reads lines from /dev/ttyS1 (ttyS0 where the
  *              machine has no second port) and answers them
  *   workers    one a vCPU, pinned to it; asleep on their job's futex, or doing
- *              crew_step() after crew_step()
+ *              worker_step() after worker_step()
  *   ticker     wakes every millisecond and notes the longest gap
  *
  * Control and ticker are SCHED_FIFO, so that a load that takes every vCPU
@@ -57,7 +57,7 @@
 #define WORKER_STACK        (64u << 10)
 
 static Oracle oracle;
-static Crew crew;
+static Workers workers;
 static Control control;
 static int port = -1;
 static int port_is_console;
@@ -215,10 +215,10 @@ static void *worker_main(void *opaque)
     uint32_t i = (uintptr_t)opaque;
 
     for (;;) {
-        uint64_t wait = crew_step(&crew, i, crew.plan.rate ? now_ns() : 0);
+        uint64_t wait = worker_step(&workers, i, workers.plan.rate ? now_ns() : 0);
 
-        if (wait == CREW_IDLE) {
-            futex(&crew.worker[i].job, FUTEX_WAIT, JOB_IDLE);
+        if (wait == WORKER_IDLE) {
+            futex(&workers.worker[i].job, FUTEX_WAIT, JOB_IDLE);
         } else if (wait) {
             sleep_ns(wait < NS_PER_S / 10 ? wait : NS_PER_S / 10);
         }
@@ -228,14 +228,14 @@ static void *worker_main(void *opaque)
 
 static void workers_wake(void)
 {
-    for (uint32_t i = 0; i < crew.size; i++) {
-        futex(&crew.worker[i].job, FUTEX_WAKE, 1);
+    for (uint32_t i = 0; i < workers.size; i++) {
+        futex(&workers.worker[i].job, FUTEX_WAKE, 1);
     }
 }
 
 static void workers_wait(void)
 {
-    while (crew_busy(&crew)) {
+    while (workers_busy(&workers)) {
         sleep_ns(NS_PER_MS / 2);
     }
 }
@@ -272,7 +272,7 @@ static void workers_start(void)
     uint32_t i = 0;
 
     sched_getaffinity(0, sizeof(set), &set);
-    for (int vcpu = 0; vcpu < CPU_SETSIZE && i < crew.size; vcpu++) {
+    for (int vcpu = 0; vcpu < CPU_SETSIZE && i < workers.size; vcpu++) {
         if (CPU_ISSET(vcpu, &set)) {
             thread_start(worker_main, (void *)(uintptr_t)i++, vcpu, 0);
         }
@@ -432,16 +432,16 @@ int main(void)
     }
     net_load_modules();
     oracle_map();
-    crew_init(&crew, &oracle, count_vcpus(), NS_PER_S);
-    control_init(&control, &linux_ops, &crew);
+    workers_init(&workers, &oracle, count_vcpus(), NS_PER_S);
+    control_init(&control, &linux_ops, &workers);
     workers_start();
-    crew_order(&crew, JOB_FILL);
+    workers_start_job(&workers, JOB_FILL);
     workers_wake();
     workers_wait();
     thread_start(ticker_main, NULL, -1, 20);
     sched_setscheduler(0, SCHED_FIFO, &fifo);
     printf("payload: %u pages, %u vcpus, up after %llu ms\n", oracle.pages,
-           crew.size, (unsigned long long)(now_ns() / NS_PER_MS));
+           workers.size, (unsigned long long)(now_ns() / NS_PER_MS));
     fflush(stdout);
     control_ready(&control);
     control_loop();

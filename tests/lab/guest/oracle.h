@@ -82,7 +82,7 @@
 typedef enum OracleReason {
     ORACLE_GOOD,
     ORACLE_STALE,       /* an earlier content of this page */
-    ORACLE_TORN,        /* parts of different writes, or bytes nobody wrote */
+    ORACLE_TORN,        /* parts of different writes, or bytes that no worker wrote */
     ORACLE_ZERO,        /* all bytes zero */
     ORACLE_FOREIGN,     /* a content of another page */
     ORACLE_TABLE,       /* A and B disagree, or both are behind the page */

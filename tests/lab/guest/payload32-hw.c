@@ -6,7 +6,7 @@
  */
 #include "payload32.h"
 
-#include "crew.h"
+#include "workers.h"
 
 static inline void out8(uint16_t port, uint8_t value)
 {

@@ -14,7 +14,7 @@
  *   2 MiB      X | A | load area | B | Y     to the end of RAM below 4 GiB, or
  *              as much as the fw_cfg file opt/load.mb says (tables included)
  *
- * Every CPU is a worker and spins on crew_step(). CPU 0 is control as well:
+ * Every CPU is a worker and spins on worker_step(). CPU 0 is control as well:
  * between two steps, once a millisecond, it looks whether COM2 (COM1 where
  * there is no other) has received something. That is also the heartbeat.
  *
@@ -39,12 +39,12 @@ void payload_main(void);
 void payload_ap_main(uint32_t number);
 
 static Oracle oracle;
-static Crew crew;
+static Workers workers;
 static Control control;
 static uint16_t port;
 static uint64_t ticks_per_beat;
 static uint32_t arrived = 1;    /* CPUs; atomic */
-static uint32_t crew_ready;     /* atomic; the crew may be stepped */
+static uint32_t workers_ready;     /* atomic; the workers may be stepped */
 
 static struct {
     uint32_t beats;
@@ -71,7 +71,7 @@ static void beat(uint64_t now)
 static void beats(uint64_t *n, uint64_t *max_gap_us)
 {
     *n = heart.beats;
-    *max_gap_us = crew_divide(heart.max_gap * (1000000 / BEATS_PER_S),
+    *max_gap_us = divide_u64(heart.max_gap * (1000000 / BEATS_PER_S),
                               ticks_per_beat, NULL);
     heart.max_gap = 0;
 }
@@ -81,16 +81,16 @@ static uint64_t gfn_of(const void *address)
     return (uintptr_t)address / ORACLE_PAGE;
 }
 
-/* Workers spin: nobody sleeps. */
+/* Workers spin: there is no sleeper to wake. */
 static void wake(void)
 {
 }
 
-/* Until the crew is idle, CPU 0 does its own share. */
+/* Until the workers are idle, CPU 0 does its own share. */
 static void wait(void)
 {
-    while (crew_busy(&crew)) {
-        if (crew_step(&crew, 0, tsc_read())) {
+    while (workers_busy(&workers)) {
+        if (worker_step(&workers, 0, tsc_read())) {
             relax();
         }
     }
@@ -114,18 +114,18 @@ static const ControlOps payload32_ops = {
 void payload_ap_main(uint32_t number)
 {
     __atomic_add_fetch(&arrived, 1, __ATOMIC_RELAXED);
-    /* Pairs with the release in payload_main(): the crew is complete. */
-    while (!__atomic_load_n(&crew_ready, __ATOMIC_ACQUIRE)) {
+    /* Pairs with the release in payload_main(): the workers are complete. */
+    while (!__atomic_load_n(&workers_ready, __ATOMIC_ACQUIRE)) {
         relax();
     }
-    while (number < crew.size) {
-        if (crew_step(&crew, number, tsc_read())) {
+    while (number < workers.size) {
+        if (worker_step(&workers, number, tsc_read())) {
             relax();
         }
     }
 }
 
-/* Where the other CPUs start. Volatile: nobody here reads it. */
+/* Where the other CPUs start. Volatile: only assembly reads it. */
 static void ap_page_write(void)
 {
     volatile uint8_t *to = (volatile uint8_t *)AP_PAGE;
@@ -178,16 +178,16 @@ static void oracle_place(void)
     oracle_init(&oracle, pages, area, a, b, x, y);
 }
 
-static void greet(uint64_t ticks_per_s)
+static void say_ready(uint64_t ticks_per_s)
 {
     Text t = { 0 };
 
     text_add(&t, "payload: ");
     text_number(&t, oracle.pages);
     text_add(&t, " pages, ");
-    text_number(&t, crew.size);
+    text_number(&t, workers.size);
     text_add(&t, " vcpus, ");
-    text_number(&t, crew_divide(ticks_per_s, 1000000, NULL));
+    text_number(&t, divide_u64(ticks_per_s, 1000000, NULL));
     text_add(&t, " MHz\r\n");
     serial_write(COM1, t.at);
 }
@@ -216,7 +216,7 @@ static void __attribute__((noreturn)) control_loop(void)
                 control_ready(&control);
             }
         }
-        if (crew_step(&crew, 0, now)) {
+        if (worker_step(&workers, 0, now)) {
             relax();
         }
     }
@@ -229,13 +229,13 @@ void payload_main(void)
     serial_init(COM1);
     port = serial_init(COM2) ? COM2 : COM1;
     ticks_per_s = tsc_measure();
-    ticks_per_beat = crew_divide(ticks_per_s, BEATS_PER_S, NULL);
+    ticks_per_beat = divide_u64(ticks_per_s, BEATS_PER_S, NULL);
     oracle_place();
-    crew_init(&crew, &oracle, cpus_start(ticks_per_s), ticks_per_s);
-    __atomic_store_n(&crew_ready, 1, __ATOMIC_RELEASE);
-    control_init(&control, &payload32_ops, &crew);
-    crew_order(&crew, JOB_FILL);
+    workers_init(&workers, &oracle, cpus_start(ticks_per_s), ticks_per_s);
+    __atomic_store_n(&workers_ready, 1, __ATOMIC_RELEASE);
+    control_init(&control, &payload32_ops, &workers);
+    workers_start_job(&workers, JOB_FILL);
     wait();
-    greet(ticks_per_s);
+    say_ready(ticks_per_s);
     control_loop();
 }

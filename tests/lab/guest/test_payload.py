@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from guest_machine import (PAGE, Machine, Trouble, guest_directory,  # noqa: E402
+from guest_machine import (PAGE, Machine, MachineError, guest_directory,  # noqa: E402
                            kernel_path, qemu_path)
 
 LOAD_BEGIN = (2 << 20) // PAGE  # of the firmware-less payload, as a gfn
@@ -41,7 +41,7 @@ def setUpModule() -> None:
     """Build the payloads; be clear about what is missing."""
     for path in (qemu_path(), kernel_path()):
         if not path.exists():
-            raise Trouble(f"{path} is missing: `make`, `scripts/fetch-kernel 6.1`")
+            raise MachineError(f"{path} is missing: `make`, `scripts/fetch-kernel 6.1`")
     if "QEMU_LIVE_GUEST" not in os.environ:
         build = Path(__file__).resolve().parent / "build"
         subprocess.run([build, guest_directory()], check=True, timeout=300)

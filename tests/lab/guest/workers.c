@@ -1,9 +1,9 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Workers and their jobs. Theory of operation and limits: crew.h.
+ * Workers and their jobs. Theory of operation and limits: workers.h.
  */
-#include "crew.h"
+#include "workers.h"
 
 #define STEP_FILL       16u
 #define STEP_VERIFY     16u
@@ -11,7 +11,7 @@
 #define BURSTS_PER_S    1000u   /* at most; fewer where the rate is lower */
 #define DEBTS_PER_S     10u     /* a debt of 1/10 s is the most kept */
 
-uint64_t crew_divide(uint64_t n, uint32_t d, uint32_t *remainder)
+uint64_t divide_u64(uint64_t n, uint32_t d, uint32_t *remainder)
 {
     uint64_t quotient = 0, rest = 0;
 
@@ -28,113 +28,113 @@ uint64_t crew_divide(uint64_t n, uint32_t d, uint32_t *remainder)
     return quotient;
 }
 
-void crew_init(Crew *crew, const Oracle *o, uint32_t size,
+void workers_init(Workers *workers, const Oracle *o, uint32_t size,
                uint64_t ticks_per_s)
 {
-    crew->oracle = o;
-    crew->size = size;
-    crew->ticks_per_s = ticks_per_s;
+    workers->oracle = o;
+    workers->size = size;
+    workers->ticks_per_s = ticks_per_s;
     for (uint32_t i = 0; i < size; i++) {
-        crew->worker[i].random = 0x2c1b3c6du * (2 * i + 1);
+        workers->worker[i].random = 0x2c1b3c6du * (2 * i + 1);
     }
 }
 
 static uint32_t share(uint32_t pages, uint32_t i, uint32_t workers)
 {
-    return crew_divide((uint64_t)pages * i, workers, NULL);
+    return divide_u64((uint64_t)pages * i, workers, NULL);
 }
 
-/* Pairs with the acquire in crew_step(): a worker sees its whole order. */
-static void give(CrewWorker *w, Job job)
+/* Pairs with the acquire in worker_step(): a worker sees its whole order. */
+static void set_job(Worker *w, Job job)
 {
     __atomic_store_n(&w->job, job, __ATOMIC_RELEASE);
 }
 
-void crew_order(Crew *crew, Job job)
+void workers_start_job(Workers *workers, Job job)
 {
-    uint32_t pages = crew->oracle->pages;
+    uint32_t pages = workers->oracle->pages;
 
-    for (uint32_t i = 0; i < crew->size; i++) {
-        CrewWorker *w = &crew->worker[i];
+    for (uint32_t i = 0; i < workers->size; i++) {
+        Worker *w = &workers->worker[i];
 
-        w->next = share(pages, i, crew->size);
-        w->end = share(pages, i + 1, crew->size);
+        w->next = share(pages, i, workers->size);
+        w->end = share(pages, i + 1, workers->size);
         oracle_sum_init(&w->sum);
-        give(w, job);
+        set_job(w, job);
     }
 }
 
-static void pace_init(Crew *crew, CrewWorker *w, uint32_t i, uint64_t now)
+static void pace_init(Workers *workers, Worker *w, uint32_t i, uint64_t now)
 {
-    uint32_t spare, rate = crew_divide(crew->plan.rate, crew->plan.workers,
+    uint32_t spare, rate = divide_u64(workers->plan.rate, workers->plan.workers,
                                        &spare);
 
     rate += i < spare;
     w->due = now;
     w->interval = 0;
     w->burst = STEP_WRITES;
-    if (!crew->plan.rate) {
+    if (!workers->plan.rate) {
         return;
     }
     w->burst = rate < BURSTS_PER_S ? !!rate : rate / BURSTS_PER_S;
-    w->interval = rate ? crew_divide(crew->ticks_per_s * w->burst, rate, NULL)
-                       : crew->ticks_per_s;
+    w->interval = rate ? divide_u64(workers->ticks_per_s * w->burst, rate, NULL)
+                       : workers->ticks_per_s;
 }
 
-void crew_load(Crew *crew, const LoadPlan *plan, uint64_t now)
+void workers_start_load(Workers *workers, const LoadPlan *plan, uint64_t now)
 {
-    uint32_t pages = crew->oracle->pages;
+    uint32_t pages = workers->oracle->pages;
 
-    crew->plan = *plan;
-    __atomic_store_n(&crew->stop, 0, __ATOMIC_RELAXED);
+    workers->plan = *plan;
+    __atomic_store_n(&workers->stop, 0, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < plan->workers; i++) {
-        CrewWorker *w = &crew->worker[i];
+        Worker *w = &workers->worker[i];
 
         w->pos = share(pages, i, plan->workers);
         w->lane = 0;
         if (plan->mode == LOAD_STRIDE) {
             w->lane = w->pos = share(plan->stride, i, plan->workers);
         }
-        pace_init(crew, w, i, now);
-        give(w, JOB_LOAD);
+        pace_init(workers, w, i, now);
+        set_job(w, JOB_LOAD);
     }
 }
 
-void crew_stop(Crew *crew)
+void workers_stop(Workers *workers)
 {
-    __atomic_store_n(&crew->stop, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&workers->stop, 1, __ATOMIC_RELAXED);
 }
 
-int crew_busy(const Crew *crew)
+int workers_busy(const Workers *workers)
 {
     uint32_t busy = 0;
 
     /* Pairs with the release in done(): its writes are seen by verify. */
-    for (uint32_t i = 0; i < crew->size; i++) {
-        busy |= __atomic_load_n(&crew->worker[i].job, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < workers->size; i++) {
+        busy |= __atomic_load_n(&workers->worker[i].job, __ATOMIC_ACQUIRE);
     }
     return busy != JOB_IDLE;
 }
 
-OracleSum crew_found(const Crew *crew)
+OracleSum workers_result(const Workers *workers)
 {
     OracleSum all;
 
     oracle_sum_init(&all);
-    for (uint32_t i = 0; i < crew->size; i++) {
-        oracle_sum_merge(&all, &crew->worker[i].sum);
+    for (uint32_t i = 0; i < workers->size; i++) {
+        oracle_sum_merge(&all, &workers->worker[i].sum);
     }
-    oracle_verify_totals(crew->oracle, &all);
+    oracle_verify_totals(workers->oracle, &all);
     return all;
 }
 
-static uint64_t done(CrewWorker *w)
+static uint64_t done(Worker *w)
 {
     __atomic_store_n(&w->job, JOB_IDLE, __ATOMIC_RELEASE);
     return 0;
 }
 
-static uint32_t random_below(CrewWorker *w, uint32_t below)
+static uint32_t random_below(Worker *w, uint32_t below)
 {
     uint32_t r = w->random;
 
@@ -146,7 +146,7 @@ static uint32_t random_below(CrewWorker *w, uint32_t below)
 }
 
 /* Every page in turn, @stride apart, then the pages between. */
-static uint32_t next_strided(CrewWorker *w, uint32_t stride, uint32_t pages)
+static uint32_t next_strided(Worker *w, uint32_t stride, uint32_t pages)
 {
     uint32_t page = w->pos < pages ? w->pos : 0;
 
@@ -159,7 +159,7 @@ static uint32_t next_strided(CrewWorker *w, uint32_t stride, uint32_t pages)
     return page;
 }
 
-static uint32_t next_page(CrewWorker *w, const LoadPlan *plan, uint32_t pages)
+static uint32_t next_page(Worker *w, const LoadPlan *plan, uint32_t pages)
 {
     if (plan->mode == LOAD_RANDOM) {
         return random_below(w, pages);
@@ -168,7 +168,7 @@ static uint32_t next_page(CrewWorker *w, const LoadPlan *plan, uint32_t pages)
 }
 
 /* Ticks until the next burst; 0: now, and the one after it is noted. */
-static uint64_t pace(const Crew *crew, CrewWorker *w, uint64_t now)
+static uint64_t pace(const Workers *workers, Worker *w, uint64_t now)
 {
     uint64_t debt = now - w->due;
 
@@ -178,30 +178,30 @@ static uint64_t pace(const Crew *crew, CrewWorker *w, uint64_t now)
     if (w->due > now && w->due - now <= w->interval) {
         return w->due - now;
     }
-    if (w->due > now || debt * DEBTS_PER_S > crew->ticks_per_s) {
+    if (w->due > now || debt * DEBTS_PER_S > workers->ticks_per_s) {
         w->due = now;
     }
     w->due += w->interval;
     return 0;
 }
 
-static uint64_t step_load(Crew *crew, uint32_t i, uint64_t now)
+static uint64_t step_load(Workers *workers, uint32_t i, uint64_t now)
 {
-    CrewWorker *w = &crew->worker[i];
+    Worker *w = &workers->worker[i];
     uint64_t wait;
 
-    if (__atomic_load_n(&crew->stop, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&workers->stop, __ATOMIC_RELAXED)) {
         return done(w);
     }
-    wait = pace(crew, w, now);
+    wait = pace(workers, w, now);
     for (uint32_t n = 0; !wait && n < w->burst; n++) {
-        oracle_write(crew->oracle, i,
-                     next_page(w, &crew->plan, crew->oracle->pages));
+        oracle_write(workers->oracle, i,
+                     next_page(w, &workers->plan, workers->oracle->pages));
     }
     return wait;
 }
 
-static uint32_t take(CrewWorker *w, uint32_t pages)
+static uint32_t take(Worker *w, uint32_t pages)
 {
     uint32_t left = w->end - w->next;
 
@@ -209,24 +209,24 @@ static uint32_t take(CrewWorker *w, uint32_t pages)
     return w->next;
 }
 
-uint64_t crew_step(Crew *crew, uint32_t i, uint64_t now)
+uint64_t worker_step(Workers *workers, uint32_t i, uint64_t now)
 {
-    CrewWorker *w = &crew->worker[i];
+    Worker *w = &workers->worker[i];
     uint32_t from;
 
     switch (__atomic_load_n(&w->job, __ATOMIC_ACQUIRE)) {
     case JOB_LOAD:
-        return step_load(crew, i, now);
+        return step_load(workers, i, now);
     case JOB_FILL:
         from = w->next;
-        oracle_fill(crew->oracle, from, take(w, STEP_FILL));
+        oracle_fill(workers->oracle, from, take(w, STEP_FILL));
         break;
     case JOB_VERIFY:
         from = w->next;
-        oracle_verify_range(crew->oracle, from, take(w, STEP_VERIFY), &w->sum);
+        oracle_verify_range(workers->oracle, from, take(w, STEP_VERIFY), &w->sum);
         break;
     default:
-        return CREW_IDLE;
+        return WORKER_IDLE;
     }
     return w->next == w->end ? done(w) : 0;
 }
