@@ -9,8 +9,8 @@ ROWS which subjects a row of results.json compares by which metric.  A row's `ou
 medians over the runs that went well, `n` is the smaller number of such runs, and `ratio` is
 `ours / stock`.
 
-Failed runs are not in the medians and not silent either: failures() lists them, and whoever calls
-makes the benchmark fail.  A row that lacks runs on either side is left out of results.json and
+Failed runs are not in the medians: failures() lists them, and the caller makes the benchmark fail.
+A row that lacks runs on either side is left out of results.json and
 named by lacking().
 
 Limits: no tests of significance; `spread` gives the reader the smallest and largest run.

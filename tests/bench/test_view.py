@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import subprocess
 import sys
 import tempfile
@@ -128,7 +129,7 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.judged(), "")
 
     def test_each_fault_is_found(self) -> None:
-        """By itself, each condemns."""
+        """Each fault alone is a reason."""
         for changes, word in (
                 ({"status": "failed"}, "migration: failed"),
                 ({"pages_different": 1}, "1 of 49152 pages differ"),
@@ -171,7 +172,7 @@ class Ending(unittest.TestCase):
             ["--bitmap", "--bandwidth", "3", "--rate", "9", "--load", "seq", "--stock"]))
         params = dict(pair.split("=", 1) for pair in args.param)
         self.assertEqual(params["ring"], "0")
-        self.assertIn('"bandwidth": 3145728', params["plan"])
+        self.assertEqual(live.Plan(**json.loads(params["plan"])).bandwidth, 3145728)
         self.assertEqual(params["load"], '{"mode": "seq", "rate": 9}')
         self.assertTrue(args.stock)
 
@@ -222,7 +223,7 @@ class Epitaph(unittest.TestCase):
                                         lab=SimpleNamespace(out=Path(name)),
                                         qmp=SimpleNamespace(wait_event=wait_event))
                 try:
-                    return live.epitaph(guest)  # type: ignore[arg-type]
+                    return live.exit_report(guest)  # type: ignore[arg-type]
                 finally:
                     process.kill()
 
@@ -254,11 +255,11 @@ class Rate(unittest.TestCase):
                 self.asked = 0
                 self.lines: list[str] = []
 
-            def tell(self, _line: str) -> None:
+            def send(self, _line: str) -> None:
                 """Count the questions."""
                 self.asked += 1
 
-            def heard(self) -> list[str]:
+            def received(self) -> list[str]:
                 """Hand out what is there."""
                 lines, self.lines = self.lines, []
                 return lines

@@ -42,7 +42,7 @@ class Report(unittest.TestCase):
 
     def test_known_reports_of_the_base(self) -> None:
         """They are left out if they name all functions, and only then; what follows is not."""
-        names = next(iter(debugkernel.KNOWN))
+        names = next(iter(debugkernel.KNOWN_REPORTS))
         chain = "".join(f"[2]  {name}+0x1/0x2\n" for name in names)
         head, tail = "[1] WARNING: possible circular locking dependency detected\n", "[3] stack backtrace:\n"
         self.assertEqual(self.judge(head + chain + tail), "passed")
@@ -56,15 +56,15 @@ class Report(unittest.TestCase):
         self.assertEqual(machine.judge(said, "BUG: KASAN: x\n", "", "KASAN")[0], "failed")
 
     def test_watchers_that_stopped_are_trouble(self) -> None:
-        """A watcher that looks no longer, or was overwhelmed, condemns the run."""
+        """A watcher that looks no longer, or was overwhelmed, fails the run."""
         for line in ("INFO: trying to register non-static key.",
                      "turning off the locking correctness validator.",
                      "INFO: lockdep is turned off.",
                      "kmemleak: Kernel memory leak detector disabled",
                      "kmemleak: Cannot insert 0x1 into the object search tree (overlaps existing)",
                      "lab: BUG: lockdep has switched itself off"):
-            self.assertEqual(klog.trouble_in(line + "\n"), [line])
-        self.assertEqual(klog.trouble_in(
+            self.assertEqual(klog.reports_in(line + "\n"), [line])
+        self.assertEqual(klog.reports_in(
             "kmemleak: Kernel memory leak detector initialized (mem pool available: 3)\n"), [])
 
 
@@ -95,7 +95,7 @@ class Questions(unittest.TestCase):
 
         with mock.patch.object(debugkernel, "DEBUGFS", mock.MagicMock(
                 __truediv__=lambda *_: File())), mock.patch("time.sleep"):
-            complaints = debugkernel.ask_kmemleak(self.top)
+            complaints = debugkernel.check_kmemleak(self.top)
         if report is not None:
             self.assertEqual(asked, ["scan", "scan"])
         return complaints

@@ -13,19 +13,21 @@ import sys
 import tempfile
 import time
 import unittest
+from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (  # noqa: E402
     context, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
-    vdpameter, vduse, verdict)
+    vdpameter, vdpasteps, vduse, verdict)
 
 
 class KernelLog(unittest.TestCase):
-    """Which lines condemn a run."""
+    """The lines that fail a run."""
 
     def test_trouble_is_found(self) -> None:
         """Each kind of report is recognised."""
@@ -41,7 +43,7 @@ class KernelLog(unittest.TestCase):
                 "[    5.1] WARNING: possible circular locking dependency detected",
                 "[    5.1] pagealloc: memory corruption",
                 "[    5.1] general protection fault, probably for non-canonical"):
-            self.assertEqual(klog.trouble_in("fine\n" + line + "\n"), [line])
+            self.assertEqual(klog.reports_in("fine\n" + line + "\n"), [line])
 
     def test_healthy_lines_are_not(self) -> None:
         """What a healthy boot prints does not fail it."""
@@ -50,7 +52,7 @@ class KernelLog(unittest.TestCase):
                 "[    0.1] debugfs: no debugging of kernel bugs here",
                 "[    0.1] DEBUG: all good",
                 "[    0.1] kvm: Nested Virtualization enabled"):
-            self.assertEqual(klog.trouble_in(line + "\n"), [])
+            self.assertEqual(klog.reports_in(line + "\n"), [])
 
 
 class VerdictChannel(unittest.TestCase):
@@ -75,7 +77,7 @@ class VerdictChannel(unittest.TestCase):
         one = verdict.line("verdict", status="passed", reason="")
         self.assertEqual(verdict.parse(one + one).status, "failed")
 
-    def test_nonsense_fails_or_is_ignored(self) -> None:
+    def test_invalid_lines_fail_or_are_ignored(self) -> None:
         """Noise on the port cannot make a pass."""
         self.assertFalse(verdict.parse("passed\n{}\n[1]\n\n").complete)
         bad = verdict.line("verdict", status="splendid")
@@ -154,7 +156,7 @@ class TimeLimit(unittest.TestCase):
         outcome = self.outcome(self.UP + self.DONE + "exec sleep 60")
         self.assertEqual(outcome.status, "passed")
 
-    def test_ended_by_somebody_else(self) -> None:
+    def test_ended_from_outside(self) -> None:
         """It is not taken for the limit."""
         outcome = self.outcome(self.UP + "exit 0")
         self.assertEqual(outcome.reason, "no verdict: the emulator ended with 0")
@@ -366,6 +368,68 @@ class Scenarios(unittest.TestCase):
             scenario.select(scenario.load_all(), ["no-such-scenario"])
 
 
+class Readme(unittest.TestCase):
+    """README.md teaches how to write a scenario."""
+
+    def blocks(self) -> list[str]:
+        """Its Python code."""
+        text = Path(__file__).with_name("README.md").read_text("utf-8")
+        return [block.partition("```")[0] for block in text.split("```python\n")[1:]]
+
+    def test_example_is_the_file(self) -> None:
+        """The example that readers copy is the one that runs."""
+        text = (scenario.SCENARIO_DIR / "example.py").read_text("utf-8")
+        self.assertEqual("# SPDX-License-Identifier: GPL-2.0-or-later\n" + self.blocks()[0], text)
+
+    def test_steps_can_be_used(self) -> None:
+        """The list of steps names steps that there are, and begins with a boot."""
+        names: dict[str, Any] = {}
+        exec(self.blocks()[1], names)  # pylint: disable=exec-used
+        for variant in names["VARIANTS"].values():
+            self.assertIsInstance(variant["steps"][0], vdpasteps.Boot)
+
+
+class StepRunner(unittest.TestCase):
+    """Steps run in order, and a failure names its step."""
+
+    def run_steps(self, *results: bool) -> tuple[list[int], str]:
+        """Steps that pass or fail; the numbers of those that ran, and the reason."""
+        ran: list[int] = []
+
+        @dataclass(frozen=True)
+        class Numbered(vdpasteps.Step):
+            number: int
+            good: bool
+
+            def run(self, on: vdpasteps.Run) -> None:
+                ran.append(self.number)
+                if not self.good:
+                    raise context.Failed("as the test wants")
+
+        steps = [vdpasteps.Boot(), *(Numbered(number, good) for number, good in enumerate(results))]
+        with mock.patch.object(vdpasteps.Boot, "start", return_value=mock.Mock()):
+            try:
+                vdpasteps.run(mock.Mock(), steps)
+            except context.Failed as err:
+                return ran, str(err)
+        return ran, ""
+
+    def test_order_and_failure(self) -> None:
+        """A failed step is the last."""
+        self.assertEqual(self.run_steps(True, True, True), ([0, 1, 2], ""))
+        ran, reason = self.run_steps(True, False, True)
+        self.assertEqual(ran, [0, 1])
+        self.assertIn("step 2, ", reason)
+        self.assertIn("Numbered(number=1, good=False): as the test wants", reason)
+
+    def test_all_variants_boot_first(self) -> None:
+        """Each list of steps in the scenarios begins with Boot(), the only one."""
+        for case in scenario.load_all():
+            steps = case.params.get("steps", ())
+            self.assertEqual([number for number, step in enumerate(steps)
+                              if isinstance(step, vdpasteps.Boot)], [0] if steps else [], case.name)
+
+
 class Processes(unittest.TestCase):
     """What is made of what a device in user space has printed."""
 
@@ -380,7 +444,7 @@ class Processes(unittest.TestCase):
         devices.log = lambda name: text  # type: ignore[method-assign]
         return devices
 
-    def test_faults_condemn(self) -> None:
+    def test_faults_fail(self) -> None:
         """A ring's fault, and a queue that was enabled late unless stock QEMU may have been it."""
         late = self.START.replace("0x1", "0x1, enabled late")
         for text, plain, good in ((self.START, False, True), (late, True, True),

@@ -7,14 +7,14 @@
  * and a simulated device and changes what a few ioctls do. ODD_VDPA says how:
  *
  *   groups=N   queue N is in group 1 and all others are in group 0, whatever the
- *              driver has agreed on, as with devices whose groups are fixed
- *   deaf       a suspended device says yes to new addresses and positions of its
+ *              driver has negotiated; some devices have fixed groups
+ *   deaf       a suspended device accepts new addresses and bases of its
  *              queues, and keeps the old ones
- *   mute       queues 0 and 1 interrupt nobody: what they should is an eventfd
+ *   mute       queues 0 and 1 never interrupt: their call goes to an eventfd
  *              that has no reader
- *   fixed      its configuration space cannot be written; it says yes
+ *   fixed      its configuration space ignores writes
  *
- * Limits: one device a process; no other thread of QEMU's than the one that sets
+ * Limits: one device per process; no other thread of QEMU's than the one that sets
  * the device up makes these ioctls.
  */
 #define _GNU_SOURCE
@@ -27,7 +27,7 @@
 
 static int suspended;
 
-static int told_groups(unsigned *control)
+static int config_groups(unsigned *control)
 {
     const char *how = getenv("ODD_VDPA");
 
@@ -38,7 +38,7 @@ static int told_groups(unsigned *control)
     return 1;
 }
 
-static int told(const char *what)
+static int configured(const char *what)
 {
     const char *how = getenv("ODD_VDPA");
 
@@ -49,26 +49,26 @@ static int group_of(struct vhost_vring_state *queue)
 {
     unsigned control;
 
-    if (!told_groups(&control)) {
+    if (!config_groups(&control)) {
         return 0;
     }
     queue->num = queue->index == control;
     return 1;
 }
 
-static int to_nobody(int fd, unsigned long request, struct vhost_vring_file *call)
+static int discard_call(int fd, unsigned long request, struct vhost_vring_file *call)
 {
-    static int nobody = -1;
+    static int unread = -1;
     struct vhost_vring_file other = *call;
 
-    if (nobody < 0) {
-        nobody = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (unread < 0) {
+        unread = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     }
-    other.fd = call->fd < 0 ? call->fd : nobody;
+    other.fd = call->fd < 0 ? call->fd : unread;
     return kernel_ioctl(fd, request, &other);
 }
 
-static void note(unsigned long request, const void *argument)
+static void track_suspend(unsigned long request, const void *argument)
 {
     if (request == VHOST_VDPA_SUSPEND) {
         suspended = 1;
@@ -85,20 +85,20 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
     if (request == VHOST_VDPA_GET_VRING_GROUP && group_of(argument)) {
         return 0;
     }
-    if (request == VHOST_SET_VRING_CALL && told("mute") &&
+    if (request == VHOST_SET_VRING_CALL && configured("mute") &&
         ((struct vhost_vring_file *)argument)->index < 2) {
-        return to_nobody(fd, request, argument);
+        return discard_call(fd, request, argument);
     }
     if ((request == VHOST_SET_VRING_ADDR || request == VHOST_SET_VRING_BASE) &&
-        suspended && told("deaf")) {
+        suspended && configured("deaf")) {
         return 0;
     }
-    if (request == VHOST_VDPA_SET_CONFIG && told("fixed")) {
+    if (request == VHOST_VDPA_SET_CONFIG && configured("fixed")) {
         return 0;
     }
     done = kernel_ioctl(fd, request, argument);
     if (!done) {
-        note(request, argument);
+        track_suspend(request, argument);
     }
     return done;
 }

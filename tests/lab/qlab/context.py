@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a scenario is handed: the Lab.
+"""The Lab, which a scenario's run() gets.
 
 Theory of operation
 ===================
 
-A scenario's run(lab, ...) asks the Lab for guests, writes to its log, leaves
-figures, and says fail or skip.  Whatever is started registers its own end
-with `defer`; clean_up() runs those in reverse order whether the scenario
-passed or not, so no guest outlives its scenario.
+A scenario's run(lab, ...) writes to the Lab's log, leaves figures, and fails
+or skips.  Each function that starts something registers its end with `defer`;
+clean_up() runs these in reverse order whether the scenario passed or not, so no
+guest outlives its scenario.
 
 *Limits*: one Lab per process.
 """
@@ -24,7 +24,7 @@ from . import kmod
 
 
 class Failed(Exception):
-    """The scenario found what it looks for: a failure, with the reason."""
+    """The scenario failed, with the reason."""
 
 
 class Skipped(Exception):
@@ -106,8 +106,8 @@ class Lab:
     def reset_guest(self) -> str:
         """Which running guest reset itself, and so ended its QEMU; empty if none.
 
-        A QEMU that crashes does not end with 0, and one that waits for a
-        migration is not watched: what it got is what is under test.
+        A QEMU that crashes does not end with 0. One that waits for a migration
+        is not watched, because what it receives is under test.
         """
         for name, process in self.watched.items():
             if process.poll() == 0:
@@ -115,6 +115,6 @@ class Lab:
         return ""
 
     def next_name(self, kind: str) -> str:
-        """A name nothing else in this run has."""
+        """A name that is unique in this run."""
         self._serial += 1
         return f"{kind}-{self._serial}"

@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The debug kernel in L1: what it is called, what it costs, and what it is asked at the end.
+"""The debug kernel in L1: its name, its costs, and its checks at the end of a scenario.
 
 Theory of operation
 ===================
 
-"6.1-debug" (scripts/build-debug-kernel) is 6.1 for everything that a scenario decides by version:
-`lab.kernel` and `not_on` are given the base version.  Only the host, and inside.py, know of it.  The
-nested guests run Debian's 6.1 on it.
+"6.1-debug" (scripts/build-debug-kernel) counts as 6.1 in all decisions of a scenario: `lab.kernel` and `not_on`
+have the base version.  Only the host and inside.py know of it.  Nested guests run Debian's 6.1.
 
 KASAN, lockdep and the checks for sleeping in atomic context write to the kernel log at once, and
-klog.py judges that.  Two things have to be asked, at the end of a scenario, when all its processes
-are gone:
+klog.py reads it.  At the end of a scenario, when all its processes have ended, check() asks two of them:
 
-    kmemleak    its own scans are off.  It tells of an object that is older than five seconds and
-                that two scans have found without a pointer to it, so there are two scans after a wait.
-                What it tells of is in kmemleak.log.
+    kmemleak    its own scans are off.  It reports an object that is older than five seconds after two
+                scans have found no pointer to it, so there are two scans after a wait; its report
+                is kmemleak.log.
     lockdep     it switches itself off at its first report, and when its tables are full
 
-KASAN finds what the slab allocator's own redzones and poison find, so scenarios that want those do
-without them here: both together take too long.  For the same reason stalls are told of later.
+KASAN finds what the slab allocator's own redzones and poison find, so scenarios with those run
+without them here: both together take too long.  For the same reason stalls are reported later.
 
-What they answer is written to the kernel log as an error, so that one judge sees all.  Objects that
-were lost in L1's boot fail a scenario as well.
+check() writes complaints to the kernel log as errors, so klog.py finds all of them.  Objects that were lost in
+L1's boot fail a scenario as well.
 
-KNOWN names reports about Linux itself, by functions that all have to be in them; those are left out.
-lockdep is off after its first report, so it says nothing more in that scenario; the others do.
+KNOWN_REPORTS names reports about Linux itself, by functions that all have to be in them; these are ignored.
+lockdep is off after its first report and reports nothing more in that scenario.
 
 *Limits*: kmemleak sees pointers in memory only, and takes any word with an object's address for one.
 """
@@ -37,22 +35,22 @@ import time
 from pathlib import Path
 
 SUFFIX = "-debug"
-#: How many times as long as Debian's kernel it takes.
+#: It takes so many times as long as Debian's kernel.
 SLOWER = 4.0
 #: MiB of L1's memory that KASAN's shadow, lockdep's tables and kmemleak's objects take.
 MORE_MEMORY = 1024
-#: Seconds that the questions at the end may take.
+#: Seconds that the checks at the end may take.
 END = 240
 
 #: Words that are left out of what a scenario adds to L1's command line.
 NOT_NEEDED = ("slub_debug=", "page_poison=")
-#: Words for it: how long a CPU may be busy, or RCU wait, before the kernel tells of it.
+#: Words for L1's command line: how long a CPU may be busy, or RCU wait, before the kernel reports it.
 APPEND = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 workqueue.watchdog_thresh=120"
 #: Seconds that a task may be blocked.
 HUNG_TASK = 240
 
 #: Functions in reports about the base's own code, each with what it is.
-KNOWN = {
+KNOWN_REPORTS = {
     ("virtnet_probe", "msi_get_virq", "intel_iommu_init"):
         "virtio-net asks for a PCI interrupt's number, which takes the device's MSI mutex, with CPU "
         "hot-plug locked; the Intel IOMMU's start takes both in the other order",
@@ -60,7 +58,7 @@ KNOWN = {
 REPORT = re.compile(r"WARNING: possible circular locking dependency detected.*?stack backtrace:", re.DOTALL)
 
 DEBUGFS = Path("/sys/kernel/debug")
-#: Seconds after which kmemleak tells of an object.
+#: Seconds after which kmemleak reports an object.
 AGE = 5
 
 
@@ -80,10 +78,10 @@ def append(words: str) -> str:
     return " ".join(kept + APPEND.split())
 
 
-def without_known(log: str) -> str:
-    """A kernel log without the reports that KNOWN names."""
+def without_known_reports(log: str) -> str:
+    """A kernel log without the reports that KNOWN_REPORTS names."""
     def kept(report: re.Match[str]) -> str:
-        known = any(all(name in report[0] for name in names) for names in KNOWN)
+        known = any(all(name in report[0] for name in names) for names in KNOWN_REPORTS)
         return "" if known else report[0]
 
     return REPORT.sub(kept, log)
@@ -100,7 +98,7 @@ def lockdep_is_off(stats: str) -> bool:
     return words != [["debug_locks:", "1"]]
 
 
-def ask_kmemleak(out: Path) -> list[str]:
+def check_kmemleak(out: Path) -> list[str]:
     """Scan, read, keep the report; complaints."""
     kmemleak = DEBUGFS / "kmemleak"
     try:
@@ -115,21 +113,21 @@ def ask_kmemleak(out: Path) -> list[str]:
     return [f"kmemleak: {len(found)} objects are lost, the first: {found[0]}"] if found else []
 
 
-def ask_lockdep() -> list[str]:
-    """Complaints, if it looks no longer, and no known report is the reason."""
+def check_lockdep() -> list[str]:
+    """A complaint, if lockdep is off for another reason than a known report."""
     try:
         stats = Path("/proc/lockdep_stats").read_text("ascii")
         log = subprocess.run(["dmesg"], check=True, text=True, capture_output=True).stdout
     except (OSError, subprocess.CalledProcessError) as err:
         return [f"lockdep cannot be asked: {err}"]
-    if without_known(log) != log:
+    if without_known_reports(log) != log:
         return []
     return ["lockdep has switched itself off"] if lockdep_is_off(stats) else []
 
 
-def ask(out: Path) -> None:
-    """Ask all; the complaints go to the kernel log."""
+def check(out: Path) -> None:
+    """Run both checks; their complaints go to the kernel log."""
     if not DEBUGFS.is_mount():
         subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
-    for complaint in ask_lockdep() + ask_kmemleak(out):
+    for complaint in check_lockdep() + check_kmemleak(out):
         Path("/dev/kmsg").write_text(f"<3>lab: BUG: {complaint}\n", "utf-8")

@@ -89,7 +89,7 @@ class Answer:
     """What one request came to."""
 
     error: int = 0
-    said: str = ""
+    message: str = ""
     messages: list[dict[int, bytes]] = field(default_factory=list)
 
     @property
@@ -152,13 +152,13 @@ class Family:
     @staticmethod
     def _end(body: bytes, flags: int) -> Answer:
         error = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
-        said = ""
+        message = ""
         if flags & NLM_F_ACK_TLVS:
             skip = 4 + HEADER.size if flags & NLM_F_CAPPED else 4
             for kind, value in unpack(body[skip:]):
                 if kind == ERROR_MESSAGE:
-                    said = value.rstrip(b"\0").decode()
-        return Answer(error, said)
+                    message = value.rstrip(b"\0").decode()
+        return Answer(error, message)
 
     def request(self, command: int, attributes: Iterable[Attribute] = (), flags: int = 0,
                 raw: bytes = b"", reserved: int = 0) -> Answer:

@@ -167,7 +167,7 @@ def in_l1(out: Path, request: dict[str, Any]) -> None:
         outcome = run_scenario(request, out)
         end_everything()
         if request.get("debug"):
-            debugkernel.ask(out)
+            debugkernel.check(out)
     except Exception as err:  # pylint: disable=broad-except
         outcome = {"status": "failed", "reason": f"inside L1: {err}"}
     with (out / "dmesg.log").open("w", encoding="utf-8") as dmesg:

@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which lines of L1's kernel log mean that the run is worth nothing.
+"""Find the lines of L1's kernel log that fail a run.
 
 Theory of operation
 ===================
 
 L1's console carries the whole kernel log.  Any report of the kernel about
 itself (WARNING, BUG, Oops, lockdep, KASAN, stalls, hung tasks) fails the
-scenario whatever its verdict says: an oracle is worth what the machine under
-it is worth.  Lines that only look like a report are listed in HARMLESS, each
-because Debian's kernel prints it on this machine in a healthy boot.
+scenario whatever its verdict is, because an oracle on a faulty machine proves
+nothing.  HARMLESS lists lines that only look like a report; Debian's kernel
+prints each of them on this machine in a healthy boot.
 
-*Limits*: looks at text; a kernel that dies without a word is found by the
-time limit instead.
+*Limits*: text only; the time limit finds a kernel that dies without a message.
 """
 
 from __future__ import annotations
 
 import re
 
-TROUBLE = re.compile(
+REPORT = re.compile(
     r"(?<!\w)("
     r"WARNING: |BUG: |Oops|Kernel panic|KASAN|KCSAN|UBSAN|"
     r"BUG \S+ \(|new suspected memory leaks|"
@@ -41,7 +40,7 @@ HARMLESS = re.compile(
     r"SRSO: WARNING|MDS CPU bug|Transient Scheduler Attacks")
 
 
-def trouble_in(text: str) -> list[str]:
-    """The lines of a kernel log that condemn the run, in order."""
+def reports_in(text: str) -> list[str]:
+    """The lines of a kernel log that fail the run, in order."""
     return [line.strip() for line in text.splitlines()
-            if TROUBLE.search(line) and not HARMLESS.search(line)]
+            if REPORT.search(line) and not HARMLESS.search(line)]

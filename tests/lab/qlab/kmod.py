@@ -14,7 +14,7 @@ the same name.
     load("vhost_vdpa")                        + the stock vhost, on our vhost_iotlb
     load("vdpa_sim_net", vdpa_sim="x=1")      parameters of modules, by module name
 
-*Limits*: one process at a time; a module that somebody else loaded stays as it is, parameters
+*Limits*: one process at a time; a module that was loaded before stays as it is, parameters
 included.
 """
 

@@ -197,7 +197,7 @@ def start(lab: Lab, spec: GuestSpec, name: str | None = None) -> Guest:
     """Start a guest; returns once its monitor answers.
 
     A guest runs then; a destination waits, and stays paused after migration.
-    Both start stopped: what a guest says on a port that nobody listens to yet
+    Both start stopped: what a guest writes to a port without a listener
     is lost.
     """
     name = name or lab.next_name("l2")

@@ -15,7 +15,7 @@ which is the guest's own throughput under migration.
 
 A load that is faster than the channel never converges within a short downtime.
 `Plan.downtime_ms` is what is tried first; if the migration is still under way
-after `Plan.patience` seconds, the limit is raised to `Plan.last_downtime_ms`,
+after `Plan.relax_after` seconds, the limit is raised to `Plan.last_downtime_ms`,
 which is to be enough for all of RAM.  Whether that was needed is a figure.
 
 `Report.reason` is empty when the migration completed and both oracles found
@@ -64,7 +64,7 @@ class Plan:
     bandwidth: int = 0  # bytes a second; 0 is no limit
     downtime_ms: int = 300
     auto_converge: bool = False
-    patience: float = 30.0
+    relax_after: float = 30.0
     last_downtime_ms: int = 20000
     limit: float = 90.0  # seconds after which it is given up
     sample_every: float = 0.25
@@ -120,14 +120,14 @@ class Throughput:
 
     def look(self) -> None:
         """Take an answer that has come; ask anew when it is time."""
-        for line in self._payload.heard():
+        for line in self._payload.received():
             if line.startswith("stat ") and self._asked is not None:
                 # the count is of some moment between question and now
                 when = (self._asked + time.monotonic()) / 2
                 self._looks.append((when, int(fields(line)["writes"])))
                 self._asked = None
         if self._asked is None and time.monotonic() >= self._next:
-            self._payload.tell("stat")
+            self._payload.send("stat")
             self._asked = time.monotonic()
             self._next = self._asked + self._every
 
@@ -178,7 +178,7 @@ def follow(source: l2.Guest, plan: Plan, put: Put, report: Report) -> None:
             source.qmp.cmd("migrate_cancel")
             report.status = f"not over after {plan.limit:.0f} s"
             break
-        if spent > plan.patience and not report.relaxed:
+        if spent > plan.relax_after and not report.relaxed:
             report.relaxed = True
             put("relax", downtime_ms=plan.last_downtime_ms)
             source.qmp.cmd("migrate-set-parameters",
@@ -240,10 +240,10 @@ def migrate(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, load: Load, plan: Pl
         follow(source, plan, put, report)
         report.ring = ring_counters(source)
         if report.status == "completed":
-            examine(source, destination, put, report)
+            run_oracles(source, destination, put, report)
     except (QmpGone, PayloadError) as err:
         # "broken pipe" is no reason: say whose end it was, and of what
-        raise QmpGone("; ".join([str(err), *filter(None, map(epitaph, guests))])) from err
+        raise QmpGone("; ".join([str(err), *filter(None, map(exit_report, guests))])) from err
     finally:
         for guest in guests:
             guest.kill()
@@ -251,7 +251,7 @@ def migrate(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, load: Load, plan: Pl
     return report
 
 
-def epitaph(guest: l2.Guest) -> str:
+def exit_report(guest: l2.Guest) -> str:
     """How a guest's QEMU ended, as far as can be told; empty if it has not."""
     try:
         status: int | None = guest.process.wait(timeout=2)
@@ -266,7 +266,7 @@ def epitaph(guest: l2.Guest) -> str:
     return (f"{guest.name} ended with {status}, shutdown reason: {why}, last words: {last}")
 
 
-def examine(source: l2.Guest, destination: l2.Guest, put: Put, report: Report) -> None:
+def run_oracles(source: l2.Guest, destination: l2.Guest, put: Put, report: Report) -> None:
     """Both oracles, in the only order there is: the second needs a guest that runs."""
     settled(destination)
     put("phase", name="compare")
@@ -283,7 +283,7 @@ def boot(lab: Lab, spec: l2.GuestSpec, timeout: float = 90.0) -> l2.Guest:
     return guest
 
 
-def freeze(guest: l2.Guest, image: Path) -> None:
+def save(guest: l2.Guest, image: Path) -> None:
     """Save a guest whose payload is idle to a file, and end it."""
     guest.qmp.cmd("migrate-set-parameters", {"max-bandwidth": 0})
     guest.qmp.cmd("stop")
@@ -294,8 +294,8 @@ def freeze(guest: l2.Guest, image: Path) -> None:
     guest.kill()
 
 
-def thaw(lab: Lab, spec: l2.GuestSpec, image: Path) -> l2.Guest:
-    """A guest from freeze()'s file: the same state for every binary."""
+def restore(lab: Lab, spec: l2.GuestSpec, image: Path) -> l2.Guest:
+    """A guest from save()'s file: the same state for every binary."""
     guest = l2.start(lab, replace(spec, wait="defer"))
     try:
         guest.qmp.cmd("migrate-incoming", {"uri": f"file:{image}"})

@@ -152,22 +152,22 @@ def read(path: Path) -> str:
         return ""
 
 
-def judge(said: verdict.Verdict, log: str, ended: str, report: str = "") -> tuple[str, str]:
+def judge(seen: verdict.Verdict, log: str, ended: str, report: str = "") -> tuple[str, str]:
     """Status and reason from the verdict, the kernel log, and how L1 ended.
 
     REPORT is one that the kernel has to make; more of what it says about itself comes with it.
     """
-    trouble = klog.trouble_in(debugkernel.without_known(log))
-    if report and not any(report in line for line in trouble):
+    reports = klog.reports_in(debugkernel.without_known_reports(log))
+    if report and not any(report in line for line in reports):
         return "failed", f"L1's kernel did not report: {report}"
-    if trouble and not report:
-        return "failed", f"L1 kernel: {trouble[0]}"
-    if not said.up:
+    if reports and not report:
+        return "failed", f"L1 kernel: {reports[0]}"
+    if not seen.up:
         return "failed", f"L1 did not come up: {ended}"
-    if not said.complete:
+    if not seen.complete:
         return "failed", f"no verdict: {ended}"
-    assert said.status is not None
-    return said.status, said.reason
+    assert seen.status is not None
+    return seen.status, seen.reason
 
 
 def watch(cfg: Settings, process: subprocess.Popen[bytes]) -> tuple[str, float | None]:
@@ -177,10 +177,10 @@ def watch(cfg: Settings, process: subprocess.Popen[bytes]) -> tuple[str, float |
     done_at: float | None = None
     while True:
         now = time.monotonic() - start
-        said = verdict.parse(read(cfg.out / "verdict.jsonl"))
-        if said.up and up_at is None:
+        seen = verdict.parse(read(cfg.out / "verdict.jsonl"))
+        if seen.up and up_at is None:
             up_at = now
-        if said.complete and done_at is None:
+        if seen.complete and done_at is None:
             done_at = now
         if process.poll() is not None:
             return f"the emulator ended with {process.returncode}", up_at
@@ -210,10 +210,10 @@ def run(cfg: Settings) -> Outcome:
                 ended, up_at = watch(cfg, process)
             finally:
                 process.kill()
-    said = verdict.parse(read(cfg.out / "verdict.jsonl"))
+    seen = verdict.parse(read(cfg.out / "verdict.jsonl"))
     console = read(cfg.out / "console.log")
-    status, reason = judge(said, console, ended, cfg.report)
-    return Outcome(status, reason, time.monotonic() - start, up_at, said.figures)
+    status, reason = judge(seen, console, ended, cfg.report)
+    return Outcome(status, reason, time.monotonic() - start, up_at, seen.figures)
 
 
 def interact(cfg: Settings) -> int:

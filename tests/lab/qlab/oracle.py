@@ -73,7 +73,7 @@ def is_wall_clock(source: bytes, destination: bytes) -> bool:
 
 
 def describe(source: bytes, destination: bytes) -> str:
-    """Where two pages differ, for whoever has to find out why."""
+    """Where two pages differ, and some bytes of both."""
     places = [at for at in range(PAGE) if source[at] != destination[at]]
     start = places[0] & ~15
     left, right = (page[start:start + 32].hex(" ", 8)
@@ -83,7 +83,7 @@ def describe(source: bytes, destination: bytes) -> str:
 
 
 def judge_pages(a: mmap.mmap, b: mmap.mmap, pages: list[int]) -> Compared:
-    """Tell pages that were lost from the one that KVM wrote itself."""
+    """Separate pages that were lost from the one that KVM wrote itself."""
     wrong: list[int] = []
     clocks = 0
     first = ""

@@ -5,7 +5,7 @@ Theory of operation
 ===================
 
 The payload in a guest (tests/lab/guest) stamps memory and verifies the stamps.
-It says `ready pages=N` once and then answers one line to each line.  The port
+It writes `ready pages=N` once and then answers each line with one line.  The port
 is a Unix socket of the QEMU that runs the guest, so after a migration a new
 Payload on the destination's socket talks to the same payload.
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 
 class PayloadError(Exception):
-    """The payload did not answer, or answered nonsense."""
+    """The payload did not answer, or its answer is invalid."""
 
 
 def fields(line: str) -> Mapping[str, str]:
@@ -59,7 +59,7 @@ class Payload:
         self._socket.close()
 
     def _line(self, deadline: float) -> str:
-        """The next line the payload says."""
+        """The payload's next line."""
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -94,11 +94,11 @@ class Payload:
             if answer and not answer.startswith("ready"):
                 raise PayloadError(f"{line}: {answer}")
 
-    def tell(self, line: str) -> None:
-        """Send a line and do not wait; the answer comes out of heard()."""
+    def send(self, line: str) -> None:
+        """Send a line and do not wait; received() has the answer."""
         self._socket.sendall(line.encode("ascii") + b"\n")
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """The whole lines that are here by now."""
         self._socket.settimeout(0)
         try:
@@ -110,9 +110,8 @@ class Payload:
         return [line.decode("ascii", "replace").strip() for line in lines]
 
     def catch_up(self, timeout: float = 20.0) -> None:
-        """Like ping, after a migration, which may cut lines in both directions:
-        ours ended on the source with half a command, the guest's begins here."""
-        self.tell("\nping")
+        """Like ping, after a migration, which may cut a line in each direction."""
+        self.send("\nping")
         deadline = time.monotonic() + timeout
         while not self._line(deadline).endswith("pong"):
             pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a scenario declares, and where scenarios are found.
+"""A scenario's declaration, and how scenarios are found.
 
 Theory of operation
 ===================
@@ -38,13 +38,13 @@ SCENARIO_DIR = Path(__file__).resolve().parent.parent / "scenarios"
 
 SUITES = ("short", "full", "kernel", "vdpa", "soundness")
 
-#: What Debian's kernel can watch itself by, for a scenario's `append`: objects and whole pages that are
-#: touched after they were freed, or beyond their end.  List corruption, copies to and from user space
-#: and the ends of stacks it checks always; KASAN, lockdep and kmemleak has debugkernel.py's.  All of L1's memory is
-#: written in its boot then, so it is better not large.
+#: Debian's kernel's checks of freed objects and pages, and of accesses beyond an object, for a scenario's
+#: `append`.  It always checks list corruption, copies to and from user space and the ends of stacks; KASAN,
+#: lockdep and kmemleak are debugkernel.py's.  With these checks the kernel writes all of L1's memory at boot, so
+#: a small l1_mem is better.
 DEBUG = "slub_debug=FZPU page_poison=1"
 
-#: What a scenario can need, and what to tell when it is not there.
+#: What a scenario can need, and the text of the skip when it is missing.
 NEEDS = {
     "kvm": "a nested /dev/kvm",
     "guest-linux": "build/guest/init.cpio.gz (tests/lab/guest)",
@@ -80,7 +80,7 @@ class Scenario:
     #: L1 memory in MiB and number of L1 CPUs.
     l1_mem: int = 3072
     l1_cpus: int = 2
-    #: More words for L1's kernel command line, such as "slub_debug=FZPU".
+    #: More words for L1's kernel command line, for example DEBUG.
     append: str = ""
     #: More devices of L1: words of the outer emulator's command line.
     l1_devices: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class Case:
 
     @property
     def report(self) -> str:
-        """What L1's kernel has to report; empty if nothing may be reported."""
+        """The words that L1's kernel has to report; empty if it may report nothing."""
         return self.scenario.reports.get(self.variant, "")
 
     def not_on(self, kernel: str) -> str:

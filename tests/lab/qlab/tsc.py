@@ -6,7 +6,7 @@ Theory of operation
 
 Under software emulation L1's TSC is the host's.  L1's kernel finds out how fast
 it is by the emulated PIT, in a few milliseconds of its boot; if the emulator's
-threads are not run just then, the result is nonsense (22 MHz for 2.6 GHz was
+threads are not run just then, the result is wrong (22 MHz for 2.6 GHz was
 seen), and from then on L1's clock runs a hundred times too fast: stalls and
 lockups are reported that are none.  So L1 is told (`tsc_early_khz=`).
 

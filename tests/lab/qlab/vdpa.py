@@ -30,7 +30,7 @@ from pathlib import Path
 from . import genl, initramfs, l2
 from .context import Lab
 from .kmod import tool
-from .payload import Payload, fields
+from .payload import Payload, PayloadError, fields
 
 #: In this order; Debian's 6.1 has no driver for virtio-iommu.
 GUEST_MODULES = ("virtio_pci", "virtio_iommu", "virtio_net")
@@ -105,7 +105,7 @@ def new(attributes: list[genl.Attribute]) -> str:
     """A device of those attributes; what went wrong."""
     with genl.Family("vdpa") as family:
         answer = family.request(NEW, attributes)
-    return f"{answer.errno}: {answer.said}" if answer.error else ""
+    return f"{answer.errno}: {answer.message}" if answer.error else ""
 
 
 class Devices:
@@ -212,6 +212,17 @@ class Net:
     def up(self) -> str:
         """Bring the interface up; its MAC address."""
         return self.ask("up")["mac"]
+
+    def wait_interface(self, lab: Lab, timeout: float = 30.0) -> None:
+        """Wait until the guest has found its interface."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self.ask("rebind")
+                return
+            except PayloadError as error:
+                lab.check(time.monotonic() < deadline, f"no interface: {error}")
+                time.sleep(0.2)
 
     def link(self, state: str) -> None:
         """Wait until the guest's driver has seen its link go `up` or `down`."""

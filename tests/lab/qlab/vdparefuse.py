@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Destinations that may not pin the guest's memory, and so must not take the guest.
+"""Destinations that may not pin the guest's memory and must refuse the guest.
 
 Theory of operation
 ===================
 
-refuse() starts a destination whose limit on pinned memory is below the guest's memory, and migrates
-to it as fast as it goes.  The migration has to fail while the guest still runs at the source: both
-ends have to say so, the destination with the limit's name, where whoever migrates looks for it (its
-stderr as it ends, or its query-migrate if it is to stay); the source's device has to be back in
-passthrough with frames going round.
+refuse() starts a destination whose limit on pinned memory is below the guest's memory, and migrates to it
+without a bandwidth limit.  The migration has to fail while the guest still runs at the source.  Both ends have
+to report an error; the destination's names the limit, on stderr when it exits, or in query-migrate if it
+stays.
 
-    exits        the destination ends, as is usual
-    stays        it does not (exit-on-error=false)
-    return-path  the source asks whether the guest was taken
-    postcopy     the migration might have been completed by postcopy
-    unused       the guest's driver is not loaded: whether the device is used is known too late
+    exits        the destination exits, which is the default
+    stays        it does not exit (exit-on-error=false)
+    return-path  the destination confirms to the source that it has loaded the guest
+    postcopy     postcopy is enabled, and not used
+    unused       the guest's driver is not loaded: the destination learns too late whether the device is used
 
 raise_limit() lets a destination that was started with that limit pin all of it before the guest comes.
 
-*Limits*: that no frame is lost is for the caller to see, who has the counters.
+*Limits*: the caller checks that no frame is lost, because it has the counters.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ DOWNTIME_MS = 3000
 
 
 def check_reason(lab: Lab, other: l2.Guest, how: str) -> None:
-    """The destination says what it lacks; it ends with that, unless it was asked to stay."""
+    """Check that the destination names the limit, and exits with 1 unless it was asked to stay."""
     if how == "stays":
         info = migration.query(other)
         lab.check(info.get("status") == "failed" and REASON in info.get("error-desc", ""),
-                  f"{how}: the destination says: {info}")
+                  f"{how}: the destination reports: {info}")
     else:
         status = other.process.wait(timeout=20)
         lab.check(status == 1, f"{how}: the destination ended with {status}")
@@ -49,7 +48,7 @@ def check_reason(lab: Lab, other: l2.Guest, how: str) -> None:
 
 def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: str,
            rate: int) -> None:
-    """Migrate to where there is no pinning; the guest stays, with frames going round at RATE."""
+    """Migrate to a destination that cannot pin; the guest stays at the source, with RATE frames per second."""
     if how == "unused":
         net.stop()
         net.settle()
@@ -61,9 +60,9 @@ def refuse(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec, how: st
     migration.limits(guest, migration.FAST, DOWNTIME_MS)
     guest.qmp.cmd("migrate", where)
     info = migration.wait_end(guest, 60)
-    lab.log(f"{how}: the source says: {info}")
+    lab.log(f"{how}: the source reports: {info}")
     lab.check(info.get("status") == "failed", f"{how}: the migration is {info.get('status')}")
-    lab.check(bool(info.get("error-desc")), f"{how}: the source has nothing to say: {info}")
+    lab.check(bool(info.get("error-desc")), f"{how}: the source reports no error: {info}")
     check_reason(lab, other, how)
     other.kill()
     migration.enable(CAPABILITIES.get(how, ()), guest, state=False)

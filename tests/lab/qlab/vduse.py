@@ -4,14 +4,13 @@
 Theory of operation
 ===================
 
-The kernel's module vduse makes a vDPA device of a process that speaks its protocol; ours is
-tests/lab/vduse.  It is nobody's code but its own, kernel and ring included, so what runs on it
-does not depend on how our modules understand the interface.
+The kernel's module vduse offers a process that speaks its protocol as a vDPA device; our process is
+tests/lab/vduse.  The kernel side is Debian's and the ring code is the process's own, so a scenario on it does
+not depend on how our modules understand the interface.
 
-Such a device differs from the simulators in what a driver has to cope with: it cannot suspend,
-nothing says that its maps outlive a reset, it has no control queue, and it sees shared memory only.
-A frame is in the device's hands at no moment at which it can be stopped, so none may be lost but
-those that it counts as dropped for want of a receive buffer.
+The device differs from the simulators: it cannot suspend, its maps do not survive a reset, it has no control
+queue, and it sees shared memory only.  It never stops in the middle of a frame, so no frame may be lost but
+those that it counts as dropped because it had no receive buffer.
 
 *Limits*: one queue pair; Debian 12's 6.12 kernel, as 6.1 has no vduse.
 """
@@ -31,7 +30,7 @@ DEFAULT_MTU = 1500
 
 
 def features(plain: bool) -> int:
-    """What a device offers; a plain one has what stock QEMU can migrate."""
+    """A device's features; a plain one has only those that stock QEMU can migrate."""
     bits = [MTU, MAC, STATUS, EVENT, VERSION_1, PLATFORM] + ([] if plain else [INDIRECT])
     return sum(1 << bit for bit in bits)
 
@@ -44,13 +43,13 @@ class Processes(vdpa.Devices):
     def __init__(self, lab: Lab, queue_size: int = 1024) -> None:
         super().__init__(lab)
         self.queue_size = queue_size
-        #: There is one for stock QEMU, which enables queues after DRIVER_OK whatever the device is.
+        #: A device was made for stock QEMU, which enables queues after DRIVER_OK.
         self.plain = False
         lab.load("vhost_vdpa", "vduse")
         self.process: dict[str, subprocess.Popen[bytes]] = {}
 
     def address(self, number: int) -> str:
-        """All have the same: there is no control queue to tell a device of the guest's."""
+        """All have the same address, because no control queue could set the guest's."""
         return vdpa.MAC.format(1)
 
     def log(self, name: str) -> str:
@@ -60,7 +59,7 @@ class Processes(vdpa.Devices):
     def make(self, name: str, mac: str, pairs: int, plain: bool, mtu: int) -> str:
         """Start the process, and give its device to the vDPA bus."""
         if pairs > 1:
-            return "one queue pair is what it has"
+            return "it has only one queue pair"
         self.plain = self.plain or plain
         error = self.start(name, mac, mtu or DEFAULT_MTU, features(plain))
         return error or vdpa.new([(vdpa.NAME, genl.text(name)),
@@ -83,12 +82,12 @@ class Processes(vdpa.Devices):
         self.process[name] = process
         return ""
 
-    def patience(self, device: vdpa.Device, seconds: int) -> None:
-        """How long the kernel waits for the process of a device."""
+    def set_timeout(self, device: vdpa.Device, seconds: int) -> None:
+        """Set how long the kernel waits for the process of a device."""
         (CLASS / device.name / "msg_timeout").write_text(str(seconds), "ascii")
 
     def kill(self, device: vdpa.Device) -> None:
-        """The process dies."""
+        """Kill the process."""
         process = self.process[device.name]
         process.kill()
         process.wait(timeout=10)
@@ -101,7 +100,7 @@ class Processes(vdpa.Devices):
         process.wait(timeout=10)
 
     def dropped(self) -> int:
-        """As of the last reset of each."""
+        """Frames that the devices dropped, as of the last reset of each."""
         total = 0
         for device in self.devices:
             words = [line.split() for line in self.log(device.name).splitlines()]

@@ -65,7 +65,7 @@ def tool(*words: str) -> str:
     return done.stdout
 
 
-def refused(*words: str) -> str:
+def run_failing(*words: str) -> str:
     """Run a program that has to fail; what it said."""
     done = subprocess.run(words, text=True, capture_output=True, check=False)
     if not done.returncode:
@@ -130,7 +130,7 @@ class Vf:
         """The vDPA device in sysfs."""
         return Path("/sys/bus/vdpa/devices", self.name)
 
-    def give_to(self, driver: str) -> None:
+    def bind_to(self, driver: str) -> None:
         """Put the vDPA device under a driver of the vDPA bus."""
         if (self.vdpa / "driver").exists():
             write(self.vdpa / "driver/unbind", self.name)
@@ -184,7 +184,7 @@ def mgmt_devices() -> dict[str, Any]:
 
 def open_vhost(vf: Vf) -> vhostvdpa.Device:
     """The VF's vDPA device as a vhost device."""
-    vf.give_to("vhost_vdpa")
+    vf.bind_to("vhost_vdpa")
     node: Path = wait_for(f"vhost device of {vf.name}",
                           lambda: next(vf.vdpa.glob("vhost-vdpa-*"), None))
     path = Path("/dev", node.name)
@@ -214,7 +214,7 @@ def unplug(outer: Outer, device: str, number: int) -> None:
         child["name"] for child in outer.cmd("qom-list", path="/machine/peripheral")})
 
 
-def settled(vf: Vf, maybe_refused: bool = False) -> Vf:
+def wait_probed(vf: Vf, maybe_refused: bool = False) -> Vf:
     """Wait until the kernel has tried its drivers, which it does some time after the files are there.
 
     A function that no driver may want gives no sign of it.
@@ -231,7 +231,7 @@ def spare(outer: Outer, **properties: Any) -> Iterator[Vf]:
     """The same, but the body takes it out itself."""
     outer.cmd("device_add", driver="x-ifcvf-test-net", id="vf3", bus="rp3", netdev="net3",
               mac="52:54:00:00:00:13", **properties)
-    yield settled(Vf(3), "fault" in properties)
+    yield wait_probed(Vf(3), "fault" in properties)
 
 
 @contextmanager
@@ -241,4 +241,4 @@ def spare_disk(outer: Outer, queues: int, size: int = 1 << 20) -> Iterator[Vf]:
                                                               "read-zeroes": True})
     outer.cmd("device_add", driver="x-ifcvf-test-blk", id="vf3", bus="rp3", drive="zeroes",
               **{"num-queues": queues})
-    yield settled(Vf(3))
+    yield wait_probed(Vf(3))

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ours and stock by turns, in one L1 (tests/bench).
+"""Migrations of ours and stock by turns, in one L1 (tests/bench).
 
 Theory of operation
 ===================
 
-A guest is booted once and saved to a file with its payload idle.  Each run then
-revives that guest with one of the subjects (a binary and a way of dirty
-tracking), starts the load, migrates it to the same subject, and has both oracles
-look.  A round is one run of each subject; each round begins with another one, so
-that whatever drifts in the machine falls on all of them alike.
+A guest is booted once and saved to a file with its payload idle.  Each run
+restores that guest with one of the subjects (a binary and a way of dirty
+tracking), starts the load, migrates it to the same subject, and runs both oracles.
+A round is one run of each subject; each round begins with another one, so that
+a drift of the machine affects all of them alike.
 
 Every run ends as one `run` event of the stream, whether it went well or not: the
 report of live.py, or the reason that there is none.  A failed run is one of the
@@ -57,9 +57,9 @@ def order(number: int) -> list[str]:
 
 def one_run(lab: Lab, spec: l2.GuestSpec, image: Path, load: live.Load,
             plan: live.Plan) -> dict[str, Any]:
-    """Revive, migrate, judge; the fields of a `run` event."""
+    """Restore, migrate, judge; the fields of a `run` event."""
     try:
-        source = live.thaw(lab, spec, image)
+        source = live.restore(lab, spec, image)
         report = live.migrate(lab, source, spec, load, plan, lambda *_, **__: None)
     except MISHAPS as err:
         return {"reason": f"{type(err).__name__}: {err}", "report": None}
@@ -75,7 +75,7 @@ def run(lab: Lab, rounds: int = 1, memory: int = 192, vcpus: int = 1,
     base = l2.GuestSpec(lab.stock, mem=memory, cpus=vcpus)
     image = lab.tmp / "bench.image"
     stream.put("phase", name="boot")
-    live.freeze(live.boot(lab, base), image)
+    live.save(live.boot(lab, base), image)
     failures = 0
     for number in range(rounds):
         for name in order(number):

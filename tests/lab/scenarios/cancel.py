@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cancel and retry, and destinations that die: the source carries on.
+"""Migrations that are cancelled, and destinations that are killed: the source keeps running.
 
-`retry` begins a migration and cancels it after a random time, 20 times, then
-lets one through.  `killed` kills the destination at a random moment, 10 times;
-each time the source must go on running with clean memory, and at the end it
-must still migrate.
+`retry` begins a migration and cancels it after a random time, 20 times; then one
+completes.  `killed` kills the destination at a random moment, 10 times.  Each time
+the source must keep running with correct memory, and at the end it must
+still migrate.
 
 *Limits*: the moment is random within the first seconds of the migration.
 """
@@ -34,7 +34,7 @@ SCENARIO = Scenario(
 
 
 def disturb(lab: Lab, source: l2.Guest, spec: l2.GuestSpec, how: str) -> None:
-    """Begin a migration and end it before it is through."""
+    """Begin a migration and end it before it completes."""
     destination = l2.start(lab, spec.incoming())
     migrate.begin(lab, source, destination, "unix")
     time.sleep(random.uniform(0.0, 2.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""To the stock binary and back: the ring is not part of the stream.
+"""Migrate to the stock binary and back: the ring is not part of the stream.
 
 *Limits*: stock of the same base version.
 """
@@ -26,7 +26,7 @@ SCENARIO = Scenario(
 
 
 def run(lab: Lab, ours: int, stock: int) -> None:
-    """Ours to stock to ours, whatever --qemu says: `qemu` is ours here."""
+    """Migrate from ours to stock and back to ours, whatever --qemu is."""
     base = l2.GuestSpec(lab.qemu, mem=160, cpus=2)
     sides = {"ours": replace(base, ring=ours),
              "stock": replace(base, qemu=lab.stock, ring=stock)}

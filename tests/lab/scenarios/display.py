@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest draws is on its screen, before, during and after a migration.
+"""A guest's drawings are on its screen, before, during and after a migration.
 
-The display asks the dirty log which lines to draw anew, whether a migration runs or
-not, and with a ring nobody but the ring can tell.  The guest fills rows of a frame
-buffer that QEMU has to convert (tests/lab/guest/hw.h), a load keeps the ring busy
-meanwhile, and every screen dump must show all that was drawn so far.
+The display asks the dirty log which lines to redraw, whether a migration runs or not;
+with a ring, only the ring knows.  The guest fills rows of a frame buffer that QEMU has
+to convert (tests/lab/guest/hw.h), a load keeps the ring busy, and every screen dump must
+show everything that was drawn so far.
 
 *Limits*: the standard VGA, eight bits a pixel.
 """

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Proof that the oracles bite: a ring that drops entries must be found out.
+"""Both oracles must find a ring that drops entries.
 
-Run with a build that drops one harvested entry in 100,000.  The load is stopped
-by then only after it has gone over all of memory once more in order, more than
-100,000 different pages since the bulk of RAM was sent: at least one of the
-dropped pages is not written again, so the destination must miss it.  The
-scenario passes when both oracles say so, and fails when either is content.
+The build under test drops one harvested entry in 100,000.  Before the load stops,
+it writes all of memory once more in order, more than 100,000 different pages since
+the bulk of RAM was sent: so at least one dropped page is not written again, and
+the destination must miss it.  The scenario passes if both oracles find a difference.
 
-The entry that is dropped may also be of a page that the guest's kernel writes again
-at once: nothing is lost then, and both oracles are rightly content.  Another pair of
-guests is tried, three at the most.
+The dropped entry may be of a page that the guest's kernel writes again at once: then
+nothing is lost, and both oracles rightly find no difference.  The scenario tries another
+pair of guests, three at most.
 
-*Limits*: says nothing about how small a loss would be found.
+*Limits*: how small a loss is found is not measured.
 """
 
 import time

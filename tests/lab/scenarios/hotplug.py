@@ -3,12 +3,12 @@
 
 A guest under load has its dirty rate measured in ring mode, which keeps dirty
 logging on and the reaper busy, while a vCPU is plugged in and out again and
-again; then it migrates.  KVM never forgets a vCPU: QEMU parks what is unplugged
-and takes it up again for the next of that number, ring and all, so a ring that
-was not emptied, or whose place in it was forgotten, shows in the oracles.
+again; then it migrates.  KVM never removes a vCPU: QEMU parks an unplugged vCPU
+with its ring, and uses both for the next vCPU of that number.  So the oracles
+find a ring that was not emptied, or whose index was lost.
 
-`gap` plugs in the last vCPU that there could be, and no other: the measurement must know it by its
-number, which is larger than the number of vCPUs.
+`gap` plugs in only the last possible vCPU: the measurement must know it by its number, which is larger
+than the number of vCPUs.
 
 *Limits*: the guest's kernel ejects the vCPU by ACPI and leaves it offline
 before, so its ring holds the pages of its birth and little more.
@@ -48,7 +48,7 @@ def present(guest: l2.Guest) -> int:
 
 
 def wait_present(guest: l2.Guest, number: int, timeout: float = 30.0) -> None:
-    """Wait until the guest has that many; ask again for an eject that was not heard."""
+    """Wait until the guest has that many; repeat an eject that was missed."""
     deadline = time.monotonic() + timeout
     while present(guest) != number:
         if time.monotonic() > deadline:

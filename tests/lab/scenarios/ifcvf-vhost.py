@@ -273,7 +273,7 @@ def rounds(lab: Lab, net: vdpa.Net, what: str) -> None:
 
 def vhost_node(vf: Vf) -> vdpa.Device:
     """The VF's vDPA device, for a nested machine."""
-    vf.give_to("vhost_vdpa")
+    vf.bind_to("vhost_vdpa")
     node: Path = wait_for("vhost device", lambda: next(vf.vdpa.glob("vhost-vdpa-*"), None))
     device = vdpa.Device(vf.name, Path("/dev", node.name), MAC, 1)
     wait_for(str(device.node), device.node.exists)

@@ -38,7 +38,7 @@ from qlab.genl import Family, text, u64
 from qlab.netns import namespace, ping, socket_in, tcp_digest, udp_both_ways
 from qlab.outer import Outer
 from qlab.scenario import DEBUG, Scenario
-from qlab.vf import (DEVICES, Vf, load, mgmt_devices, plugged, refused, spare, tool, unplug,
+from qlab.vf import (DEVICES, Vf, load, mgmt_devices, plugged, run_failing, spare, tool, unplug,
                      wait_for, write)
 
 SCENARIO = Scenario(
@@ -73,11 +73,11 @@ def provisioned(lab: Lab, vf: Vf) -> None:
     for features in (NEEDED | 1 << 34, NEEDED | 1 << 56, 1 << 5, vhostvdpa.VERSION_1):
         said = add_with(vf, features)
         lab.check(said == "EINVAL", f"dev add with features {features:#x}: {said}")
-    lab.log(refused("vdpa", "dev", "add", "name", "x", "mgmtdev", f"pci/{vf.address}",
+    lab.log(run_failing("vdpa", "dev", "add", "name", "x", "mgmtdev", f"pci/{vf.address}",
                     "mtu", "1500"))
     said = add_with(vf, NEEDED | 1 << 5)
     lab.check(said == "0", f"dev add with features: {said}")
-    lab.log(refused("vdpa", "dev", "add", "name", "x", "mgmtdev", f"pci/{vf.address}"))
+    lab.log(run_failing("vdpa", "dev", "add", "name", "x", "mgmtdev", f"pci/{vf.address}"))
     bits = (vf.virtio() / "features").read_text("ascii").strip()
     offered = sum(1 << number for number, bit in enumerate(bits) if bit == "1")
     lab.check(offered == NEEDED | 1 << 5, f"features with some provisioned: {offered:#x}")

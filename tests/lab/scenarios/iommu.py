@@ -4,16 +4,15 @@
 Theory of operation
 ===================
 
-L1 is a q35 machine with an Intel IOMMU that translates.  Each device is an interface in a network
-namespace of its own.  A stream goes one way, then the other; both are long enough that each of the four
-rings is gone through twice.  What arrives has to be what was sent, and no interface may count an error.
+L1 is a q35 machine with an Intel IOMMU that translates.  Each device is an interface in a network namespace
+of its own.  A stream goes one way, then the other; each is long enough to pass through all four rings twice.
+The received stream has to be the one that was sent, and no interface may count an error.
 
-Without system/physmem.c.cached.cocci the emulator writes pieces of a ring beside it, into whatever
-page is there.  A device then sends old frames or stops ("Guest moved used index"), or L1 sees frames
-without a length, which it counts.
+Without system/physmem.c.cached.cocci the emulator writes parts of a ring into the page behind the ring's
+first page.  Then a device sends old frames or stops ("Guest moved used index"), or L1 counts frames without
+a length.
 
-*Limits*: where a ring's pages lie in L1's memory is the kernel's choice.  If they lie one after the
-other, nothing goes wrong without the mend.
+*Limits*: the kernel chooses the pages of a ring.  If they are consecutive, the fault does not show.
 """
 
 from pathlib import Path

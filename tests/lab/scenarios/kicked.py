@@ -9,7 +9,7 @@ oracles judge each hop.
 
 *Limits*: how many signals meet a reset is chance; on kernels before 6.17 no
 reset looks at signals.  Rates are what is aimed at: an emulated L1 may not reach
-them, `signals` among the figures says how many were sent.
+them, the figure `signals` is the number that was sent.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from pathlib import Path
 from qlab import vdpa, vdpaflow
 from qlab.context import Lab
 from qlab.libvirtd import NAME, Host, domain, require
-from qlab.payload import PayloadError
 from qlab.scenario import Scenario
 from qlab.qmpnames import QUERY_VHOST_VDPA
 
@@ -79,14 +78,8 @@ def check_limit(lab: Lab, host: Host) -> None:
 def find(lab: Lab, host: Host) -> vdpa.Net:
     """The guest's interface, once its driver has it."""
     net = vdpa.Net(host.payload())
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            net.ask("rebind")
-            return net
-        except PayloadError as error:
-            lab.check(time.monotonic() < deadline, f"no interface: {error}")
-            time.sleep(0.2)
+    net.wait_interface(lab)
+    return net
 
 
 def detach(lab: Lab, host: Host, device: vdpa.Device, xml: str) -> None:

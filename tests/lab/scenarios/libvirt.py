@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libvirt starts our QEMU with a ring, saves, restores and migrates the guest.
 
-The guest goes to a file and back, then from one libvirtd (qlab/libvirtd.py) to another
-and back again, under a load that leaves it a chance to arrive; the payload verifies its
-stamps after each.
+The guest is saved to a file and restored, then migrated from one libvirtd (qlab/libvirtd.py)
+to another and back, under a load light enough for it to complete; the payload verifies
+its stamps after each.
 
-*Limits*: the payload's oracle only, as libvirt keeps the guest's RAM to itself;
-skipped where libvirtd is not installed.
+*Limits*: the payload's oracle only, because libvirt owns the guest's RAM; skipped where
+libvirtd is not installed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEATURES = f"<kvm><dirty-ring state='on' size='{RING}'/></kvm>"
 
 
 def judge(lab: Lab, host: Host, least: int, when: str) -> int:
-    """The guest lives and lost nothing; how much it has written."""
+    """Check that the guest runs and has lost nothing; how much it has written."""
     payload = host.payload()
     payload.catch_up()
     payload.stop()

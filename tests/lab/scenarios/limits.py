@@ -2,12 +2,12 @@
 """The ring together with its other users: calc-dirty-rate, vcpu-dirty-limit.
 
 `rate` measures the dirty rate in ring mode while a migration runs, and after
-it; `limit` throttles the vCPUs with vcpu-dirty-limit, sees that the load really
+it; `limit` throttles the vCPUs with vcpu-dirty-limit, checks that the load
 slows down, and migrates while the limit is in service.  `query` asks a migration
 with the dirty-limit capability how it goes, while one of two vCPUs writes little
 and the other nothing: their average is 0 MB/s, by which stock QEMU divides.
 
-*Limits*: the throttle's precision is not judged, only that it bites.
+*Limits*: the throttle has to slow the load down; its precision is not checked.
 """
 
 import time

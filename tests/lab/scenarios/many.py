@@ -3,7 +3,7 @@
 
 One guest hops from QEMU to QEMU, `count` times; the ring size, the transport
 and the load change from hop to hop.  A failed oracle is counted and the run
-goes on; a QEMU that fails or hangs ends it.
+continues; a QEMU that fails or hangs ends it.
 
 *Limits*: the number of vCPUs is the variant's, as a guest cannot change it.
 """

@@ -300,12 +300,12 @@ def try_case(lab: Lab, family: Family, case: Case) -> str:
     before = names(lab)
     answer = family.request(case.command, case.attributes, case.flags, case.raw, case.reserved)
     want = genl.Answer(case.error)
-    lab.log(f"{case.what}: {answer.errno} {answer.said}")
+    lab.log(f"{case.what}: {answer.errno} {answer.message}")
     after = names(lab)
     for name in sorted(set(after) - set(before)):
         family.request(DEL, [(NAME, text(name))])
     if answer.error != case.error:
-        return f"{case.what}: {answer.errno} instead of {want.errno} ({answer.said})"
+        return f"{case.what}: {answer.errno} instead of {want.errno} ({answer.message})"
     if case.command == NEW and (len(after) > len(before)) != (not case.error):
         return f"{case.what}: {answer.errno}, but devices are {after} after {before}"
     return ""

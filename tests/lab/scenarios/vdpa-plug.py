@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a vDPA network device has to survive while the guest runs, besides a migration.
+"""Hotplug, a pinning limit, and a guest reset with a vDPA network device.
 
-`nic`      the device is unplugged and plugged again, the -netdev before the -device and after it; the
-           file is free each time in between, and QEMU has no more descriptors open at the end than
-           after the first time.
-`memory`   memory is plugged in: once as usual; once more than may be pinned, which is said and
-           harms nothing else; then again with the limit raised, which must be mapped.
-`twice`    the device that the guest uses is asked for again: by its path, by the number that its file
-           has in QEMU, and under the id that is taken. Each is refused, and harms nothing.
-`limit`    the guest is started with less memory to pin than it has: that is said at once, and once more
-           when its driver starts; its link is down, and it runs on. With the limit raised, set_link
-           brings the link up.
+`nic`      the device is unplugged and plugged again, the -netdev before the -device and after it; its
+           file is free in between, and QEMU has no more descriptors open at the end than after the
+           first time.
+`memory`   memory is plugged in: a DIMM as usual; one that exceeds the pinning limit, which QEMU reports
+           while traffic continues; then one with the limit raised, which must be mapped.
+`twice`    a second netdev for the device in use: by its path, by its file descriptor in QEMU, and under
+           the same id.  QEMU refuses each, and traffic continues.
+`limit`    the guest is started with a pinning limit below its memory: QEMU reports that at once, and once
+           more when the driver starts; the link is down, and the guest runs.  With the limit
+           raised, set_link brings the link up.
 `reset`    the guest is reset, then reset again while a migration is under way, with the rings
            shadowed; then that migration completes.
 
@@ -20,7 +20,6 @@ from the kernel's account of pinned pages only.
 """
 
 import os
-import time
 from pathlib import Path
 
 from qlab import l2, vdpa, vdpaflow, vdparefuse, vdpasteps
@@ -56,24 +55,12 @@ def devices(guest: l2.Guest) -> list[dict[str, object]]:
 
 
 def descriptors(guest: l2.Guest) -> int:
-    """How many files QEMU has open."""
+    """The number of file descriptors that QEMU has open."""
     return len(os.listdir(f"/proc/{guest.process.pid}/fd"))
 
 
-def rebind(lab: Lab, net: vdpa.Net, timeout: float = 20.0) -> None:
-    """Wait until the guest has found its interface."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            net.ask("rebind")
-            return
-        except PayloadError as error:
-            lab.check(time.monotonic() < deadline, f"no interface: {error}")
-            time.sleep(0.2)
-
-
 def unplug(lab: Lab, guest: l2.Guest, device: vdpa.Device, netdev_first: bool) -> None:
-    """Both halves go; then anybody may have the file."""
+    """Remove the NIC and the netdev; then the device's file can be opened."""
     if netdev_first:
         guest.qmp.cmd("netdev_del", {"id": "n0"})
     guest.qmp.cmd("device_del", {"id": "nic"})
@@ -100,7 +87,7 @@ def do_nic(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     for count in range(4):
         unplug(lab, guest, device, bool(count % 2))
         plug(guest, device)
-        rebind(lab, net)
+        net.wait_interface(lab)
         vdpaflow.traffic(lab, simulators, net, f"plugged again, {count}")
         open_files.append(descriptors(guest))
     lab.figures["descriptors"] = open_files
@@ -117,7 +104,7 @@ def descriptor(guest: l2.Guest, device: vdpa.Device) -> int:
 
 def do_twice(lab: Lab, guest: l2.Guest, net: vdpa.Net,
              simulators: vdpa.Simulators) -> None:
-    """What is in use is refused."""
+    """A device in use is refused."""
     device, number = simulators.devices[0], descriptor(guest, simulators.devices[0])
     second = simulators.add()
     for text, arguments in (
@@ -167,7 +154,7 @@ def do_memory(lab: Lab, guest: l2.Guest, net: vdpa.Net,
     vdpaflow.traffic(lab, simulators, net, "memory after that")
     net.ask("unload")
     net.ask("load")
-    rebind(lab, net)
+    net.wait_interface(lab)
     vdpaflow.traffic(lab, simulators, net, "all of it")
     lab.figures["pinned"] = [first, second, guest.pinned()]
     lab.check(guest.pinned() == first + 3 * DIMM,
@@ -181,7 +168,7 @@ def do_limit(lab: Lab, guest: l2.Guest, net: vdpa.Net, simulators: vdpa.Simulato
     try:
         net.up()
     except PayloadError as error:
-        lab.log(f"as it should be: {error}")
+        lab.log(f"expected: {error}")
     else:
         lab.fail("the link is up")
     guest.allow_pinning()

@@ -62,7 +62,7 @@ COUNTED = ("map_calls", "resets", "suspends")
 
 
 def gap_ms(lab: Lab, net: vdpa.Net, what: str) -> float:
-    """The longest time without a frame since somebody asked last; each answer starts anew."""
+    """The longest time without a frame since the last `stat`, which starts the measurement anew."""
     left, last = FRAMES, net.stat()
     longest = last["gap_us"]
     deadline = time.monotonic() + 60

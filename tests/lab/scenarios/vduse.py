@@ -27,7 +27,7 @@ from qlab.vdpasteps import (
     with_frames)
 from qlab.vduse import Processes
 
-PATIENCE = 2  # seconds that the kernel waits for a process
+TIMEOUT = 2  # seconds that the kernel waits for a process
 CANCELLED = (*CANCEL, CheckPassthrough(rings_mapped=True))
 
 
@@ -61,7 +61,7 @@ def dies(lab: Lab) -> None:
     net.up()
     net.start(rate=50)
     net.flows(lab, "at first")
-    devices.patience(device, PATIENCE)
+    devices.set_timeout(device, TIMEOUT)
     devices.kill(device)
     guest.payload.start()
     began = time.monotonic()

@@ -416,7 +416,7 @@ def resize(lab: Lab) -> None:
         answer = family.request(NEW, [
             (NAME, genl.text("nic")), (MGMT_NAME, genl.text("vdpasim_net")), (MAC_ATTR, MAC),
             (FEATURES, genl.u64(RESIZABLE))])
-    lab.check(not answer.error, f"a NIC with queue reset: {answer.errno} {answer.said}")
+    lab.check(not answer.error, f"a NIC with queue reset: {answer.errno} {answer.message}")
     link = up("nic")
     largest = ring_sizes(link)
     for serial in range(12):

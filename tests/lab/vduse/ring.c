@@ -51,7 +51,7 @@ static void *field(struct ring *r, uint64_t iova, size_t size, bool write)
     void *at = locate(r, iova, &len, write);
 
     if (at && len < size) {
-        fault(r, "0x%llx ends amid a field", (unsigned long long)iova);
+        fault(r, "0x%llx ends in the middle of a field", (unsigned long long)iova);
         return NULL;
     }
     return at;

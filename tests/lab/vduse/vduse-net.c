@@ -10,7 +10,7 @@
  * The kernel module vduse makes a vDPA device of a process that speaks its protocol
  * (<linux/vduse.h>). This one makes a network device that is alone on its network (net.h), says
  * "ready", and serves it: the kernel's messages come from the device file, the driver's kicks from
- * an eventfd a queue. One thread does all, so a message is never looked at amid a frame.
+ * an eventfd a queue. One thread does all, so a message is never handled in the middle of a frame.
  *
  * A message is answered before what it asks for is begun, because the kernel takes an interrupt
  * only once it has our answer; one that it does not take yet is tried again.
@@ -18,7 +18,7 @@
  * Queues are looked at when the driver sets DRIVER_OK. Some drivers enable them only then; the kernel
  * does not tell, so one that is not enabled is looked at again every RETRY_MS, and "enabled late" is
  * printed. Nothing is served before all are. A fault of a ring stops both until the next reset, and is
- * printed, as are counters at each reset and at the end; whoever runs this reads them there. SIGTERM
+ * printed, as are counters at each reset and at the end; the lab reads them there. SIGTERM
  * ends it; the vDPA device has to be deleted before (`vdpa dev del NAME`), or the VDUSE device stays.
  *
  * Limits: one queue pair and no control queue: Linux up to 6.12 refuses a network device with one
@@ -74,7 +74,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *form
     exit(1);
 }
 
-/* Whoever gave us the memory cut its file short. */
+/* The file of mapped memory was truncated. */
 static void on_bus_error(int number)
 {
     static const char text[] = "vduse-net: memory of the driver's is gone\n";
