@@ -8,10 +8,10 @@
  * On arm64, KVM logs pages that it writes outside of any vCPU in a bitmap per
  * slot (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP), and QEMU has to read that bitmap
  * whenever it needs the pages while the VM does not run.  x86 has no such
- * bitmap.  Preloaded into QEMU (LD_PRELOAD), this says that there is one, notes
- * in the file that $BACKUP_FILE names one letter per KVM_GET_DIRTY_LOG, and leaves
- * the bitmap that the ioctl would have filled as it is.  Every other ioctl goes to
- * the kernel.
+ * bitmap.  Preloaded into QEMU (LD_PRELOAD), this library reports that there is one,
+ * writes a letter for each KVM_GET_DIRTY_LOG into the file that $BACKUP_FILE names,
+ * and does not change the bitmap that the ioctl should fill.  It passes every other
+ * ioctl to the kernel.
  *
  * Limits: fake-ioctl.h's; no page is ever dirty in that bitmap.
  */
@@ -25,7 +25,7 @@
 #define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225
 #endif
 
-static void note(char letter)
+static void log_letter(char letter)
 {
     int fd = open(getenv("BACKUP_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -51,7 +51,7 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
         }
         break;
     case KVM_GET_DIRTY_LOG:
-        note('g');
+        log_letter('g');
         return 0;
     }
     return kernel_ioctl(fd, request, argument);

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What QEMU says to a ring that it cannot have.
+"""QEMU's errors for a dirty-ring-size that it cannot have.
 
 Theory of operation
 ===================
 
-Every bad input ends QEMU before a guest is made: with a status that is neither
+Every bad input ends QEMU before it makes a guest: with a status that is neither
 success nor a signal, and with exactly one line on stderr, which the case
-describes.  A kernel that has no rings is no bad input: QEMU warns, in one
-line, and runs without.  That kernel is a fake (no-ring.c), since the kernels
-that are tested all have rings; migration on it is a case of precopy.py.
+describes.  A kernel without rings is not a bad input: QEMU warns, in one line,
+and runs without.  A fake (no-ring.c) stands for that kernel, because all kernels
+under test have rings; precopy.py has a case that migrates on it.
 
 *Limits*: dirty-ring-size of a running QEMU cannot be set from outside (the
 accelerator has no path in the object tree), so that refusal has no case here.
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from avocado import Test
-from guest import PATIENCE, has_query, kvm_usable, machine, preload, qemu_binary
+from guest import TIME_LIMIT, has_query, kvm_usable, machine, preload, qemu_binary
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_DIRTY_RING
 
@@ -29,12 +29,12 @@ MACHINE = ("-machine", "none", "-nodefaults", "-no-user-config", "-S")
 
 
 class _OnAccel(Test):
-    """A case that is one -accel argument."""
+    """A case with one -accel argument."""
 
     timeout = 240
 
     def setUp(self) -> None:
-        """Say why this case does not run here."""
+        """Skip where the case cannot run."""
         self.binary = qemu_binary(self.params.get("qemu_binary"))
         self.accel = self.params.get("accel", default="kvm,dirty-ring-size=1000")
         self.says = self.params.get("says", default="power of two")
@@ -45,10 +45,10 @@ class _OnAccel(Test):
         if self.params.get("needs", default="") == "kvm" and kvm_usable():
             self.cancel(kvm_usable())
 
-    def one_line(self, said: str) -> str:
-        """SAID, which must be one line, and the one that is expected."""
-        lines = said.splitlines()
-        self.assertEqual(len(lines), 1, f"not one line: {said!r}")
+    def one_line(self, stderr: str) -> str:
+        """STDERR, which must be one line, and the one that is expected."""
+        lines = stderr.splitlines()
+        self.assertEqual(len(lines), 1, f"not one line: {stderr!r}")
         self.assertTrue(re.search(self.says, lines[0]),
                         f"{lines[0]!r} does not match {self.says!r}")
         return lines[0]
@@ -58,11 +58,11 @@ class BadInput(_OnAccel):
     """:avocado: tags=badinput,arch:x86_64"""
 
     def test(self) -> None:
-        """Start QEMU with it."""
+        """Start QEMU with the argument."""
         done = subprocess.run(
             [str(self.binary), *MACHINE, "-display", "none", "-accel", self.accel],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=PATIENCE, check=False)
+            timeout=TIME_LIMIT, check=False)
         self.log.info("status %d, stderr: %s", done.returncode, done.stderr)
         self.assertGreater(done.returncode, 0, "neither success nor a signal")
         self.assertEqual(done.stdout, "")
@@ -73,7 +73,7 @@ class KernelWithoutRing(_OnAccel):
     """:avocado: tags=badinput,arch:x86_64"""
 
     def test(self) -> None:
-        """Start QEMU on it, and see that it runs without rings."""
+        """Start QEMU on such a kernel; it runs without rings."""
         folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         vm = machine(self.binary, folder, "qemu", [*MACHINE, "-accel", self.accel],
@@ -86,6 +86,6 @@ class KernelWithoutRing(_OnAccel):
         answer = vm.cmd("query-kvm")
         assert isinstance(answer, dict)
         self.assertTrue(answer["enabled"], "not even KVM is left")
-        vm.shutdown(timeout=int(PATIENCE))
+        vm.shutdown(timeout=int(TIME_LIMIT))
         self.assertEqual(vm.exitcode(), 0)
         self.one_line(vm.get_log() or "")

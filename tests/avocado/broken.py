@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What QEMU does when the kernel's half of the dirty ring does not do its part.
+"""QEMU on a kernel whose dirty ring does not work, and what QEMU asks of the kernel.
 
 Theory of operation
 ===================
 
-The guest is the 32-bit payload on any KVM that has rings, and a fake kernel stands before KVM.
+The guest is the 32-bit payload on any KVM with rings; a preloaded library changes what QEMU sees of KVM.
 
-BrokenRing: the kernel never resets a ring (stuck.c), by refusing or by doing nothing.  With an idle
-guest, the first measurement of the dirty rate takes entries out of the ring and finds that; everything
-that logs dirty pages is then asked for in turn: another measurement and a limit must work as far as they
-can, a migration must be refused with the reason, and QEMU must be there afterwards, with its guest
-running.  With a guest that writes, the ring fills up and KVM does not run the vCPU any more: QEMU must
-say so and stop the guest.  All the while the monitor must answer.
+BrokenRing: the kernel never resets a ring (stuck.c): the ioctl fails, or does nothing.  With an idle guest, the
+first measurement of the dirty rate harvests entries and finds that out.  Then the test uses everything that logs
+dirty pages: another measurement and a dirty limit must work as far as they can, a migration must be refused
+with the reason, and the guest must keep running.  With a guest that writes, the ring fills up and KVM does
+not run the vCPU any more: QEMU must report that and stop the guest.  The monitor must answer all the time.
 
-SignalledReset: KVM_RESET_DIRTY_RINGS must be made with signals blocked (signalled.c).
+SignalledReset: QEMU must block signals around KVM_RESET_DIRTY_RINGS (signalled.c).
 
 SlotRemoval: no vCPU may be inside KVM_RUN while a slot with dirty logging is removed (removal.c).  The slot
 is a display's memory, which always logs; the test moves it in and out of the guest's address space by the
@@ -22,9 +21,8 @@ device's PCI command register, written from the monitor, so that nothing else ch
 BackupBitmap: a sync while the VM does not run reads the backup bitmap (backup.c), whether it is the last sync
 or not.  The syncs are those of a dirty rate's measurement.
 
-*Limits*: it does not matter what the guest's memory holds, so this runs on any KVM with rings, even
-on one that the lab's probe rejects.  Such a KVM may overrun the ring of an idle guest, too, and does not
-run its vCPU either: that guest then has to be stopped as the other is.
+*Limits*: no test looks at the guest's memory, so this runs on any KVM with rings, even on one that the lab's
+probe rejects.  Such a KVM may overrun the ring of an idle guest, too; then QEMU has to stop that guest.
 """
 
 import os
@@ -36,12 +34,12 @@ from pathlib import Path
 from typing import Any
 
 from avocado import Test
-from guest import (PATIENCE, Guest, has_query, kvm_usable, payload_rom, preload,
+from guest import (TIME_LIMIT, Guest, has_query, kvm_usable, payload_rom, preload,
                    qemu_binary, wait_until)
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import DIRTY_RING_FAULT, QUERY_DIRTY_RING
 
-#: Seconds in which the monitor has to answer whatever the rings do: once a second's patience.
+#: Seconds in which the monitor has to answer, whatever the rings do.
 ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
 #: More than so many resets have to be looked at.
@@ -55,23 +53,23 @@ DISPLAY_SLOT, DISPLAY_BASE, REMOVALS = 4, 0xE0000000, 20
 
 
 class RingGuest(Test):
-    """A guest with a ring on a fake kernel, and what is asked of it."""
+    """A guest with a ring and a preloaded library."""
 
     timeout = 240
 
     def log_of(self, variable: str) -> str:
-        """Have a fake kernel note what it sees; what the environment has to say."""
+        """The environment variable that names the library's log."""
         folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         self.log_file = folder / "log"
         return f"{variable}={self.log_file}"
 
     def noted(self) -> str:
-        """What it has noted so far."""
+        """The library's log so far."""
         return self.log_file.read_text("ascii") if self.log_file.exists() else ""
 
     def begin(self, kernel: str, *environment: str, devices: Sequence[str] = ()) -> None:
-        """Say why this case does not run here, or start the guest."""
+        """Start the guest; skip where the case cannot run."""
         binary = qemu_binary(self.params.get("qemu_binary"))
         for needed in (binary, payload_rom()):
             if not needed.exists():
@@ -90,16 +88,16 @@ class RingGuest(Test):
         except ExecuteError as err:
             self.cancel(f"this machine's KVM: {err}")
         self.guest.cmd("cont")
-        self.guest.payload.wait_ready(PATIENCE)
+        self.guest.payload.wait_ready(TIME_LIMIT)
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """A command and its answer, which is an object."""
+        """A QMP command whose answer is an object."""
         answer = self.guest.vm.cmd(command, args_dict=arguments or None)
         assert isinstance(answer, dict), answer
         return answer
 
     def measure(self) -> None:
-        """Have the dirty rate measured."""
+        """Measure the dirty rate."""
         self.ask("calc-dirty-rate", **{"calc-time": 1, "mode": "dirty-ring"})
         wait_until("a dirty rate",
                    lambda: self.ask("query-dirty-rate")["status"] == "measured")
@@ -112,23 +110,23 @@ class BrokenRing(RingGuest):
         """A guest whose rings are never reset."""
         self.begin("stuck", f"STUCK_ERRNO={self.params.get('errno')}")
         self.worst_s = 0.0
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def broken(self) -> bool:
-        """Whether QEMU knows; how long it took to answer is kept."""
+        """Whether QEMU reports the ring as broken; log how long the answer took."""
         begun = time.monotonic()
         broken = bool(self.ask(QUERY_DIRTY_RING)["broken"])
         self.worst_s = max(self.worst_s, time.monotonic() - begun)
         return broken
 
     def faults(self) -> list[str]:
-        """Which faults events have told of so far."""
-        self.told += [str(event["data"]["fault"]) for event in self.guest.vm.get_qmp_events()
-                      if event["event"] == DIRTY_RING_FAULT]
-        return self.told
+        """The faults in the events so far."""
+        self.reported += [str(event["data"]["fault"]) for event in self.guest.vm.get_qmp_events()
+                          if event["event"] == DIRTY_RING_FAULT]
+        return self.reported
 
     def refused(self) -> None:
-        """A migration is refused, and the others work as far as they can."""
+        """A migration is refused; dirty rate and dirty limit work as far as they can."""
         self.measure()
         self.ask("set-vcpu-dirty-limit", **{"dirty-rate": 10})
         self.ask("cancel-vcpu-dirty-limit")
@@ -138,19 +136,19 @@ class BrokenRing(RingGuest):
         self.assertIn("lost dirty pages", self.ask("query-migrate")["error-desc"])
 
     def stopped(self) -> bool:
-        """Whether QEMU has given the guest up."""
+        """Whether QEMU has stopped the guest."""
         self.broken()
         return self.guest.status() == "internal-error"
 
     def gives_up(self) -> None:
-        """The guest is stopped, with the reason, and is not let go on."""
+        """QEMU stops the guest with the reason, and refuses `cont`."""
         wait_until("the guest is stopped", self.stopped)
         with self.assertRaises(ExecuteError):
             self.guest.cmd("cont")
         self.assertEqual(self.faults()[1:], ["vcpu-stuck"])
 
     def test(self) -> None:
-        """Break the rings, and ask for everything that needs them."""
+        """Break the rings, and use everything that needs them."""
         writes = bool(self.params.get("writes"))
         if writes:
             self.guest.payload.start(mode="random")
@@ -164,7 +162,7 @@ class BrokenRing(RingGuest):
         self.assertIn(self.faults()[0], ("reset-refused", "overflow"))
         if "vcpu-stuck" not in self.faults():
             self.assertEqual(self.guest.status(), "running")
-            self.guest.payload.ping(PATIENCE)
+            self.guest.payload.ping(TIME_LIMIT)
         self.assertLess(self.worst_s, ANSWER_S)
         self.assertEqual(self.guest.end(), 0)
 
@@ -173,13 +171,13 @@ class SignalledReset(RingGuest):
     """:avocado: tags=badinput,arch:x86_64"""
 
     def setUp(self) -> None:
-        """A guest whose resets are looked at."""
+        """A guest whose resets are logged."""
         self.begin("signalled", self.log_of("SIGNALLED_FILE"))
 
     def test(self) -> None:
         """Let vCPU, reaper and syncs reset rings; on a busy machine one measurement has few resets."""
         self.guest.payload.start(mode="random")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_LIMIT
         while len(self.noted()) <= RESETS and time.monotonic() < deadline:
             self.measure()
         self.assertEqual(self.guest.end(), 0)
@@ -203,7 +201,7 @@ class SlotRemoval(RingGuest):
             self.ask_human(f"o/w {port:#x} {what:#x}")
 
     def ask_human(self, line: str) -> None:
-        """A command of the human monitor that has nothing to say."""
+        """A command of the human monitor that prints nothing."""
         self.assertEqual(self.guest.vm.cmd("human-monitor-command", command_line=line), "")
 
     def test(self) -> None:

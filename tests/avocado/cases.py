@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the avocado tests are run with: one dictionary a case.
+"""The parameters of the avocado tests: one dictionary per case.
 
 Theory of operation
 ===================
 
-Avocado hands a test one dictionary at a time as its parameters.  Each list
-here belongs to one test; `name` is the case's name in every report.  What a
-case needs is data too (`ring`, `needs`), so that the test can say why it does
-not run here.
+Avocado runs a test once for each dictionary, as its parameters.  Each list
+belongs to one test; `name` is the case's name in every report.  What a case
+needs is data too (`ring`, `needs`), so the test can skip with a reason.
 
 *Limits*: names are unique within a list.
 """
@@ -18,9 +17,9 @@ from typing import Any
 
 Case = dict[str, Any]
 
-#: precopy.py.  ring: dirty-ring-size, 0 is the bitmap.  kernel: the fake that
-#: stands before KVM (no-ring.c, lossy.c), empty for none; with a fake, KVM is
-#: needed.  lossy: the oracle must find pages missing.
+#: precopy.py.  ring: dirty-ring-size, 0 is the bitmap.  kernel: the preloaded
+#: library (no-ring.c, lossy.c), empty for none; with one, KVM is needed.
+#: lossy: the guest must find pages missing.
 PRECOPY: list[Case] = [
     {"name": "unix", "transport": "unix", "ring": 0, "kernel": ""},
     {"name": "unix-ring", "transport": "unix", "ring": 4096, "kernel": ""},
@@ -34,7 +33,7 @@ PRECOPY: list[Case] = [
 
 #: badinput.py, BadInput.  accel: the argument of -accel.  says: a regular
 #: expression for the one line on stderr.  needs: "kvm" where the kernel is
-#: the one to refuse (any /dev/kvm will do, nothing runs on it).
+#: the one that refuses (any /dev/kvm will do, nothing runs on it).
 BAD_INPUT: list[Case] = [
     {"name": "not-a-power-of-two", "needs": "",
      "accel": "kvm,dirty-ring-size=1000",
@@ -78,7 +77,7 @@ VDPA_MAC: list[Case] = [
              r"the command line says 52:54:00:00:00:01; set both alike"},
 ]
 
-#: vdpa.py, Link.  link: what set_link is told, the -netdev's name or the -device's.
+#: vdpa.py, Link.  link: the name for set_link, the -netdev's or the -device's.
 VDPA_LINK: list[Case] = [
     {"name": "link-of-netdev", "mac": "52:54:00:00:00:aa", "link": "n0"},
     {"name": "link-of-device", "mac": "52:54:00:00:00:aa", "link": "nic"},
@@ -117,7 +116,7 @@ VIRTIO_RULES: list[Case] = [
 #: control.py.
 VDPA_CONTROL: list[Case] = [
     {"name": what, "what": what} for what in (
-        "mac-told", "mac-untold", "waiting", "handover", "halted", "broken", "noise")
+        "mac-set", "mac-fixed", "waiting", "handover", "halted", "broken", "noise")
 ]
 
 #: startfail.py, StartFails.  values: how many descriptors QEMU has left, one after the other.

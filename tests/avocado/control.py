@@ -4,22 +4,21 @@
 Theory of operation
 ===================
 
-The device is a fake (odd-vdpa.c) that writes each command it gets to a log; the guest has no CPU and is
-driven from here (qtest_nic.py).  So a test sees what the guest is answered, and what the device is told.
+The device is a fake (odd-vdpa.c) that logs each command it receives.  The guest has no CPU; the test drives
+it (qtest_nic.py).  So a test sees both the answer that the guest gets and the commands that the device gets.
 
-    mac-told       the guest sets another MAC address and migrates: the device at the destination is told
-                   it, and QEMU says nothing
-    mac-untold     this device cannot be told: one warning, which names both addresses
-    waiting        while maps are held and a launch waits for them, QEMU's model answers: an announcement
-                   is acknowledged, a command that cannot be is refused; the launch tells the device
-    handover       launches begin at each point of a burst of commands, each for a VLAN of its own: every
-                   command is answered, and the device is told of each VLAN once
-    halted         the machine stops and goes on while a launch waits; the device then fails to launch
-    broken         an answer that goes to device_status, and an available index that cannot be, while a
-                   launch waits
-    noise          what hostile.py draws by lot, while launches wait; then the guest gets its device going
+    mac-set        the guest sets another MAC address and migrates: QEMU sets it on the destination's device,
+                   without a warning
+    mac-fixed      this device has no command for its address: one warning, which names both addresses
+    waiting        while maps are held and a launch waits for them, QEMU's model answers: it acknowledges an
+                   announcement and refuses an invalid command; the launch then replays the commands
+    handover       a launch begins at each point of a burst of commands, each with another VLAN: every
+                   command is answered, and the device gets each VLAN once
+    halted         the machine stops and continues while a launch waits; then the launch fails
+    broken         while a launch waits, an answer goes to device_status, and an available index is invalid
+    noise          hostile.py's random actions while launches wait; then the guest's driver can start the device
 
-*Limits*: held maps are not missing pages, so nothing of userfaultfd; no traffic.
+*Limits*: maps are held by the fake, not by missing pages, so userfaultfd is not involved; no traffic.
 """
 
 import random
@@ -32,13 +31,13 @@ from hostile import (BACKEND, CONTROL, EIO, NOISE, PROMISC, SET_MAC, SET_NUM, ST
 from qtest_nic import BAR, COMMAND, CONFIG, NEEDS_RESET, Nic
 
 CTRL_MAC_ADDR = 23
-#: Maps are forgotten at a reset, so each launch waits for them anew.
+#: Backend features of a device whose maps do not survive a reset, so each launch waits for them.
 FORGETS = 0x3E
 ANNOUNCE_ACK = bytes([3, 0])
 LINK_STATUS, ANNOUNCE = BAR + CONFIG + 6, 2
 VLAN_ADD = bytes([2, 0])
 BURST = 32
-#: Seconds for an answer that waits for nothing.
+#: Seconds in which an answer has to come.
 AT_ONCE = 1.0
 
 
@@ -48,41 +47,41 @@ class Control(Hostile):
     timeout = 90
 
     def test(self) -> None:
-        """What the case says."""
+        """Run the case."""
         cases: dict[str, Callable[[], None]] = {
-            "mac-told": self.mac_told, "mac-untold": self.mac_untold,
+            "mac-set": self.mac_set, "mac-fixed": self.mac_fixed,
             "waiting": self.waiting, "handover": self.handover, "halted": self.halted,
             "broken": self.broken_meanwhile, "noise": self.noise}
-        cases[self.params.get("what", default="mac-told")]()
+        cases[self.params.get("what", default="mac-set")]()
 
-    def commands_told(self) -> list[bytes]:
-        """What the device has got on its control queue so far."""
+    def commands_received(self) -> list[bytes]:
+        """The commands that the device has received so far."""
         lines = self.what.with_name("what.log").read_text("ascii").splitlines()
         return [bytes.fromhex(line[len("command"):]) for line in lines if line.startswith("command")]
 
-    def migrate(self, **told: int) -> None:
-        """Into another QEMU, whose device is as TOLD."""
+    def migrate(self, **config: int) -> None:
+        """Migrate into another QEMU, whose device has this configuration."""
         stream = self.folder / "stream"
         nic: Nic = self.nic
         self.vm.cmd("migrate", uri=f"exec:cat >{stream}")
         wait_until("the migration ends", lambda: self.migration() == "completed")
         self.end()
-        self.start(args=["-incoming", "defer"], **told)
+        self.start(args=["-incoming", "defer"], **config)
         self.nic.features, self.nic.added = nic.features, nic.added
         self.vm.cmd("migrate-incoming", uri=f"exec:cat {stream}")
         wait_until("the device runs", self.runs)
 
-    def mac_told(self) -> None:
-        """By its control queue, at launch."""
+    def mac_set(self) -> None:
+        """The launch sends the address through the device's control queue."""
         self.start()
         self.drive()
         self.assertEqual(self.nic.command(SET_MAC), 0)
         self.migrate()
-        self.assertIn(SET_MAC, self.commands_told())
+        self.assertIn(SET_MAC, self.commands_received())
         self.assertEqual(self.end(), "")
 
-    def mac_untold(self) -> None:
-        """The guest has its address from the first device; no command changes the second's."""
+    def mac_fixed(self) -> None:
+        """The guest has the first device's address; no command changes the second's."""
         features = CONTROL & ~(1 << CTRL_MAC_ADDR)
         self.start(features=features, mac=0x11)
         self.nic.accept(self.nic.offered())
@@ -103,17 +102,17 @@ class Control(Hostile):
         self.waits()
 
     def waits(self) -> None:
-        """The launch does."""
+        """Wait until the launch waits for memory."""
         wait_until("the launch waits", lambda: bool(self.info()["waiting"]))
 
     def let_go(self) -> None:
-        """Memory is mapped, and the device runs."""
-        self.tell(hold=0)
+        """Let the maps through, and wait until the device is started."""
+        self.configure(hold=0)
         wait_until("the device runs", self.runs)
         self.assertEqual(self.kinds(), ["passthrough", "passthrough", "control"])
 
     def waiting(self) -> None:
-        """Answers, none of which the device has given, and what it hears of them."""
+        """The model answers; the device receives the valid commands later."""
         self.begin()
         self.vm.cmd("announce-self", initial=50, max=50, rounds=1, step=0)
         self.assertTrue(self.nic.read(LINK_STATUS, 2) & ANNOUNCE)
@@ -125,18 +124,18 @@ class Control(Hostile):
         self.assertEqual(self.nic.command(bytes([1]), AT_ONCE), 1)
         self.assertTrue(self.info()["waiting"])
         self.assertEqual(self.kinds(), ["control-model"])
-        self.assertEqual(self.commands_told(), [])
+        self.assertEqual(self.commands_received(), [])
         self.let_go()
-        told = self.commands_told()
-        self.assertIn(SET_MAC, told)
-        self.assertIn(PROMISC[:2] + b"\0", told)
-        self.assertNotIn(ANNOUNCE_ACK, told)
+        received = self.commands_received()
+        self.assertIn(SET_MAC, received)
+        self.assertIn(PROMISC[:2] + b"\0", received)
+        self.assertNotIn(ANNOUNCE_ACK, received)
         self.assertEqual(self.nic.command(PROMISC), 0)
-        self.assertEqual(self.commands_told(), told + [PROMISC])
+        self.assertEqual(self.commands_received(), received + [PROMISC])
         self.assertEqual(self.end(), "")
 
     def burst(self, first: int, let_go_at: int) -> None:
-        """A command for each of BURST VLANs, one after the other, without waiting for answers."""
+        """Send a command for each of BURST VLANs without waiting for answers."""
         queue = self.nic.queues()[-1]
         rings = self.nic.rings(queue)
         self.nic.put("queue_select", queue)
@@ -153,31 +152,31 @@ class Control(Hostile):
             self.nic.write(rings + 0x1002, 2, self.nic.added)
             self.nic.kick(queue)
             if number == let_go_at:
-                self.tell(hold=0)
+                self.configure(hold=0)
         wait_until("all is answered", lambda: self.nic.read(rings + 0x2002, 2) == self.nic.added)
         answers = [self.nic.read(COMMAND + 0x1000 + 16 * number, 1) for number in range(BURST)]
         self.assertEqual(answers, [0] * BURST)
 
     def handover(self) -> None:
-        """Whether the model or the device took a command, its VLAN is told once."""
+        """The device gets each VLAN once, whether the model or the device answered its command."""
         self.begin()
         for number, let_go_at in enumerate((0, 1, 5, 11, 17, 23, 29, 30, 31)):
-            told = len(self.commands_told())
+            before = len(self.commands_received())
             self.burst(number * BURST, let_go_at)
             wait_until("the device runs", self.runs)
-            vlans = [command for command in self.commands_told()[told:]
+            vlans = [command for command in self.commands_received()[before:]
                      if command.startswith(VLAN_ADD)]
             self.assertEqual(sorted(vlans), sorted(
                 VLAN_ADD + struct.pack("<H", vlan) for vlan in range((number + 1) * BURST)))
             self.vm.cmd("stop")
-            self.tell(hold=1)
+            self.configure(hold=1)
             self.vm.cmd("cont")
             self.waits()
         self.let_go()
         self.assertEqual(self.end(), "")
 
     def halted(self) -> None:
-        """Positions of the control queue hold."""
+        """The control queue keeps its ring base."""
         self.begin()
         for _ in range(3):
             self.assertEqual(self.nic.command(SET_MAC, AT_ONCE, times=20), 0)
@@ -185,18 +184,18 @@ class Control(Hostile):
             self.vm.cmd("cont")
             self.waits()
         self.assertEqual(self.nic.command(SET_MAC, AT_ONCE, times=20), 0)
-        self.tell(f"fail {SET_NUM:#x} {EIO}", hold=0)
+        self.configure(f"fail {SET_NUM:#x} {EIO}", hold=0)
         wait_until("the launch fails", lambda: "size" in str(self.info().get("last-error")))
-        self.tell()
+        self.configure()
         self.vm.cmd("set_link", name="n0", up=True)
         wait_until("the device runs", self.runs)
         self.assertEqual(self.nic.command(PROMISC), 0)
-        told = self.commands_told()
-        self.assertEqual((told.count(SET_MAC), told[-1]), (1, PROMISC))
+        received = self.commands_received()
+        self.assertEqual((received.count(SET_MAC), received[-1]), (1, PROMISC))
         self.end()
 
     def broken_meanwhile(self) -> None:
-        """It is reported once, and the launch goes on."""
+        """QEMU reports the fault once, and the launch continues."""
         for available, said in ((1, "buffer at 0xe0000014 is not in guest memory"),
                                 (0x4000, "available index")):
             self.begin()
@@ -213,7 +212,7 @@ class Control(Hostile):
             self.broken(f"queue 2: {said}")
 
     def noise(self) -> None:
-        """Half of what is drawn is the guest's commands, after its driver has started the device."""
+        """Half of the random actions are control commands."""
         for seed in range(3):
             lot = random.Random(seed)
             self.start(lot.choice(("", ",x-svq=on")), backend=lot.choice((FORGETS, BACKEND)), hold=1)
@@ -222,7 +221,7 @@ class Control(Hostile):
                     self.nic.start()
                 lot.choice((*NOISE, *len(NOISE) * (command,)))(self, lot)
             self.assertEqual(self.info()["launches"], 0)
-            self.tell(hold=0)
+            self.configure(hold=0)
             self.calm()
             self.vm.cmd("system_reset")
             self.nic.find()

@@ -5,17 +5,16 @@
  *
  * Theory of operation
  *
- * Preloaded into QEMU (LD_PRELOAD), it stands before the C library's ioctl()
- * and answers what vhost-vdpa's ioctls (their type, 0xAF, is theirs alone) ask
- * of a network device with one queue pair.  QEMU is given /dev/null as the
- * device's file, which takes all messages.  Every other ioctl goes to the
- * kernel as it is.
+ * Preloaded into QEMU (LD_PRELOAD), this library replaces the C library's ioctl()
+ * and answers vhost-vdpa's ioctls (type 0xAF) as a network device with one queue
+ * pair.  QEMU is given /dev/null as the device's file, which takes all messages.
+ * Every other ioctl goes to the kernel.
  *
- * The device has the MAC address 52:54:00:00:00:aa, and what is written to its
- * configuration space changes nothing.  Its link is up.
+ * The device has the MAC address 52:54:00:00:00:aa and ignores writes to its
+ * configuration space.  Its link is up.
  *
- * Limits: it never looks at a queue, so nothing is ever sent or received; one
- * device a process; fake-ioctl.h's.
+ * Limits: it never serves a queue, so no frame is sent or received; one device
+ * per process; fake-ioctl.h's.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -6,11 +6,10 @@ Theory of operation
 
 A Guest is one QEMU, started through the base's own qemu.machine, with the
 32-bit payload as its firmware and the payload's control channel on its serial
-port.  The payload's protocol and the probe that judges /dev/kvm are the lab's
-(tests/lab/qlab), so there is one of each.
+port.  The payload's protocol and the probe of /dev/kvm are the lab's (tests/lab/qlab).
 
-What is run and on what comes from the environment, which tests/avocado/run
-sets after it has looked once; a test started by avocado alone looks itself:
+tests/avocado/run sets these environment variables; a test that avocado starts
+without it finds the values itself:
 
     QEMU_BINARY            the QEMU under test
     QEMU_LIVE_ACCEL        "kvm" or "tcg"
@@ -52,12 +51,12 @@ from qlab.qmpnames import QUERY_DIRTY_RING  # noqa: E402
 
 KVM = Path("/dev/kvm")
 MEMORY_MIB = 24
-#: Seconds for any one thing that a test waits for.
-PATIENCE = 60.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
+#: Seconds that a test waits for one condition.
+TIME_LIMIT = 60.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
 
 
 def qemu_binary(chosen: str | None = None) -> Path:
-    """The QEMU under test: as chosen, by the environment, or what is built."""
+    """The QEMU under test: CHOSEN, else the environment's, else the build's."""
     named = chosen or os.environ.get("QEMU_BINARY")
     if named:
         return Path(named)
@@ -78,7 +77,7 @@ def kvm_usable() -> str:
 
 
 def accelerator() -> tuple[str, str]:
-    """What guests run on, and why it is not KVM."""
+    """The accelerator, and why it is not KVM."""
     known = os.environ.get("QEMU_LIVE_ACCEL")
     if known:
         return known, os.environ.get("QEMU_LIVE_ACCEL_WHY", "")
@@ -96,17 +95,17 @@ def has_query(binary: Path) -> bool:
     done = subprocess.run(
         [str(binary), "-machine", "none", "-accel", "tcg", "-nodefaults",
          "-display", "none", "-qmp", "stdio"], input=commands, text=True,
-        capture_output=True, timeout=PATIENCE, check=True)
+        capture_output=True, timeout=TIME_LIMIT, check=True)
     return f'"{QUERY_DIRTY_RING}"' in done.stdout
 
 
 def preload(folder: Path, kernel: str) -> list[str]:
-    """A command prefix that makes KERNEL.c's kernel of the one there is."""
+    """A command prefix that preloads KERNEL.c into QEMU."""
     if not kernel:
         return []
     library = folder / f"{kernel}.so"
     subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o",
-                    str(library), str(HERE / f"{kernel}.c")], check=True, timeout=PATIENCE)
+                    str(library), str(HERE / f"{kernel}.c")], check=True, timeout=TIME_LIMIT)
     return ["env", f"LD_PRELOAD={library}"]
 
 
@@ -116,15 +115,15 @@ def machine(binary: Path, folder: Path, name: str, args: Sequence[str],
     return QEMUMachine(str(binary), args=args, name=name,
                        wrapper=["setpriv", "--pdeathsig", "KILL", *prefix],
                        base_temp_dir=str(folder), log_dir=str(folder),
-                       qmp_timer=PATIENCE)
+                       qmp_timer=TIME_LIMIT)
 
 
 def wait_until(what: str, condition: Callable[[], bool]) -> None:
     """Wait for CONDITION, or raise TimeoutError that says WHAT did not happen."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_LIMIT
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {PATIENCE:.0f} s: {what}")
+            raise TimeoutError(f"not within {TIME_LIMIT:.0f} s: {what}")
         time.sleep(0.05)
 
 
@@ -152,7 +151,7 @@ class Guest:
                 "-no-reboot", "-no-shutdown", "-bios", str(payload_rom()),
                 "-chardev", f"socket,id=ctl,path={channel},server=on,wait=off",
                 "-serial", "chardev:ctl", *devices]
-        # What the payload says while nobody listens is lost: first listen.
+        # Connect before the guest runs: a line that the payload sends before that is lost.
         args += ["-incoming", "defer"] if incoming else ["-S"]
         self.vm = machine(binary, folder, name, args, prefix)
         self.vm.launch()
@@ -176,10 +175,10 @@ class Guest:
 
     def writes(self) -> int:
         """Pages that the payload has written so far."""
-        return int(fields(self.payload.ask("stat", "stat", PATIENCE))["writes"])
+        return int(fields(self.payload.ask("stat", "stat", TIME_LIMIT))["writes"])
 
     def listen(self, transport: str, folder: Path) -> str:
-        """Wait for a migration; the URI to migrate to."""
+        """Wait for an incoming migration; its URI."""
         if transport == "unix":
             uri = f"unix:{folder / 'migration'}"
             self.cmd("migrate-incoming", uri=uri)
@@ -194,7 +193,7 @@ class Guest:
                  downtime_limit=downtime_ms)
 
     def report(self) -> str:
-        """What it is doing, for the log of a failure; never raises."""
+        """The state of QEMU and its threads, for the log of a failure; never raises."""
         lines = [f"{self.name}:"]
         for command in ("info status", "info migrate", "info dirty_ring",
                         "info registers", "info registers"):
@@ -211,7 +210,7 @@ class Guest:
     def end(self) -> int | None:
         """Ask QEMU to quit; its exit status."""
         self.payload.close()
-        self.vm.shutdown(timeout=int(PATIENCE))
+        self.vm.shutdown(timeout=int(TIME_LIMIT))
         return self.vm.exitcode()
 
     def kill(self) -> None:

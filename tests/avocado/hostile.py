@@ -1,35 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A vhost-vdpa network device whose guest, kernel or monitor does what none should.
+"""A vhost-vdpa network device with a hostile guest, a failing kernel and a busy monitor.
 
 Theory of operation
 ===================
 
-The device is a fake that fails on request (odd-vdpa.c), the guest has no CPU and is driven from
-here (qtest_nic.py), so each case happens in one known order.  Whatever is done, QEMU has to live,
-and once all is as it should be again, the guest's driver has to get its device going.
+The device is a fake that fails on request (odd-vdpa.c).  The guest has no CPU; the test drives it
+(qtest_nic.py), so each case happens in one known order.  QEMU must survive each case, and after the fault is
+removed, the guest's driver must be able to start its device.
 
-    packed-position   a packed ring's place has 32 bits; `stop` and `cont` keep it
-    packed-control    a control queue with a packed ring is the device's own
-    queue-reset       a queue cannot be reset alone, so that is not offered
+    packed-position   the ring base of a packed ring has 32 bits; `stop` and `cont` keep it
+    packed-control    the device serves a control queue with a packed ring itself
+    queue-reset       VIRTIO_F_RING_RESET is not offered, because vhost-vdpa cannot reset one queue
     late-queue        the driver sets a queue up after DRIVER_OK
-    deleted-queue     the size of a queue that what was negotiated has deleted
-    query             x-query-virtio-queue-status of a device that runs changes nothing
-    commands          more of them at once than are served in one go; a long one
+    deleted-queue     the driver writes the size of a queue that its feature negotiation has deleted
+    query             x-query-virtio-queue-status of a running device changes nothing
+    commands          more control commands at once than QEMU serves in one turn; a long one
     answer-register   the answer to a control command goes to the device's own device_status
-    flood             a guest that breaks its device again and again: five lines and a last one
+    flood             a guest breaks its device again and again: QEMU logs five lines and a last one
     ring-register     a part of a ring turns from RAM into the device's own device_status
-    stop-register     a ring on device_status, while the machine is stopped and goes on
-    failed-launch     a launch that fails leaves the queues where they were
-    generic           the monitor asks about a device that is not QEMU's model of one
-    faults            each ioctl fails for a while, through a whole life with a migration
-    features          what the driver accepted blocks migration, not what the device offers
-    noise             registers, rings, monitor commands and failures, drawn by lot; addresses fall on
-                      RAM, ROM, SMRAM, BARs (the device's own registers among them) and holes;
-                      `seconds` says how long (`tests/avocado/run --long`, for a QEMU that was built
-                      with --enable-asan, takes ten minutes)
-    unplug            halves of the device that come and go, drawn by lot
+    stop-register     a ring lies on device_status while the machine is stopped and continues
+    failed-launch     a failed launch leaves the ring bases as they were
+    generic           the monitor queries a vhost-vdpa-device-pci
+    faults            each ioctl fails for a while, during start, migration, stop and reset
+    features          the features that the driver accepted block migration, not those that are offered
+    noise             random registers, rings, monitor commands and faults; addresses are in RAM, ROM,
+                      SMRAM, BARs (the device's own registers among them) and holes; `seconds` is
+                      the duration (`tests/avocado/run --long`, for a QEMU that was built with
+                      --enable-asan, takes ten minutes)
+    unplug            netdev and NIC are plugged and unplugged in random order
 
-*Limits*: no traffic; nothing of KVM; what is drawn by lot is little (tests/fuzz is for rings).
+*Limits*: no traffic; no KVM; few random inputs (tests/fuzz is for rings).
 """
 
 import contextlib
@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from avocado import Test
-from guest import PATIENCE, has_query, preload, qemu_binary, wait_until
+from guest import TIME_LIMIT, has_query, preload, qemu_binary, wait_until
 from qemu.machine.qtest import QEMUQtestMachine
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_VHOST_VDPA
@@ -74,7 +74,7 @@ class Hostile(Test):
     timeout = 400
 
     def setUp(self) -> None:
-        """Say why it does not run here."""
+        """Skip where it cannot run."""
         self.binary = qemu_binary(self.params.get("qemu_binary"))
         if not self.binary.exists():
             self.cancel(f"missing: {self.binary}")
@@ -85,22 +85,22 @@ class Hostile(Test):
         self.prefix = preload(self.folder, "odd-vdpa")
         self.what = self.folder / "what"
 
-    def tell(self, *lines: str, **values: int) -> None:
-        """What the device is from now on; the rest is as it was."""
-        self.told.update(values)
-        text = "".join(f"{word} {value:#x}\n" for word, value in self.told.items())
+    def configure(self, *lines: str, **values: int) -> None:
+        """Change the device's configuration: VALUES stay, LINES are for now."""
+        self.config.update(values)
+        text = "".join(f"{word} {value:#x}\n" for word, value in self.config.items())
         new = self.folder / "what.new"
         new.write_text(text + "".join(f"{line}\n" for line in lines), "ascii")
         new.rename(self.what)
 
     def start(self, netdev: str = "", device: str = "", generic: bool = False,
-              args: Sequence[str] = (), **told: int) -> None:
-        """A QEMU with such a device; GENERIC: with vhost-vdpa-device-pci; ARGS: other devices."""
-        self.told = {"features": CONTROL, "backend": BACKEND, **told}
-        self.tell()
+              args: Sequence[str] = (), **config: int) -> None:
+        """Start a QEMU with the device; GENERIC: vhost-vdpa-device-pci; ARGS: other devices."""
+        self.config = {"features": CONTROL, "backend": BACKEND, **config}
+        self.configure()
         Path(f"{self.what}.log").unlink(missing_ok=True)
         self.vm = QEMUQtestMachine(
-            str(self.binary), base_temp_dir=str(self.folder), qmp_timer=PATIENCE,
+            str(self.binary), base_temp_dir=str(self.folder), qmp_timer=TIME_LIMIT,
             wrapper=["setpriv", "--pdeathsig", "KILL", *self.prefix, f"ODD_VDPA={self.what}"],
             args=["-m", "64", "-machine", "pc", "-nodefaults", "-no-user-config",
                   "-qtest-log", "none", *args,
@@ -115,8 +115,8 @@ class Hostile(Test):
         self.nic = Nic(self.vm._qtest)
 
     def end(self) -> str:
-        """QEMU ends well; what it said."""
-        self.vm.shutdown(timeout=int(PATIENCE))
+        """End QEMU, which has to exit with 0; its log."""
+        self.vm.shutdown(timeout=int(TIME_LIMIT))
         self.assertEqual(self.vm.exitcode(), 0)
         return self.vm.get_log() or ""
 
@@ -127,7 +127,7 @@ class Hostile(Test):
         return [(int(words[2], 0), int(words[3], 0)) for words in found]
 
     def info(self) -> dict[str, Any]:
-        """query-vhost-vdpa of the one device."""
+        """query-vhost-vdpa of the only device."""
         answer: Any = self.vm.cmd(QUERY_VHOST_VDPA)
         return dict(answer[0])
 
@@ -136,7 +136,7 @@ class Hostile(Test):
         return [str(queue["kind"]) for queue in self.info()["queues"]]
 
     def runs(self) -> bool:
-        """Whether the device does, and does not wait for memory."""
+        """Whether the device is started and does not wait for memory."""
         info = self.info()
         return info["state"] == "driver-ok" and not info["waiting"]
 
@@ -146,8 +146,8 @@ class Hostile(Test):
         wait_until("the device runs", self.runs)
 
     def recovers(self) -> None:
-        """With nothing in the way any more, the guest gets its device going."""
-        self.tell()
+        """Remove all faults; the guest's driver can start the device."""
+        self.configure()
         self.try_cmd("set_link", name="n0", up=True)
         self.drive()
         if self.nic.features >> 17 & 1:
@@ -161,12 +161,12 @@ class Hostile(Test):
         return False
 
     def migration(self) -> str:
-        """Its state."""
+        """The migration's status."""
         answer: Any = self.vm.cmd("query-migrate")
         return str(answer.get("status", "none"))
 
     def migrate_and_cancel(self) -> None:
-        """As far as one gets."""
+        """Start a migration and cancel it, if it can be started."""
         self.vm.cmd("migrate-set-parameters", max_bandwidth=4 << 20)
         if not self.try_cmd("migrate", uri="exec:cat >/dev/null"):
             return
@@ -177,7 +177,7 @@ class Hostile(Test):
             "completed", "failed", "cancelled"))
 
     def test(self) -> None:
-        """What the case says."""
+        """Run the case."""
         name = self.params.get("what", default="late-queue")
         cases: dict[str, Callable[[], None]] = {
             "packed-position": self.packed_position, "packed-control": self.packed_control,
@@ -191,7 +191,7 @@ class Hostile(Test):
         cases[name]()
 
     def packed_position(self) -> None:
-        """Both wrap counters at one: bit 31 is set."""
+        """Both wrap counters are 1, so bit 31 is set."""
         place = 0x80058005
         self.start(device=",packed=on", features=PLAIN | 1 << RING_PACKED, base=place)
         self.drive()
@@ -202,7 +202,7 @@ class Hostile(Test):
         self.assertEqual(self.end(), "")
 
     def packed_control(self) -> None:
-        """Split first, with QEMU in between; then packed, and the device is left alone with it."""
+        """With a split ring QEMU serves the control queue; with a packed ring the device does."""
         self.start(device=",packed=on", features=CONTROL | 1 << RING_PACKED)
         self.drive(refuse=1 << RING_PACKED)
         self.assertEqual(self.kinds(), ["passthrough", "passthrough", "control"])
@@ -213,14 +213,14 @@ class Hostile(Test):
         self.assertEqual(self.end(), "")
 
     def queue_reset(self) -> None:
-        """Though the device offers it."""
+        """The feature is not offered, although the device offers it."""
         self.start(features=CONTROL | 1 << RING_RESET)
         self.assertFalse(self.nic.offered() >> RING_RESET & 1)
         self.drive()
         self.assertEqual(self.end(), "")
 
     def late_queue(self) -> None:
-        """One that was not there at DRIVER_OK, and one that goes after it."""
+        """One queue is set up after DRIVER_OK, another one is changed after it."""
         self.start(features=PLAIN)
         self.nic.accept(PLAIN)
         self.nic.set_queue(0)
@@ -234,12 +234,12 @@ class Hostile(Test):
         self.nic.put("queue_enable", 1)
         asked = len(self.calls("get", BASE))
         self.nic.reset()
-        self.assertEqual(len(self.calls("get", BASE)), asked + 2, "a queue was left alone")
+        self.assertEqual(len(self.calls("get", BASE)), asked + 2, "QEMU did not stop a queue")
         self.recovers()
         self.end()
 
     def deleted_queue(self) -> None:
-        """Multiqueue, set up, and then refused without a reset; any virtio-net has it."""
+        """The driver sets multiqueue up and then refuses it without a reset; any virtio-net device allows that."""
         self.start(device=",mq=on", features=CONTROL | 1 << MQ, pairs=2)
         self.nic.accept(self.nic.offered())
         for queue in range(5):
@@ -253,7 +253,7 @@ class Hostile(Test):
         self.end()
 
     def query(self) -> None:
-        """Asked where each queue stands, the device goes on."""
+        """The device keeps running while its ring bases are queried."""
         self.start()
         self.drive()
         for queue in (0, 1):
@@ -267,15 +267,15 @@ class Hostile(Test):
         self.assertEqual(self.end(), "")
 
     def commands(self) -> None:
-        """More of them at once than are served in a turn."""
+        """More control commands at once than QEMU serves in one turn."""
         self.start()
         self.drive()
         self.assertEqual(self.nic.command(bytes([0, 0, 1]), times=40), 0)
         self.long_table()
         self.assertEqual(self.end(), "")
 
-    def told_last(self, count: int) -> list[str]:
-        """The last commands that the device got."""
+    def last_commands(self, count: int) -> list[str]:
+        """The last commands that the device received."""
         lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
         return [line for line in lines if line.startswith("command")][-count:]
 
@@ -287,18 +287,18 @@ class Hostile(Test):
         none = struct.pack("<I", 0)
         self.assertEqual(self.nic.command(bytes([0, 0, 0])), 0)
         self.assertEqual(self.nic.command(bytes([1, 0]) + many + none), 0)
-        self.assertEqual(self.told_last(3), [f"{promisc}1", "command 01 00" + " 00" * 8,
+        self.assertEqual(self.last_commands(3), [f"{promisc}1", "command 01 00" + " 00" * 8,
                                              f"{multi}0"])
         self.assertEqual(self.nic.command(bytes([0, 0, 0])), 0)
-        self.assertEqual(self.told_last(3)[0], f"{promisc}1")
+        self.assertEqual(self.last_commands(3)[0], f"{promisc}1")
         self.assertEqual(self.nic.command(bytes([1, 0]) + few + none), 0)
-        self.assertEqual(self.told_last(2), [f"{promisc}0", f"{multi}0"])
+        self.assertEqual(self.last_commands(2), [f"{promisc}0", f"{multi}0"])
         self.assertEqual(self.nic.command(bytes([0, 0, 1])), 0)
-        self.assertEqual(self.told_last(1), [f"{promisc}1"])
+        self.assertEqual(self.last_commands(1), [f"{promisc}1"])
         self.assertEqual(self.nic.command(bytes([4, 9]) + bytes(1 << 17)), 1)
 
     def broken(self, *said: str) -> None:
-        """The guest sees it, it is one line of ours, and a reset mends it."""
+        """The guest sees NEEDS_RESET, QEMU has logged one line, and a reset repairs the device."""
         wait_until("the device is broken", lambda: bool(self.nic.get("status") & NEEDS_RESET))
         if self.nic.get("msix_config") == 0:
             wait_until("the guest is interrupted", self.nic.has_message)
@@ -310,7 +310,7 @@ class Hostile(Test):
             self.assertIn(words, lines[0])
 
     def answer_register(self) -> None:
-        """Both ways: the answer itself, and an answer of which a part is in RAM."""
+        """Once the answer lies on the register, once the command."""
         for command, answer in ((COMMAND, STATUS_REGISTER), (STATUS_REGISTER, COMMAND)):
             self.start()
             self.drive()
@@ -324,7 +324,7 @@ class Hostile(Test):
             self.broken("queue 2: buffer at 0xe0000014 is not in guest memory")
 
     def flood(self) -> None:
-        """Every kind of message that the guest can cause is limited, a query's answer is not."""
+        """QEMU limits its log lines about the guest; query-vhost-vdpa still has the last error."""
         self.start()
         for number in range(40):
             self.drive()
@@ -342,12 +342,12 @@ class Hostile(Test):
         self.assertIn("more messages like this one are left out", lines[5])
 
     def pam(self, ram: bool) -> None:
-        """What 0xC0000 to 0xC3FFF is: RAM or PCI (i440FX, PAM1)."""
+        """Map 0xC0000 to 0xC3FFF to RAM or to PCI (i440FX, PAM1)."""
         register = self.nic.pci(0, 0x58) & ~(0xFF << 16)
         self.nic.pci(0, 0x58, register | (0x33 if ram else 0) << 16)
 
     def ring_register(self) -> None:
-        """Each part of a ring in turn: the BAR is moved below it."""
+        """For each part of a ring, move the BAR below it."""
         for part in ("queue_desc", "queue_driver", "queue_device"):
             self.start(",x-svq=on", features=CONTROL & ~(1 << 29))
             self.pam(ram=True)
@@ -357,7 +357,7 @@ class Hostile(Test):
                 for offset in range(0, 0x3000, 0x1000):
                     self.nic.store(self.nic.rings(number) + offset, bytes(0x1000))
                 self.nic.set_queue(number, enable=False)
-                if number == 2:     # answers come at once: entries are given back
+                if number == 2:     # QEMU answers at once, so it writes used entries
                     self.nic.store(0xC0000, bytes(0x1000))
                     self.nic.put(part, 0xC0000)
                 self.nic.put("queue_enable", 1)
@@ -374,7 +374,7 @@ class Hostile(Test):
             self.broken("queue 2: ", "in guest memory")
 
     def stop_register(self) -> None:
-        """What vhost maps of it, it unmaps."""
+        """vhost unmaps what it has mapped of such a ring."""
         self.start()
         for part in ("queue_desc", "queue_driver", "queue_device"):
             self.nic.reset()
@@ -394,24 +394,24 @@ class Hostile(Test):
         self.end()
 
     def failed_launch(self) -> None:
-        """Queues that the device never got are where it had left them."""
+        """The next launch sets the ring bases from before the failed launch."""
         self.start(features=PLAIN, base=5)
         self.drive()
-        for queue in (0, 1):        # five buffers, all of which have come back
+        for queue in (0, 1):        # five buffers, all used
             self.nic.write(self.nic.rings(queue) + 0x1002, 2, 5)
             self.nic.write(self.nic.rings(queue) + 0x2002, 2, 5)
         self.vm.cmd("stop")
-        self.tell(f"fail {SET_NUM:#x} {EIO}")
+        self.configure(f"fail {SET_NUM:#x} {EIO}")
         self.vm.cmd("cont")
         wait_until("the launch fails", lambda: "size" in str(self.info().get("last-error")))
-        self.tell()
+        self.configure()
         self.vm.cmd("set_link", name="n0", up=True)
         wait_until("the device runs", self.runs)
         self.assertEqual(self.calls("set", BASE)[-2:], [(0, 5), (1, 5)])
         self.assertNotIn("restore failed", self.end())
 
     def migrates(self) -> str:
-        """Migrate to nowhere; empty when that completes, else why it does not."""
+        """Migrate into a pipe; empty if that completes, else the error."""
         try:
             self.vm.cmd("migrate", uri="exec:cat >/dev/null")
         except ExecuteError as error:
@@ -424,7 +424,7 @@ class Hostile(Test):
         return str(answer.get("error-desc"))
 
     def features(self) -> None:
-        """Offered, accepted, given up, and accepted while a migration runs."""
+        """RING_PACKED is offered, accepted, given up, and accepted during a migration."""
         packed = 1 << RING_PACKED
         odd = packed | 1 << 35 | 1 << 36 | 1 << RING_RESET
         self.start(features=CONTROL | odd)
@@ -462,7 +462,7 @@ class Hostile(Test):
         self.end()
 
     def generic(self) -> None:
-        """Whatever it is asked, it goes on."""
+        """The device keeps running while it is queried."""
         self.start(generic=True, features=PLAIN)
         self.drive()
         ask(self, random.Random(0))
@@ -471,13 +471,13 @@ class Hostile(Test):
         self.assertEqual(self.end(), "")
 
     def faults(self) -> None:
-        """With queues passed through, with a device that cannot suspend, with shadow queues."""
+        """In passthrough, on a device that cannot suspend, and with x-svq=on."""
         for netdev, backend in (("", BACKEND), ("", NO_SUSPEND), (",x-svq=on", BACKEND)):
             self.start(netdev, backend=backend)
             for number in FAILING:
                 self.log.info("%s, %#x: %#x fails", netdev, backend, number)
                 self.drive()
-                self.tell(f"fail {number:#x} {EIO}")
+                self.configure(f"fail {number:#x} {EIO}")
                 self.migrate_and_cancel()
                 self.vm.cmd("stop")
                 self.vm.cmd("cont")
@@ -487,7 +487,7 @@ class Hostile(Test):
             self.end()
 
     def noise(self) -> None:
-        """A seed of its own for each machine, in the log; with 4 the base's vhost.c fails."""
+        """Each machine has its own seed, which is logged; with seed 4 the base's vhost.c fails."""
         until = time.monotonic() + float(self.params.get("seconds", default=0))
         number = 0
         while number < 4 or time.monotonic() < until:
@@ -507,15 +507,15 @@ class Hostile(Test):
             number += 1
 
     def calm(self) -> None:
-        """No failures, no migration; the guest runs."""
-        self.tell()
+        """Remove faults, cancel the migration, let the guest run."""
+        self.configure()
         self.try_cmd("migrate_cancel")
         wait_until("the migration ends", lambda: self.migration() in (
             "none", "completed", "failed", "cancelled"))
         wait_until("the guest may run", lambda: self.try_cmd("cont"))
 
     def unplug(self) -> None:
-        """Either half first, in any state; in the end both are there and work."""
+        """Unplug either half first, in any state; at the end, both can be plugged and work."""
         for number in range(3):
             seed = int(self.params.get("seed", default=1)) * 100 + number
             self.log.info("seed %d", seed)
@@ -540,7 +540,7 @@ class LongNoise(Hostile):
 
 
 def any_address(lot: random.Random) -> int:
-    """Of RAM, ROM, SMRAM, a PAM region, a BAR (the device's own registers), a hole, at the ends."""
+    """A random address in RAM, ROM, SMRAM, a PAM region, a BAR or a hole, often at their ends."""
     page = lot.choice((0, RINGS, 0x1800000, 0x3FF0000, RAM_END - 0x1000, 0x1000000, 0xA0000, 0xB8000,
                        0xC0000, 0xDF000, 0xF0000, 0xFFFFF000, 0xFFFC0000, 0xFEE00000, 0xFEC00000,
                        BAR, BAR + 0x1000, BAR + 0x2000, BAR + 0x3000, BAR + 0x4000, RAM_END,
@@ -549,7 +549,7 @@ def any_address(lot: random.Random) -> int:
 
 
 def chain(test: Hostile, lot: random.Random) -> None:
-    """A chain of buffers and indirect tables that lie anywhere."""
+    """Make a chain with buffers and indirect tables at random addresses available."""
     queue_index = lot.randrange(6)
     at = test.nic.rings(queue_index)
     test.nic.store(COMMAND, PROMISC)
@@ -562,7 +562,7 @@ def chain(test: Hostile, lot: random.Random) -> None:
 
 
 def move(test: Hostile, lot: random.Random) -> None:
-    """The BAR to elsewhere and back, over RAM, too; PAM regions are RAM or PCI."""
+    """Move the BAR, also over RAM, and back; map PAM regions to RAM or PCI."""
     slot = test.nic.slot
     test.pam(lot.random() < 0.5)
     test.nic.pci(slot, 0x20, lot.choice((0xC0000, RINGS, 0xF0000000)))
@@ -573,27 +573,27 @@ def move(test: Hostile, lot: random.Random) -> None:
 
 
 def queue(test: Hostile, lot: random.Random) -> None:
-    """A queue's registers, at any time; its size only before DRIVER_OK."""
+    """Write a queue's registers at any time; its size only before DRIVER_OK."""
     sizes = (None,) if test.nic.get("status") & 4 else (None, 1, 2, 3, 8, 256, 1024)
     test.nic.set_queue(lot.choice((0, 1, 2, 3, 4, 5, 1023, 0xFFFF)), size=lot.choice(sizes),
                        at=any_address(lot))
 
 
 def ring(test: Hostile, lot: random.Random) -> None:
-    """Anything into a ring."""
+    """Write random words into a ring."""
     for _ in range(8):
         test.nic.write(test.nic.rings(lot.randrange(6)) + lot.choice((0, 0x1000, 0x2000))
                        + lot.randrange(0x60), 4, lot.getrandbits(32))
 
 
 def fault(test: Hostile, lot: random.Random) -> None:
-    """The kernel refuses something, or nothing any more."""
+    """An ioctl fails from now on, or none does."""
     lines = [f"fail {lot.choice(FAILING):#x} {lot.choice((EIO, 11, 22))}"]
-    test.tell(*lot.choice((lines, [])))
+    test.configure(*lot.choice((lines, [])))
 
 
 def ask(test: Hostile, lot: random.Random) -> None:
-    """The monitor wants to know."""
+    """Query the device in all ways that the monitor has."""
     path = "/machine/peripheral/nic/virtio-backend"
     test.info()
     test.vm.cmd("human-monitor-command", command_line="info vhost-vdpa")
@@ -603,29 +603,29 @@ def ask(test: Hostile, lot: random.Random) -> None:
 
 
 def stop(test: Hostile, lot: random.Random) -> None:
-    """And on again."""
+    """`stop` and `cont`."""
     test.vm.cmd("stop")
     test.try_cmd("cont")
 
 
 def migrate(test: Hostile, lot: random.Random) -> None:
-    """Slowly, or fast."""
+    """Migrate, slowly or fast."""
     test.vm.cmd("migrate-set-parameters", max_bandwidth=lot.choice((1 << 20, 1 << 30)))
     test.try_cmd("migrate", uri="exec:cat >/dev/null")
 
 
 def set_link(test: Hostile, lot: random.Random) -> None:
-    """By either name."""
+    """`set_link` by the netdev's name or the NIC's."""
     test.try_cmd("set_link", name=lot.choice(("n0", "nic")), up=lot.random() < 0.7)
 
 
 def cancel(test: Hostile, lot: random.Random) -> None:
-    """A migration, if there is one."""
+    """Cancel a migration, if there is one."""
     test.try_cmd("migrate_cancel")
 
 
 def command(test: Hostile, lot: random.Random) -> None:
-    """Any control command, if there is such a queue."""
+    """Send a random control command, if there is a control queue."""
     with contextlib.suppress(IndexError):
         test.nic.command(bytes([lot.randrange(6), lot.randrange(4)])
                          + lot.randbytes(lot.randrange(20)), timeout=0.05)
@@ -645,39 +645,39 @@ NOISE: tuple[Callable[[Hostile, random.Random], None], ...] = (
 
 
 def nic_goes(test: Hostile, lot: random.Random) -> bool:
-    """The guest's half: asked to go, and let go by the guest; whether it is gone."""
-    known = test.try_cmd("device_del", id="nic")
+    """Unplug the NIC and let the guest eject it; whether it is gone."""
+    exists = test.try_cmd("device_del", id="nic")
     test.nic.ask("outl 0xae10 0")       # ACPI: bus 0
     test.nic.ask(f"outl 0xae08 {1 << SLOT:#x}")
-    return not known
+    return not exists
 
 
 def netdev_goes(test: Hostile, lot: random.Random) -> bool:
-    """QEMU's half; whether it is gone."""
+    """Delete the netdev; whether it is gone."""
     return not test.try_cmd("netdev_del", id="n0")
 
 
 def netdev_comes(test: Hostile, lot: random.Random) -> bool:
-    """Whether it does."""
+    """Add the netdev; whether it is there."""
     return test.try_cmd("netdev_add", type="vhost-vdpa", id="n0", vhostdev="/dev/null")
 
 
 def nic_comes(test: Hostile, lot: random.Random) -> bool:
-    """Whether it does."""
+    """Add the NIC; whether it is there."""
     return test.try_cmd("device_add", driver="virtio-net-pci", id="nic", netdev="n0",
                         addr=str(SLOT), romfile="", **{"disable-legacy": "on"})
 
 
 def driver(test: Hostile, lot: random.Random) -> None:
-    """The guest uses it, if it is there."""
+    """The guest's driver starts the NIC, if it is there."""
     with contextlib.suppress(LookupError):
         test.nic.find()
         test.nic.start()
 
 
 def no_memory(test: Hostile, lot: random.Random) -> None:
-    """The kernel does not map any."""
-    test.tell(f"message {lot.choice((12, 14, 22))}")
+    """The kernel refuses to map memory from now on."""
+    test.configure(f"message {lot.choice((12, 14, 22))}")
 
 
 SLOT = 2    # of the first device on the command line

@@ -5,16 +5,15 @@
  *
  * Theory of operation
  *
- * Preloaded into QEMU (LD_PRELOAD), it stands before the C library's ioctl().
- * From each dirty bitmap that KVM hands out it takes the first page of every
- * 64, so those pages never count as written again.  A migration that runs on
- * this must be found out by the oracle; a test that is content with it is no
- * test.  The sizes of the bitmaps are those of the memory slots, which are
- * noted as QEMU sets them.
+ * Preloaded into QEMU (LD_PRELOAD), this library replaces the C library's ioctl().
+ * It clears the first page of every 64 in each dirty bitmap that KVM returns, so
+ * these pages are never sent again.  The oracle must fail a migration that runs
+ * on this.  The bitmaps' sizes are those of the memory slots, which the library
+ * records as QEMU sets them.
  *
  * Limits: fake-ioctl.h's.  The bitmap only, not the rings, which are shared memory
- * (build/qemu-fault loses their entries).  Slots below NR_SLOTS, one VM; slots
- * are set and read under one lock of QEMU's, so none is needed here.
+ * (build/qemu-fault loses their entries).  Slots below NR_SLOTS, one VM; QEMU sets
+ * and reads slots under one lock, so none is needed here.
  */
 #define _GNU_SOURCE
 #include <linux/kvm.h>
@@ -25,7 +24,7 @@
 #define PAGES_PER_WORD 64
 #define PAGE_BYTES 4096
 
-/* From linux/kvm.h of 6.8; its struct begins as the older one does. */
+/* From linux/kvm.h of 6.8; its struct begins like the older one. */
 #define SET_USER_MEMORY_REGION2 0x40a0ae49
 
 static uint64_t slot_bytes[NR_SLOTS];

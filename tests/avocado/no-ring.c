@@ -5,13 +5,12 @@
  *
  * Theory of operation
  *
- * Preloaded into QEMU (LD_PRELOAD), it stands before the C library's ioctl()
- * and answers "no" when KVM is asked for either of its dirty ring
- * capabilities, as a kernel before 5.11 does.  Every other ioctl goes to the
- * kernel as it is.
+ * Preloaded into QEMU (LD_PRELOAD), this library replaces the C library's ioctl()
+ * and returns 0 for KVM's two dirty ring capabilities, as a kernel before 5.11
+ * does.  Every other ioctl goes to the kernel.
  *
- * Limits: fake-ioctl.h's.  It does not keep anybody from enabling the
- * capability regardless.
+ * Limits: fake-ioctl.h's.  A process that does not ask can still enable the
+ * capability.
  */
 #define _GNU_SOURCE
 #include <linux/kvm.h>

@@ -1,48 +1,49 @@
 /*
- * A vhost-vdpa network device that does what a test tells it, for one process.
+ * A fake vhost-vdpa network device that a test configures, for one process.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation
  *
- * Preloaded into QEMU (LD_PRELOAD), it answers vhost-vdpa's ioctls and takes its
- * messages; QEMU is given /dev/null as the device's file. What it is and how it
- * misbehaves stands in the file that $ODD_VDPA names, and is looked up again at
- * each ioctl, so a test may change its mind at any time. A file that cannot be
- * opened, as when QEMU has no descriptors left, changes nothing. One word and
- * numbers a line, numbers as in C:
+ * Preloaded into QEMU (LD_PRELOAD), this library answers vhost-vdpa's ioctls and
+ * takes its messages; QEMU is given /dev/null as the device's file. The file that
+ * $ODD_VDPA names has the device's configuration. It is read again at each ioctl,
+ * so a test can change it at any time. If it cannot be opened, because QEMU
+ * has no descriptors left, the last configuration stays. Each line is a word and
+ * numbers as in C:
  *
  *   features N    backend N    pairs N    most N     what it offers
- *   base N                                           where its queues stand
- *   never N                                          status bits it does not take
+ *   base N                                           GET_VRING_BASE of all queues
+ *   never N                                          status bits that it never sets
  *   fail R E [K]                                     request R (its number) fails
  *                                                    with errno E from the K-th on
  *   nth K E                                          the K-th ioctl fails with E
  *   message E                                        messages fail with E
  *   answer N                                         status of control commands
- *   mute 1                                           none are answered
+ *   mute 1                                           control commands are not answered
  *   mac N                                            last byte of its MAC address
- *   silent 1                                         it does not tell where they stand
+ *   silent 1                                         GET_VRING_BASE fails
  *   take 1                                           its data queues take chains
  *   serve 1                                          ... and return them, in order
- *   hold 1                                           maps take until that is gone
+ *   hold 1                                           maps wait until this is gone
  *   store 1                                          as mlx5_vdpa: a running device
  *                                                    stores ring addresses and bases
  *                                                    until RESUME, and SUSPEND ends
  *                                                    the control queue's service
  *   ignore 1                                         a running device ignores them
  *
- * Each ioctl leaves a line in $ODD_VDPA.log, which stays open: "get" if the kernel answers it with
- * more than an errno, else "set"; request number; the first and the second word
- * of its argument; errno. So does each message: "map" or "unmap", address space,
- * address, size. A thread serves the queues. The control queue is in a
- * group and an address space of its own; each command leaves a line in the log.
- * Data queues stand still unless the file says otherwise; a chain that is taken
- * leaves the line "take QUEUE POSITION", a change of "serve" the line "serve N". The ring base of a data queue is the
- * next chain that the device would take, unless the file has a "base". A driver
- * that accepted packed rings is not served: it has to have one.
+ * Each ioctl leaves a line in $ODD_VDPA.log, which stays open: "get" if the kernel
+ * answers it with more than an errno, else "set"; request number; the first and
+ * the second word of its argument; errno. Each message leaves "map" or "unmap",
+ * address space, address, size; each control command "command" and its bytes; a
+ * chain that is taken "take QUEUE INDEX"; a change of "serve" the line "serve N".
  *
- * Limits: nothing is ever written into buffers; what it is told wins over the
+ * A thread serves the queues. The control queue is in a group and an address space
+ * of its own. Data queues are served only if the file says so. The ring base of a
+ * data queue is the index of the next chain that the device would take, unless
+ * the file has a "base". A driver that accepted packed rings is not served.
+ *
+ * Limits: buffers are never written; the configuration may contradict the
  * specification; fake-ioctl.h's.
  */
 #define _GNU_SOURCE
@@ -76,7 +77,7 @@ static struct {
         unsigned long request, error, from;
     } fail[FAILURES];
     unsigned failures;
-} told = { .pairs = 1, .most = 1024, .mac = 0xaa };
+} config = { .pairs = 1, .most = 1024, .mac = 0xaa };
 
 /* A data queue. */
 struct queue {
@@ -108,11 +109,11 @@ static struct {
         unsigned space;
     } map[MAPS];
     unsigned maps;
-} now = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
+} device = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
 
-/* --- what it is told ---------------------------------------------------- */
+/* --- configuration ------------------------------------------------------ */
 
-static void listen_to(const char *line)
+static void parse_line(const char *line)
 {
     unsigned long a = 0, b = 0, c = 0;
     char word[32] = "";
@@ -120,14 +121,14 @@ static void listen_to(const char *line)
         const char *word;
         unsigned long *to;
     } plain[] = {
-        { "features", &told.features }, { "backend", &told.backend },
-        { "pairs", &told.pairs }, { "most", &told.most },
-        { "base", &told.base }, { "never", &told.never },
-        { "message", &told.message }, { "answer", &told.answer },
-        { "mute", &told.mute }, { "mac", &told.mac },
-        { "take", &told.take }, { "serve", &told.serve },
-        { "silent", &told.silent }, { "hold", &told.hold },
-        { "store", &told.store }, { "ignore", &told.ignore },
+        { "features", &config.features }, { "backend", &config.backend },
+        { "pairs", &config.pairs }, { "most", &config.most },
+        { "base", &config.base }, { "never", &config.never },
+        { "message", &config.message }, { "answer", &config.answer },
+        { "mute", &config.mute }, { "mac", &config.mac },
+        { "take", &config.take }, { "serve", &config.serve },
+        { "silent", &config.silent }, { "hold", &config.hold },
+        { "store", &config.store }, { "ignore", &config.ignore },
     };
 
     if (sscanf(line, "%31s %li %li %li", word, &a, &b, &c) < 2) {
@@ -138,19 +139,19 @@ static void listen_to(const char *line)
             *plain[i].to = a;
         }
     }
-    told.has_base |= !strcmp(word, "base");
+    config.has_base |= !strcmp(word, "base");
     if (!strcmp(word, "nth")) {
-        told.nth = a;
-        told.nth_error = b;
+        config.nth = a;
+        config.nth_error = b;
     }
-    if (!strcmp(word, "fail") && told.failures < FAILURES) {
-        told.fail[told.failures].request = a;
-        told.fail[told.failures].error = b;
-        told.fail[told.failures++].from = c;
+    if (!strcmp(word, "fail") && config.failures < FAILURES) {
+        config.fail[config.failures].request = a;
+        config.fail[config.failures].error = b;
+        config.fail[config.failures++].from = c;
     }
 }
 
-static void note(const char *text)
+static void log_line(const char *text)
 {
     static int fd = -1;
     char path[4096];
@@ -164,7 +165,7 @@ static void note(const char *text)
     }
 }
 
-static void look_up(void)
+static void read_config(void)
 {
     const char *path = getenv("ODD_VDPA");
     FILE *f = path ? fopen(path, "re") : NULL;
@@ -172,30 +173,30 @@ static void look_up(void)
     char line[128];
 
     if (!f) {
-        return;         /* out of file descriptors: what it was told holds */
+        return;         /* out of file descriptors: keep the last configuration */
     }
-    serve = told.serve;
-    memset(&told, 0, sizeof(told));
-    told.pairs = 1;
-    told.most = 1024;
-    told.mac = 0xaa;
+    serve = config.serve;
+    memset(&config, 0, sizeof(config));
+    config.pairs = 1;
+    config.most = 1024;
+    config.mac = 0xaa;
     while (fgets(line, sizeof(line), f)) {
-        listen_to(line);
+        parse_line(line);
     }
     fclose(f);
-    if (told.serve != serve) {
-        note(told.serve ? "serve 1\n" : "serve 0\n");
+    if (config.serve != serve) {
+        log_line(config.serve ? "serve 1\n" : "serve 0\n");
     }
 }
 
 /* --- memory ------------------------------------------------------------- */
 
-static void *at(unsigned space, uint64_t iova, uint64_t bytes)
+static void *translate(unsigned space, uint64_t iova, uint64_t bytes)
 {
-    for (unsigned i = 0; i < now.maps; i++) {
-        const struct vhost_iotlb_msg *m = &now.map[i].m;
+    for (unsigned i = 0; i < device.maps; i++) {
+        const struct vhost_iotlb_msg *m = &device.map[i].m;
 
-        if (now.map[i].space == space && iova >= m->iova &&
+        if (device.map[i].space == space && iova >= m->iova &&
             iova - m->iova < m->size && bytes <= m->size - (iova - m->iova)) {
             return (void *)(uintptr_t)(m->uaddr + (iova - m->iova));
         }
@@ -203,15 +204,15 @@ static void *at(unsigned space, uint64_t iova, uint64_t bytes)
     return NULL;
 }
 
-/* The first map of the message's address space that its range meets; -1: none. */
-static int met(const struct vhost_msg_v2 *msg)
+/* Index of the first map that overlaps the message's range; -1: none. */
+static int overlapping_map(const struct vhost_msg_v2 *msg)
 {
     uint64_t last = msg->iotlb.iova + (msg->iotlb.size - 1);
 
-    for (unsigned i = 0; i < now.maps; i++) {
-        const struct vhost_iotlb_msg *m = &now.map[i].m;
+    for (unsigned i = 0; i < device.maps; i++) {
+        const struct vhost_iotlb_msg *m = &device.map[i].m;
 
-        if (now.map[i].space == msg->asid && m->iova <= last &&
+        if (device.map[i].space == msg->asid && m->iova <= last &&
             msg->iotlb.iova <= m->iova + (m->size - 1)) {
             return i;
         }
@@ -219,8 +220,8 @@ static int met(const struct vhost_msg_v2 *msg)
     return -1;
 }
 
-/* As the kernel does: a range has bytes, and a map meets no other. */
-static int remember(const struct vhost_msg_v2 *msg)
+/* Like the kernel, refuse empty ranges and overlapping maps. Returns an errno. */
+static int apply_message(const struct vhost_msg_v2 *msg)
 {
     bool update = msg->iotlb.type == VHOST_IOTLB_UPDATE;
     char line[96];
@@ -232,36 +233,36 @@ static int remember(const struct vhost_msg_v2 *msg)
     snprintf(line, sizeof(line), "%s %u %#llx %#llx\n", update ? "map" : "unmap",
              (unsigned)msg->asid, (unsigned long long)msg->iotlb.iova,
              (unsigned long long)msg->iotlb.size);
-    note(line);
+    log_line(line);
     if (!msg->iotlb.size) {
         return EINVAL;
     }
-    while (!update && (i = met(msg)) >= 0) {
-        now.map[i] = now.map[--now.maps];
+    while (!update && (i = overlapping_map(msg)) >= 0) {
+        device.map[i] = device.map[--device.maps];
     }
     if (!update) {
         return 0;
     }
-    if (met(msg) >= 0) {
+    if (overlapping_map(msg) >= 0) {
         return EEXIST;
     }
-    if (now.maps == MAPS) {
+    if (device.maps == MAPS) {
         return ENOSPC;
     }
-    now.map[now.maps].m = msg->iotlb;
-    now.map[now.maps++].space = msg->asid;
+    device.map[device.maps].m = msg->iotlb;
+    device.map[device.maps++].space = msg->asid;
     return 0;
 }
 
-/* What stands behind a map in its thread waits with it; ioctls do not. */
+/* Wait while maps are held. Later messages of this thread wait too; ioctls do not. */
 static void hold_locked(const struct vhost_msg_v2 *msg)
 {
-    look_up();
-    while (told.hold && msg->iotlb.type == VHOST_IOTLB_UPDATE) {
-        pthread_mutex_unlock(&now.lock);
+    read_config();
+    while (config.hold && msg->iotlb.type == VHOST_IOTLB_UPDATE) {
+        pthread_mutex_unlock(&device.lock);
         usleep(500);
-        pthread_mutex_lock(&now.lock);
-        look_up();
+        pthread_mutex_lock(&device.lock);
+        read_config();
     }
 }
 
@@ -269,16 +270,16 @@ ssize_t write(int fd, const void *data, size_t bytes)
 {
     int error;
 
-    if (fd < 0 || fd != now.fd || bytes != sizeof(struct vhost_msg_v2)) {
+    if (fd < 0 || fd != device.fd || bytes != sizeof(struct vhost_msg_v2)) {
         return syscall(SYS_write, fd, data, bytes);
     }
-    pthread_mutex_lock(&now.lock);
+    pthread_mutex_lock(&device.lock);
     hold_locked(data);
-    error = told.message;
+    error = config.message;
     if (!error) {
-        error = remember(data);
+        error = apply_message(data);
     }
-    pthread_mutex_unlock(&now.lock);
+    pthread_mutex_unlock(&device.lock);
     if (error) {
         errno = error;
         return -1;
@@ -288,24 +289,25 @@ ssize_t write(int fd, const void *data, size_t bytes)
 
 /* --- the control queue -------------------------------------------------- */
 
-/* One command: all but its last descriptor are read, which gets the answer. */
-static uint32_t obey(struct vring_desc *desc, uint16_t head)
+/* Log one command and write the status into its last descriptor. Returns the
+ * bytes written. */
+static uint32_t run_command(struct vring_desc *desc, uint16_t head)
 {
     char line[256] = "command";
     size_t end = strlen(line);
-    unsigned space = now.spaces[1];
+    unsigned space = device.spaces[1];
 
     for (;; head = desc[head].next) {
         struct vring_desc *d = &desc[head];
-        uint8_t *data = at(space, d->addr, d->len);
+        uint8_t *data = translate(space, d->addr, d->len);
 
         if (!data) {
             return 0;
         }
         if (d->flags & VRING_DESC_F_WRITE) {
-            *data = told.answer;
+            *data = config.answer;
             snprintf(line + end, sizeof(line) - end, "\n");
-            note(line);
+            log_line(line);
             return 1;
         }
         for (uint32_t i = 0; i < d->len && end < sizeof(line) - 8; i++) {
@@ -319,8 +321,8 @@ static uint32_t obey(struct vring_desc *desc, uint16_t head)
 
 /* --- data queues -------------------------------------------------------- */
 
-/* Returns what was taken, in order. */
-static void give_back(struct queue *q, const struct vring_avail *avail,
+/* Return all chains that were taken, in order. */
+static void return_used(struct queue *q, const struct vring_avail *avail,
                       struct vring_used *used)
 {
     uint64_t one = 1;
@@ -337,61 +339,61 @@ static void give_back(struct queue *q, const struct vring_avail *avail,
     }
 }
 
-static void work_on(unsigned index)
+static void serve_data_queue(unsigned index)
 {
-    struct queue *q = &now.queue[index];
-    struct vring_avail *avail = at(now.spaces[0], q->addr.avail_user_addr,
+    struct queue *q = &device.queue[index];
+    struct vring_avail *avail = translate(device.spaces[0], q->addr.avail_user_addr,
                                    4 + 2 * q->num);
-    struct vring_used *used = at(now.spaces[0], q->addr.used_user_addr,
+    struct vring_used *used = translate(device.spaces[0], q->addr.used_user_addr,
                                  4 + 8 * q->num);
     char line[64];
 
     if (!q->enabled || !q->num || !avail || !used) {
         return;
     }
-    while (told.take &&
+    while (config.take &&
            __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) != q->next) {
         snprintf(line, sizeof(line), "take %u %u\n", index, q->next++);
-        note(line);
+        log_line(line);
     }
-    if (told.serve && used->idx != q->next) {
-        give_back(q, avail, used);
+    if (config.serve && used->idx != q->next) {
+        return_used(q, avail, used);
     }
 }
 
-static void work_locked(void)
+static void serve_data_queues_locked(void)
 {
-    if (now.status & VIRTIO_CONFIG_S_DRIVER_OK && !now.suspended &&
-        !(now.features >> VIRTIO_F_RING_PACKED & 1)) {
+    if (device.status & VIRTIO_CONFIG_S_DRIVER_OK && !device.suspended &&
+        !(device.features >> VIRTIO_F_RING_PACKED & 1)) {
         for (unsigned i = 0; i < QUEUES; i++) {
-            work_on(i);
+            serve_data_queue(i);
         }
     }
 }
 
 /* --- the thread --------------------------------------------------------- */
 
-static void serve_locked(void)
+static void serve_control_locked(void)
 {
-    unsigned num = now.control_num, space = now.spaces[1];
+    unsigned num = device.control_num, space = device.spaces[1];
     struct vring_desc *desc;
     struct vring_avail *avail;
     struct vring_used *used;
 
-    if (!(now.status & VIRTIO_CONFIG_S_DRIVER_OK) || !now.serving || !num ||
-        told.mute || now.features >> VIRTIO_F_RING_PACKED & 1) {
+    if (!(device.status & VIRTIO_CONFIG_S_DRIVER_OK) || !device.serving || !num ||
+        config.mute || device.features >> VIRTIO_F_RING_PACKED & 1) {
         return;
     }
-    desc = at(space, now.control.desc_user_addr, num * sizeof(*desc));
-    avail = at(space, now.control.avail_user_addr, 4 + 2 * num);
-    used = at(space, now.control.used_user_addr, 4 + 8 * num);
+    desc = translate(space, device.control.desc_user_addr, num * sizeof(*desc));
+    avail = translate(space, device.control.avail_user_addr, 4 + 2 * num);
+    used = translate(space, device.control.used_user_addr, 4 + 8 * num);
     while (desc && avail && used &&
-           __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) != now.control_next) {
-        uint16_t head = avail->ring[now.control_next++ % num];
+           __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE) != device.control_next) {
+        uint16_t head = avail->ring[device.control_next++ % num];
         struct vring_used_elem *e = &used->ring[used->idx % num];
 
         e->id = head;
-        e->len = obey(desc, head);
+        e->len = run_command(desc, head);
         __atomic_store_n(&used->idx, used->idx + 1, __ATOMIC_RELEASE);
     }
 }
@@ -399,13 +401,13 @@ static void serve_locked(void)
 static void *serve(void *unused)
 {
     for (unsigned round = 0; ; round++) {
-        pthread_mutex_lock(&now.lock);
-        if (told.take && round % 64 == 0) {
-            look_up();
+        pthread_mutex_lock(&device.lock);
+        if (config.take && round % 64 == 0) {
+            read_config();
         }
-        serve_locked();
-        work_locked();
-        pthread_mutex_unlock(&now.lock);
+        serve_control_locked();
+        serve_data_queues_locked();
+        pthread_mutex_unlock(&device.lock);
         usleep(100);
     }
     return NULL;
@@ -413,7 +415,7 @@ static void *serve(void *unused)
 
 /* --- ioctls ------------------------------------------------------------- */
 
-static int refuse(int error)
+static int fail_with(int error)
 {
     errno = error;
     return -1;
@@ -421,32 +423,32 @@ static int refuse(int error)
 
 static bool has_control(void)
 {
-    return told.features >> VIRTIO_NET_F_CTRL_VQ & 1;
+    return config.features >> VIRTIO_NET_F_CTRL_VQ & 1;
 }
 
 static unsigned data_queues(uint64_t features)
 {
-    return features >> VIRTIO_NET_F_MQ & 1 ? 2 * told.pairs : 2;
+    return features >> VIRTIO_NET_F_MQ & 1 ? 2 * config.pairs : 2;
 }
 
-/* Behind the data queues that the driver knows of. */
+/* The control queue follows the data queues that the driver has negotiated. */
 static bool is_control(unsigned index)
 {
     return has_control() &&
-        index == data_queues(now.features ? now.features : told.features);
+        index == data_queues(device.features ? device.features : config.features);
 }
 
 static int get_config(struct vhost_vdpa_config *window)
 {
     struct virtio_net_config space = {
-        .mac = { 0x52, 0x54, 0x00, 0x00, 0x00, told.mac },
+        .mac = { 0x52, 0x54, 0x00, 0x00, 0x00, config.mac },
         .status = VIRTIO_NET_S_LINK_UP,
-        .max_virtqueue_pairs = told.pairs,
+        .max_virtqueue_pairs = config.pairs,
     };
 
     if (window->off > sizeof(space) ||
         window->len > sizeof(space) - window->off) {
-        return refuse(EINVAL);
+        return fail_with(EINVAL);
     }
     memcpy(window->buf, (const char *)&space + window->off, window->len);
     return 0;
@@ -457,15 +459,15 @@ static int set_status(uint8_t status)
     static bool started;
     pthread_t thread;
 
-    now.status = status & ~told.never;
+    device.status = status & ~config.never;
     if (!status) {
-        now.features = 0;
-        now.control_next = 0;
-        now.control_num = 0;
-        now.serving = false;
-        now.spaces[0] = now.spaces[1] = 0;
-        now.suspended = false;
-        memset(now.queue, 0, sizeof(now.queue));
+        device.features = 0;
+        device.control_next = 0;
+        device.control_num = 0;
+        device.serving = false;
+        device.spaces[0] = device.spaces[1] = 0;
+        device.suspended = false;
+        memset(device.queue, 0, sizeof(device.queue));
     }
     if (status & VIRTIO_CONFIG_S_DRIVER_OK && !started) {
         started = !pthread_create(&thread, NULL, serve, NULL);
@@ -473,23 +475,24 @@ static int set_status(uint8_t status)
     return 0;
 }
 
-/* What a request without an argument, or about another queue, changes is lost. */
+/* A request without an argument, or for another queue, gets a queue whose changes
+ * are discarded. */
 static struct queue *data_queue(const struct vhost_vring_state *state)
 {
     static struct queue none;
 
     return state && state->index < QUEUES && !is_control(state->index)
-           ? &now.queue[state->index] : &none;
+           ? &device.queue[state->index] : &none;
 }
 
 static void set_ring(struct queue *q, const struct vhost_vring_addr *addr,
                      uint16_t next)
 {
-    if (!(now.status & VIRTIO_CONFIG_S_DRIVER_OK) ||
-        (!told.store && !told.ignore)) {
+    if (!(device.status & VIRTIO_CONFIG_S_DRIVER_OK) ||
+        (!config.store && !config.ignore)) {
         q->addr = *addr;
         q->next = next;
-    } else if (told.store) {
+    } else if (config.store) {
         q->stored = true;
         q->stored_addr = *addr;
         q->stored_next = next;
@@ -498,12 +501,12 @@ static void set_ring(struct queue *q, const struct vhost_vring_addr *addr,
 
 static void set_suspended(bool suspended)
 {
-    now.suspended = suspended;
-    if (told.store && suspended) {
-        now.serving = false;
+    device.suspended = suspended;
+    if (config.store && suspended) {
+        device.serving = false;
     }
     for (unsigned i = 0; i < QUEUES && !suspended; i++) {
-        struct queue *q = &now.queue[i];
+        struct queue *q = &device.queue[i];
 
         if (q->stored) {
             q->addr = q->stored_addr;
@@ -513,7 +516,7 @@ static void set_suspended(bool suspended)
     }
 }
 
-static int about_queue(unsigned long request, void *arg)
+static int queue_ioctl(unsigned long request, void *arg)
 {
     struct vhost_vring_state *state = arg;
     struct queue *q = data_queue(state);
@@ -524,13 +527,13 @@ static int about_queue(unsigned long request, void *arg)
         return 0;
     case VHOST_VDPA_SET_GROUP_ASID:
         if (state->index > 1 || state->num > 1) {
-            return refuse(EINVAL);
+            return fail_with(EINVAL);
         }
-        now.spaces[state->index] = state->num;
+        device.spaces[state->index] = state->num;
         return 0;
     case VHOST_GET_VRING_BASE:
-        state->num = told.has_base ? told.base : q->next;
-        return told.silent ? refuse(EIO) : 0;
+        state->num = config.has_base ? config.base : q->next;
+        return config.silent ? fail_with(EIO) : 0;
     case VHOST_SET_VRING_BASE:
         set_ring(q, q->stored ? &q->stored_addr : &q->addr, state->num);
         return 0;
@@ -538,22 +541,22 @@ static int about_queue(unsigned long request, void *arg)
         q->call = ((struct vhost_vring_file *)arg)->fd;
         return 0;
     case VHOST_SET_VRING_NUM:
-        if (!state->num || state->num > told.most ||
+        if (!state->num || state->num > config.most ||
             state->num & (state->num - 1)) {
-            return refuse(EINVAL);
+            return fail_with(EINVAL);
         }
-        now.control_num = is_control(state->index) ? state->num
-                                                   : now.control_num;
+        device.control_num = is_control(state->index) ? state->num
+                                                   : device.control_num;
         q->num = state->num;
         return 0;
     case VHOST_SET_VRING_ADDR:
         if (is_control(state->index)) {
-            now.control = *(struct vhost_vring_addr *)arg;
+            device.control = *(struct vhost_vring_addr *)arg;
         }
         set_ring(q, arg, q->stored ? q->stored_next : q->next);
         return 0;
     case VHOST_VDPA_SET_VRING_ENABLE:
-        now.serving |= is_control(state->index) && state->num;
+        device.serving |= is_control(state->index) && state->num;
         q->enabled = state->num;
         return 0;
     default:
@@ -561,20 +564,20 @@ static int about_queue(unsigned long request, void *arg)
     }
 }
 
-static int answer(unsigned long request, void *arg)
+static int device_ioctl(unsigned long request, void *arg)
 {
     switch (request) {
     case VHOST_GET_FEATURES:
-        *(uint64_t *)arg = told.features;
+        *(uint64_t *)arg = config.features;
         return 0;
     case VHOST_GET_BACKEND_FEATURES:
-        *(uint64_t *)arg = told.backend;
+        *(uint64_t *)arg = config.backend;
         return 0;
     case VHOST_VDPA_GET_DEVICE_ID:
         *(uint32_t *)arg = VIRTIO_ID_NET;
         return 0;
     case VHOST_VDPA_GET_STATUS:
-        *(uint8_t *)arg = now.status;
+        *(uint8_t *)arg = device.status;
         return 0;
     case VHOST_VDPA_SET_STATUS:
         return set_status(*(uint8_t *)arg);
@@ -584,10 +587,10 @@ static int answer(unsigned long request, void *arg)
         *(uint32_t *)arg = sizeof(struct virtio_net_config);
         return 0;
     case VHOST_VDPA_GET_VQS_COUNT:
-        *(uint32_t *)arg = data_queues(told.features) + has_control();
+        *(uint32_t *)arg = data_queues(config.features) + has_control();
         return 0;
     case VHOST_VDPA_GET_VRING_NUM:
-        *(uint16_t *)arg = told.most;
+        *(uint16_t *)arg = config.most;
         return 0;
     case VHOST_VDPA_GET_AS_NUM:
         *(unsigned *)arg = 2;
@@ -596,11 +599,11 @@ static int answer(unsigned long request, void *arg)
         *(struct vhost_vdpa_iova_range *)arg =
             (struct vhost_vdpa_iova_range) { 0, UINT64_MAX };
         return 0;
-    case VHOST_SET_OWNER:       /* a new session: the kernel has forgotten the last one's */
-        now.maps = 0;
+    case VHOST_SET_OWNER:       /* a new session has no maps */
+        device.maps = 0;
         return 0;
     case VHOST_SET_FEATURES:
-        now.features = *(uint64_t *)arg;
+        device.features = *(uint64_t *)arg;
         return 0;
     case VHOST_VDPA_SUSPEND:
     case RESUME:
@@ -618,23 +621,23 @@ static int answer(unsigned long request, void *arg)
     case VHOST_SET_VRING_NUM:
     case VHOST_SET_VRING_ADDR:
     case VHOST_VDPA_SET_VRING_ENABLE:
-        return about_queue(request, arg);
+        return queue_ioctl(request, arg);
     default:
-        return refuse(ENOTTY);
+        return fail_with(ENOTTY);
     }
 }
 
-/* What a test wants to fail, if this is it. */
-static int failure(unsigned nr)
+/* The errno that the configuration asks for at this ioctl; 0: none. */
+static int injected_errno(unsigned nr)
 {
-    now.requests[nr]++;
-    if (++now.ioctls == told.nth) {
-        return told.nth_error;
+    device.requests[nr]++;
+    if (++device.ioctls == config.nth) {
+        return config.nth_error;
     }
-    for (unsigned i = 0; i < told.failures; i++) {
-        if (told.fail[i].request == nr &&
-            now.requests[nr] >= told.fail[i].from) {
-            return told.fail[i].error;
+    for (unsigned i = 0; i < config.failures; i++) {
+        if (config.fail[i].request == nr &&
+            device.requests[nr] >= config.fail[i].from) {
+            return config.fail[i].error;
         }
     }
     return 0;
@@ -650,16 +653,16 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
     if (_IOC_TYPE(request) != VHOST_VIRTIO) {
         return kernel_ioctl(fd, request, argument);
     }
-    pthread_mutex_lock(&now.lock);
-    now.fd = fd;
-    look_up();
-    error = failure(_IOC_NR(request));
-    done = error ? refuse(error) : answer(request, argument);
+    pthread_mutex_lock(&device.lock);
+    device.fd = fd;
+    read_config();
+    error = injected_errno(_IOC_NR(request));
+    done = error ? fail_with(error) : device_ioctl(request, argument);
     error = done ? errno : 0;
     snprintf(line, sizeof(line), "%s %#x %#x %#x %d\n",
              _IOC_DIR(request) & _IOC_READ ? "get" : "set", (unsigned)_IOC_NR(request), words[0], words[1], error);
-    note(line);
-    pthread_mutex_unlock(&now.lock);
+    log_line(line);
+    pthread_mutex_unlock(&device.lock);
     errno = error;
     return done;
 }

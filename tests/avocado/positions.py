@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the queues of a vhost-vdpa device go on after a switch, a stop, a failure.
+"""The ring bases of a vhost-vdpa device after a switch, a stop, a failure.
 
 Theory of operation
 ===================
 
-The device is a fake whose data queues take chains and return them on request (odd-vdpa.c); the guest
-has no CPU (qtest_nic.py), and makes chains available one by one.  Before each chain is returned, the
-used ring is full of a number that the device never writes, so an entry below the used index that still
-has it was never written: the used index jumped over a chain.
+The device is a fake whose data queues take chains and return them on request (odd-vdpa.c); the guest has no
+CPU (qtest_nic.py), and makes chains available one by one.  The used ring is filled with a number that
+the device never writes.  If an entry below the used index still has this number, the used index has skipped
+a chain.
 
-    in-flight       five chains of each queue are in flight when a migration begins, when it is
-                    cancelled, and when the machine stops: all come back, each once, in order
-    packed-flight   the two positions of a packed ring differ, or lie outside the ring
-    no-position     the device does not say where its queues are
-    no-suspend      the device offers to suspend, and fails to do so: a reset instead
-    stores          the device stores where its queues shall be until it is resumed, and stops serving
-                    its control queue when it is suspended (as mlx5_vdpa): a switch resets nothing, no
-                    chain is lost, and commands are answered
-    ignores         the device ignores where its queues shall be while it runs: each switch is a reset
+    in-flight       five chains of each queue are in flight when a migration begins, when it is cancelled,
+                    and when the machine stops: each is returned once, in order
+    packed-flight   the two indexes in the base of a packed ring differ, or lie outside the ring
+    no-position     GET_VRING_BASE fails
+    no-suspend      the device offers SUSPEND, which fails: QEMU resets it instead
+    stores          the device stores new ring addresses and bases until RESUME, and SUSPEND ends its
+                    control queue's service (as mlx5_vdpa): a switch resets nothing, no chain is lost, and
+                    commands are answered
+    ignores         the device ignores new ring addresses while it runs: each switch resets it
 
 *Limits*: one ring size; buffers are never written; the device returns chains in order.
 """
@@ -42,10 +42,10 @@ SUSPEND = 0x7D
 class Positions(Hostile):
     """:avocado: tags=vdpa,arch:x86_64"""
 
-    always: tuple[str, ...] = ()    # what fails all the time
+    always: tuple[str, ...] = ()    # configuration lines that always apply
 
     def test(self) -> None:
-        """What the case says."""
+        """Run the case."""
         getattr(self, self.params.get("what", default="in-flight").replace("-", "_"))()
 
     def drive(self, refuse: int = 0) -> None:
@@ -61,7 +61,7 @@ class Positions(Hostile):
                            struct.pack("<I", UNWRITTEN) * 2 * SIZE)
 
     def add(self, count: int) -> None:
-        """So many more chains in each data queue; the one at position N is descriptor N."""
+        """Make COUNT more chains available in each data queue; chain N is descriptor N."""
         for queue in (0, 1):
             ring = self.nic.rings(queue) + 0x1000
             for number in range(self.available, self.available + count):
@@ -75,7 +75,7 @@ class Positions(Hostile):
         return self.nic.read(self.nic.rings(queue) + 0x2002, 2)
 
     def check(self, what: str) -> None:
-        """Every chain up to the used index was returned, in order; nothing behind it was."""
+        """Check that all chains below the used index were returned, in order, and none above it."""
         for queue in (0, 1):
             used = self.used(queue)
             ids = [self.nic.read(self.nic.rings(queue) + 0x2004 + 8 * number, 4)
@@ -84,17 +84,17 @@ class Positions(Hostile):
                              f"{what}: queue {queue}, used index {used}")
 
     def log_lines(self, word: str) -> list[str]:
-        """Those of the device's log that begin so."""
+        """The lines of the device's log that begin with WORD."""
         lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
         return [line for line in lines if line.startswith(f"{word} ")]
 
     def taken(self, since: int) -> int:
-        """How often the device took a chain, SINCE a number of times."""
+        """How many chains the device has taken, without the first SINCE."""
         return len(self.log_lines("take")) - since
 
     def takes(self, what: str, count: int) -> None:
-        """COUNT chains of each queue are available and not used: the device takes them, again."""
-        self.tell()
+        """The device takes the COUNT chains of each queue that are available and not used."""
+        self.configure()
         wait_until(f"{what}: the device takes {count} chains of each queue",
                    lambda: self.taken(self.seen) >= 2 * count)
         time.sleep(0.05)
@@ -103,17 +103,17 @@ class Positions(Hostile):
         self.seen += 2 * count
 
     def returns(self, what: str) -> None:
-        """The device returns all; five more are in flight then."""
-        self.tell(serve=1)
+        """The device returns all chains; then five more are in flight."""
+        self.configure(serve=1)
         wait_until(f"{what}: all come back",
                    lambda: self.used(0) == self.used(1) == self.available)
         self.check(what)
-        self.tell(serve=0)
+        self.configure(serve=0)
         self.add(CHAINS)
         self.takes(f"{what}, five more", CHAINS)
 
     def begin(self) -> None:
-        """A migration, which switches the queues to shadow rings, and lasts."""
+        """Start a migration, which switches the queues to shadow rings; it lasts."""
         self.nic.ask(f"memset {FULL:#x} {FULL_SIZE:#x} 0x55")
         self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 16)
         self.vm.cmd("migrate", uri="exec:cat >/dev/null")
@@ -121,13 +121,13 @@ class Positions(Hostile):
         self.assertEqual(self.kinds()[:2], ["shadow"] * 2)
 
     def cancel(self) -> None:
-        """And back."""
+        """Cancel it, which switches them back."""
         self.vm.cmd("migrate_cancel")
         wait_until("the migration ends", lambda: self.migration() == "cancelled")
         self.assertEqual(self.kinds()[:2], ["passthrough"] * 2)
 
     def life(self) -> None:
-        """There, back, there again, and stopped in each mode, with chains in flight."""
+        """Switch to shadow rings and back, twice, and stop in each mode, with chains in flight."""
         self.seen = 0
         self.drive()
         self.add(CHAINS)
@@ -153,24 +153,24 @@ class Positions(Hostile):
         self.returns(what)
 
     def in_flight(self) -> None:
-        """A device that is honest about its position, and one that cannot be asked."""
+        """A device that can suspend, and one that cannot."""
         for backend in (BACKEND, NO_SUSPEND):
             self.start(features=PLAIN, backend=backend, take=1)
             self.life()
 
     def no_position(self) -> None:
-        """The request fails."""
+        """GET_VRING_BASE fails."""
         self.start(features=PLAIN, take=1, silent=1)
         self.life()
 
     def no_suspend(self) -> None:
-        """Each switch and each stop is a reset; no migration fails."""
+        """Each switch and each stop resets the device; no migration fails."""
         self.always = (f"fail {SUSPEND:#x} {EIO}",)
         self.start(features=PLAIN, take=1)
         self.life()
 
     def serves(self, what: str) -> None:
-        """Chains go round, and a command is answered by the device."""
+        """Chains are returned, and the device answers a command."""
         self.add(CHAINS)
         wait_until(f"{what}: all come back",
                    lambda: self.used(0) == self.used(1) == self.available)
@@ -180,10 +180,10 @@ class Positions(Hostile):
         self.assertEqual(len(self.log_lines("command")), commands + 1, what)
 
     def switches(self, how: str) -> int:
-        """There and back, twice, with chains before, between and behind; the resets of that."""
+        """Switch to shadow rings and back, twice, with chains in between; how many resets that took."""
         self.start(take=1, **{how: 1})
         self.drive()
-        self.tell(serve=1)
+        self.configure(serve=1)
         self.serves("at first")
         before = self.info()["resets"]
         for turn in range(2):
@@ -198,22 +198,22 @@ class Positions(Hostile):
         return int(resets)
 
     def stores(self) -> None:
-        """Nothing is reset."""
+        """No switch resets the device."""
         self.assertEqual(self.switches("store"), 0)
 
     def ignores(self) -> None:
-        """Each of four switches resets the device, at least once."""
+        """Each of the four switches resets the device."""
         self.assertGreaterEqual(self.switches("ignore"), 4)
 
-    def tell(self, *lines: str, **values: int) -> None:
-        """With what holds all the time."""
-        super().tell(*self.always, *lines, **values)
+    def configure(self, *lines: str, **values: int) -> None:
+        """Change the configuration; keep the lines that always apply."""
+        super().configure(*self.always, *lines, **values)
         if "serve" in values:
-            wait_until("the device is told", lambda: self.log_lines("serve")[-1:]
+            wait_until("the device has read its configuration", lambda: self.log_lines("serve")[-1:]
                        == [f"serve {values['serve']}"])
 
     def packed_flight(self) -> None:
-        """Index 7 taken and 5 returned; an index that the ring does not have."""
+        """The device has taken 7 and returned 5; then, an index beyond the ring's size."""
         for base, goes_on in ((0x80058007, 0x80058005), (0x80050007, 0x80058005), (0x00050005, 0x00050005)):
             self.start(device=",packed=on", features=PLAIN | 1 << RING_PACKED, base=base)
             self.drive()

@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest that writes memory without a pause is migrated, and loses nothing.
+"""Migrate a guest that writes memory all the time; no write may be lost.
 
 Theory of operation
 ===================
 
-Two QEMUs of one kind.  The guest in the first writes stamped pages as fast as
-it can.  Migration starts with too little bandwidth, and too short a permitted
-downtime, to end while it does; so it goes round memory again and again, each
-round sending what the guest wrote during the one before.  After a few rounds
-bandwidth and downtime are raised and it must complete.  Then the guest at the
-destination goes on, is told to stop writing, and checks every page it ever
-wrote.
+Source and destination are the same binary.  The guest writes stamped pages as
+fast as it can.  The migration starts with too little bandwidth and too low a
+downtime limit to complete, so it sends memory in rounds, each with the pages
+that the guest wrote during the round before.  After a few rounds the test raises
+both limits, and the migration must complete.  At the destination the guest
+stops writing and verifies every page that it has written.
 
-That the guest wrote all the time is seen from outside, by the pages that had to
-be sent again.  The source's guest is not spoken to meanwhile: while it answers
-it does not write, and migration would seize the moment to end.
+The pages that were sent again prove that the guest wrote all the time.  The
+test does not talk to the source's guest meanwhile: while a guest answers it does
+not write, and the migration could complete.
 
 A guest that was set back in time would find its memory in order.  So the
-destination must also know of more writes than the source had made when
-migration began.
+destination's guest must also have counted more writes than the source's had when
+the migration began.
 
-One case runs on a kernel that loses dirty pages (lossy.c) and passes only if
-the oracle says so: proof that the others can fail.
+One case runs on a KVM that loses dirty pages (lossy.c), and passes only if the
+guest finds them: this proves that the other cases can fail.
 
-*Limits*: see guest.py.  Without KVM there is no case with a ring.  The loss
-that is proven to be found is one page in 64, in bitmap mode.
+*Limits*: see guest.py.  Without KVM there is no case with a ring.  The proven
+loss is one page in 64, in bitmap mode.
 """
 
 import shutil
@@ -33,14 +32,14 @@ from pathlib import Path
 from typing import Any
 
 from avocado import Test
-from guest import (PATIENCE, Guest, accelerator, has_query, payload_rom, preload,
+from guest import (TIME_LIMIT, Guest, accelerator, has_query, payload_rom, preload,
                    qemu_binary, wait_until)
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_DIRTY_RING
 
 #: Rounds over memory before migration may complete.
 ROUNDS = 3
-#: MiB a second while it must not complete, and while it must.
+#: MiB per second while it must not complete, and while it must.
 SLOW, FAST = 8, 4096
 #: Pages sent again in that time, at the very least.
 SENT_AGAIN = 100
@@ -52,7 +51,7 @@ class Precopy(Test):
     timeout = 240
 
     def setUp(self) -> None:
-        """Say why this case does not run here, or prepare for it."""
+        """Prepare the case; skip where it cannot run."""
         self.guests: list[Guest] = []
         self.binary = qemu_binary(self.params.get("qemu_binary"))
         self.ring = int(self.params.get("ring", default=0))
@@ -64,7 +63,7 @@ class Precopy(Test):
         self.accel, why = accelerator()
         if (self.ring or self.kernel) and self.accel != "kvm":
             what = "dirty-ring-size" if self.ring else "a fake of the kernel"
-            self.cancel(f"{what} needs KVM: {why or 'told to use ' + self.accel}")
+            self.cancel(f"{what} needs KVM: {why or 'the tests use ' + self.accel}")
         self.log.info("on %s %s", self.accel, why)
         self.folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
@@ -72,7 +71,7 @@ class Precopy(Test):
         self.prefix = preload(self.folder, self.kernel)
 
     def keep_logs(self) -> None:
-        """What the QEMUs said belongs to the test's results."""
+        """Keep the QEMUs' logs with the test's results."""
         for log in self.folder.glob("*.log"):
             shutil.copy(log, self.outputdir)
 
@@ -85,7 +84,7 @@ class Precopy(Test):
         return guest
 
     def tearDown(self) -> None:
-        """What the guests are doing, if the test did not end well."""
+        """Log the guests' states if the test failed."""
         if self.status not in ("PASS", "CANCEL"):
             for guest in self.guests:
                 self.log.info("%s", guest.report())
@@ -101,7 +100,7 @@ class Precopy(Test):
         return answer
 
     def begin(self, source: Guest, destination: Guest) -> None:
-        """Bring migration to where it goes round."""
+        """Start the migration, and wait for some rounds."""
         source.tune(SLOW, 1)
         uri = destination.listen(self.transport, self.folder)
         source.cmd("migrate", uri=uri)
@@ -132,7 +131,7 @@ class Precopy(Test):
         wait_until("the destination runs", lambda: destination.status() == "running")
 
     def check_rings(self, source: Guest) -> None:
-        """The source used the rings it was told to use, and only then."""
+        """The source used rings if the case has them, else none."""
         if not has_query(self.binary):
             self.log.info("not our QEMU: it does not tell about its rings")
             return
@@ -155,16 +154,16 @@ class Precopy(Test):
         source = self.guest("source")
         destination = self.guest("destination", incoming=True)
         source.cmd("cont")
-        pages = source.payload.wait_ready(PATIENCE)
-        source.payload.ask("start mode=random", "ok", PATIENCE)
+        pages = source.payload.wait_ready(TIME_LIMIT)
+        source.payload.ask("start mode=random", "ok", TIME_LIMIT)
         writes = source.writes()
         self.begin(source, destination)
         self.complete(source, destination, pages)
         self.check_rings(source)
-        destination.payload.catch_up(PATIENCE)
+        destination.payload.catch_up(TIME_LIMIT)
         after = destination.writes()
-        destination.payload.ask("stop", "ok", PATIENCE)
-        found = destination.payload.verify(PATIENCE)
+        destination.payload.ask("stop", "ok", TIME_LIMIT)
+        found = destination.payload.verify(TIME_LIMIT)
         self.log.info("%d writes at the source, %d at the destination, %s",
                       writes, after, found)
         self.assertEqual(found.pages, pages)

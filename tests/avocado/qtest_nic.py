@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest without a CPU that drives one virtio network device, well or badly.
+"""A guest without a CPU that drives one virtio network device.
 
 Theory of operation
 ===================
 
-QEMU's qtest accelerator runs no vCPU; what the guest would do to its device is done from here,
-over a socket: ports, memory, and through them the device's PCI and virtio registers.  So a test
-can do what no driver does, in any order, and everything happens at a known moment.
+QEMU's qtest accelerator runs no vCPU; this module accesses the guest's ports and memory over a socket, and
+through them the device's PCI and virtio registers.  So a test can break the rules that drivers keep, in any
+order, and everything happens at a known moment.
 
     nic = Nic(vm.qtest)          # finds the device, gives it an address
     nic.start()                  # as a driver does: features, queues, DRIVER_OK
     nic.command(bytes)           # through the control queue; the device's answer
 
-A queue's rings are where RINGS says, a page each for descriptors, available and used.
+A queue's rings are at Nic.rings(): a page each for descriptors, available and used.
 
-*Limits*: split rings as far as commands go; one device, on bus 0.
+*Limits*: commands need split rings; one device, on bus 0.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import struct
 import time
 from typing import Protocol
 
-#: Where virtio-pci puts things in its BAR; QEMU's own layout, not looked up.
+#: The layout of virtio-pci's BAR, as QEMU has it; not read from the capabilities.
 COMMON, CONFIG, NOTIFY = 0x0000, 0x2000, 0x3000
 BAR = 0xE0000000
 RINGS = 0x1000000
-COMMAND = 0x2000000     # a control command, and on the page behind it the answer
-MESSAGE = 0x2F00000     # where the interrupt of the configuration is written, as a message
-MSIX = 0x11             # of a PCI capability
+COMMAND = 0x2000000     # a control command; its answer is on the next page
+MESSAGE = 0x2F00000     # the address of the configuration interrupt's message
+MSIX = 0x11             # ID of the PCI capability
 
-#: Of the common configuration: offset and bytes.
+#: Offset and size of registers of the common configuration.
 REGISTERS = {
     "device_feature_select": (0x00, 4), "device_feature": (0x04, 4),
     "driver_feature_select": (0x08, 4), "driver_feature": (0x0C, 4),
@@ -76,7 +76,7 @@ class Nic:
                 else self.ask(f"outl 0xcfc {value:#x}"))
 
     def find(self) -> None:
-        """The one such device; its BAR 4 goes to self.bar."""
+        """Find the network device and map its BAR 4."""
         for slot in range(32):
             if self.pci(slot, 0) == self.ident:
                 self.slot = slot
@@ -105,7 +105,7 @@ class Nic:
         return self.read(MESSAGE, 4) == MSIX
 
     def read(self, address: int, size: int) -> int:
-        """Guest memory, little-endian."""
+        """Read guest memory, little-endian."""
         return self.ask(f"read{' bw l   q'[size]} {address:#x}")
 
     def write(self, address: int, size: int, value: int) -> None:
@@ -113,16 +113,16 @@ class Nic:
         self.ask(f"write{' bw l   q'[size]} {address:#x} {value:#x}")
 
     def store(self, address: int, data: bytes) -> None:
-        """Bytes into guest memory."""
+        """Write bytes into guest memory."""
         self.ask(f"write {address:#x} {len(data):#x} 0x{data.hex()}")
 
     def get(self, register: str) -> int:
-        """A register of the common configuration."""
+        """Read a register of the common configuration."""
         offset, size = REGISTERS[register]
         return self.read(self.bar + COMMON + offset, size)
 
     def put(self, register: str, value: int) -> None:
-        """The same; long ones in halves, as drivers do."""
+        """Write a register; 64-bit ones in halves, as drivers do."""
         offset, size = REGISTERS[register]
         for part in range(0, size, 4):
             self.write(self.bar + COMMON + offset + part, min(size, 4),
@@ -137,12 +137,12 @@ class Nic:
         return found
 
     def reset(self) -> None:
-        """Status 0."""
+        """Reset the device."""
         self.put("status", 0)
         self.added = 0
 
     def accept(self, features: int) -> None:
-        """Up to FEATURES_OK."""
+        """Initialize the device up to FEATURES_OK."""
         self.features = features
         self.put("status", ACKNOWLEDGE)
         self.put("status", ACKNOWLEDGE | DRIVER)
@@ -152,12 +152,12 @@ class Nic:
         self.put("status", ACKNOWLEDGE | DRIVER | FEATURES_OK)
 
     def rings(self, queue: int) -> int:
-        """Where a queue's rings are."""
+        """The address of a queue's rings."""
         return self.ring_memory + queue * 0x4000
 
     def set_queue(self, queue: int, size: int | None = None, at: int | None = None,
                   enable: bool = True) -> None:
-        """Sizes and addresses of a queue."""
+        """Set the size and the addresses of a queue."""
         base = self.rings(queue) if at is None else at
         self.put("queue_select", queue)
         if size is not None:
@@ -168,17 +168,17 @@ class Nic:
             self.put("queue_enable", 1)
 
     def queues(self) -> list[int]:
-        """Those that the accepted features give the device: data, and control."""
+        """The indexes of the queues that the accepted features define: data, then control."""
         last = self.get("num_queues") - 1
         control = [last] if self.features >> CTRL_VQ & 1 else []
         return (list(range(last)) if self.features >> MQ & 1 else [0, 1]) + control
 
     def ready(self) -> None:
-        """DRIVER_OK."""
+        """Set DRIVER_OK."""
         self.put("status", ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
 
     def start(self, refuse: int = 0, size: int | None = None) -> None:
-        """Everything a driver does, with all features but those of the mask REFUSE."""
+        """Initialize the device, with all features but those of the mask REFUSE."""
         self.reset()
         self.accept(self.offered() & ~refuse)
         for queue in self.queues():
@@ -188,7 +188,7 @@ class Nic:
         self.ready()
 
     def command(self, command: bytes, timeout: float = 10.0, times: int = 1) -> int:
-        """A control command, given so often at once; the answer, or -1 if one is missing in time."""
+        """Send a control command TIMES times at once; the answer, or -1 at a timeout."""
         queue = self.queues()[-1]
         rings = self.rings(queue)
         answer = COMMAND + (len(command) + 0xFFF & ~0xFFF)
@@ -211,7 +211,7 @@ class Nic:
         return self.read(answer, 1)
 
     def kick(self, queue: int) -> None:
-        """Tell the device to look."""
+        """Kick a queue."""
         self.write(self.bar + NOTIFY + 4 * queue, 2, queue)
 
 
@@ -223,11 +223,11 @@ class Iommu(Nic):
     READ_WRITE = 3
 
     def queues(self) -> list[int]:
-        """Requests, and events."""
+        """Set the request and event queues up."""
         return [0, 1]
 
     def request(self, kind: int, body: bytes) -> int:
-        """One request; the status that answers it, or -1 if there is none in time."""
+        """Send one request; its status, or -1 at a timeout."""
         rings, head = self.rings(0), bytes([kind, 0, 0, 0]) + body
         tail = self.request_memory + 0x1000
         self.put("queue_select", 0)
@@ -247,11 +247,11 @@ class Iommu(Nic):
         return self.read(tail, 1)
 
     def attach(self, slot: int, domain: int = 1) -> int:
-        """The device's addresses are the domain's from now on."""
+        """Attach the device to the domain."""
         return self.request(1, struct.pack("<III4x", domain, slot << 3, 0))
 
     def detach(self, slot: int, domain: int = 1) -> int:
-        """The device's addresses are the guest's own again."""
+        """Detach the device: its addresses are guest-physical."""
         return self.request(2, struct.pack("<II8x", domain, slot << 3))
 
     def map(self, start: int, last: int, physical: int, domain: int = 1) -> int:

@@ -1,5 +1,5 @@
 /*
- * A KVM that tells when a slot with dirty logging goes while a vCPU runs, for one process.
+ * A KVM that logs removals of slots with dirty logging while a vCPU runs, for one process.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -9,9 +9,9 @@
  * pages that KVM has not yet put into the vCPU's ring, and KVM drops those of a
  * slot that has gone.  So QEMU has to get all vCPUs out of KVM_RUN before it
  * removes a slot with dirty logging.  Preloaded into QEMU (LD_PRELOAD), this
- * counts the vCPUs inside KVM_RUN and notes in the file that $REMOVAL_FILE names
- * one letter per removal of such a slot: `q` if no vCPU was inside KVM_RUN, `r`
- * if one was.  Every ioctl goes to the kernel.
+ * library counts the vCPUs inside KVM_RUN and writes a letter for each removal of
+ * such a slot into the file that $REMOVAL_FILE names: `q` if no vCPU was inside
+ * KVM_RUN, else `r`.  Every ioctl goes to the kernel.
  *
  * Limits: fake-ioctl.h's; slots up to SLOTS of two address spaces.
  */
@@ -28,7 +28,7 @@ enum { SLOTS = 4096 };
 static atomic_int running;
 static atomic_bool logs[2 * SLOTS];
 
-static void note(char letter)
+static void log_letter(char letter)
 {
     int fd = open(getenv("REMOVAL_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -45,7 +45,7 @@ static void slot_changes(const struct kvm_userspace_memory_region *slot)
     bool now = slot->memory_size && slot->flags & KVM_MEM_LOG_DIRTY_PAGES;
 
     if (!slot->memory_size && logs[index]) {
-        note(running ? 'r' : 'q');
+        log_letter(running ? 'r' : 'q');
     }
     logs[index] = now;
 }

@@ -1,15 +1,15 @@
 /*
- * A kernel whose reset of dirty rings must not meet a signal, for one process.
+ * A KVM that logs whether signals are blocked at a reset of dirty rings, for one process.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation
  *
  * Linux 6.17 and newer forget pages when a signal is pending during
- * KVM_RESET_DIRTY_RINGS.  Preloaded into QEMU (LD_PRELOAD), this looks at each
- * such ioctl whether the calling thread blocks the signals that QEMU sends to
- * its own threads, and notes in the file that $SIGNALLED_FILE names: one letter
- * per ioctl, `b` if they are all blocked and `u` if one is not.
+ * KVM_RESET_DIRTY_RINGS.  Preloaded into QEMU (LD_PRELOAD), this library checks
+ * at each such ioctl whether the calling thread blocks the signals that QEMU sends
+ * to its own threads, and writes a letter into the file that $SIGNALLED_FILE
+ * names: `b` if they are all blocked, else `u`.
  *
  * Limits: fake-ioctl.h's.
  */
@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include "fake-ioctl.h"
 
-static void note(char letter)
+static void log_letter(char letter)
 {
     int fd = open(getenv("SIGNALLED_FILE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
 
@@ -44,7 +44,7 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
                 letter = 'u';
             }
         }
-        note(letter);
+        log_letter(letter);
     }
     return kernel_ioctl(fd, request, argument);
 }

@@ -4,25 +4,25 @@
 Theory of operation
 ===================
 
-The device is a fake (odd-vdpa.c), the guest has no CPU (qtest_nic.py).  Before each start that may
-fail, the device has run, and stopped with its queues at 5; the rings of the next driver are fresh and
-have frames to send.  Then the start fails, for one reason:
+The device is a fake (odd-vdpa.c); the guest has no CPU (qtest_nic.py).  Before each start that may fail, the
+device has run and has stopped with its ring bases at 5.  The next driver's rings are new and have frames to
+send.  Then the start fails, for one reason:
 
     load        QEMU has N file descriptors left when the guest loads its driver
-    device-add  ... when the netdev and the NIC are plugged in, and the driver loaded
-    incoming    ... when a migration comes in
+    device-add  ... when the netdev and the NIC are plugged in, and the driver is loaded
+    incoming    ... when a migration arrives
     ioctls      each ioctl fails
-    rings       a part of a ring lies where no RAM is
-    generic     all of these for vhost-vdpa-device-pci, which has no link to take down
+    rings       a part of a ring lies outside RAM
+    generic     all of these for vhost-vdpa-device-pci, which has no link
 
-What has to hold after a start that failed: the device is reset, the guest sees a link that is down,
-query-vhost-vdpa has the reason, no data ring is touched, the control queue is answered.  A generic
-device has DEVICE_NEEDS_RESET instead, and interrupts the guest.  When nothing is in the way any more,
-`set_link` brings the device back, and so does the next load of a driver; its queues start where the
-guest's rings are.  No descriptor is kept.
+After a start that failed, the device has to be reset, the guest sees its link down, query-vhost-vdpa has
+the reason, the data rings are unchanged, and the control queue is answered.  When the reason is removed,
+`set_link` starts the device, and so does the next load of a driver; its ring bases are the guest's.  QEMU keeps
+no descriptor open.  A generic device has DEVICE_NEEDS_RESET instead of a link that is down, and interrupts the
+guest.
 
-`values` of a case says which N are tried; `tests/avocado/run --long` tries all from 0 to 40, and up to
-60 with 8 queue pairs, where 40 are never enough.
+`values` of a case lists the N that are tried; `tests/avocado/run --long` tries all from 0 to 40, and up to
+60 with 8 queue pairs, which need more than 40.
 
 *Limits*: no KVM, so no irqfd; no traffic.
 """
@@ -55,7 +55,7 @@ class StartFails(Hostile):
     timeout = 400
 
     def test(self) -> None:
-        """What the case says."""
+        """Run the case."""
         name = self.params.get("what", default="load")
         self.pairs = int(self.params.get("pairs", default=1))
         self.svq = ",x-svq=on" if self.params.get("svq", default=0) else ""
@@ -68,17 +68,17 @@ class StartFails(Hostile):
     # --- the machine ---------------------------------------------------------
 
     def begin(self, more: tuple[str, ...] = ()) -> None:
-        """A QEMU with such a device."""
+        """Start a QEMU with the device."""
         features = CONTROL | (1 << MQ if self.pairs > 1 else 0)
         self.start(self.svq, ",mq=on,vectors=20" if self.pairs > 1 else "", args=more,
                    features=features, pairs=self.pairs, base=STOPPED_AT)
 
     def descriptors(self) -> set[int]:
-        """Those that QEMU has open."""
+        """The descriptors that QEMU has open."""
         return {int(name) for name in os.listdir(f"/proc/{self.vm.get_pid()}/fd")}
 
     def limit(self, left: int | None) -> None:
-        """QEMU can open LEFT more; None: as many as it likes.  The limit is about numbers."""
+        """Let QEMU open LEFT more descriptors; None: no limit.  RLIMIT_NOFILE limits their numbers."""
         pid, number, taken = self.vm.get_pid(), 0, self.descriptors()
         assert pid is not None
         hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
@@ -93,11 +93,11 @@ class StartFails(Hostile):
     # --- the guest -----------------------------------------------------------
 
     def data(self) -> list[int]:
-        """Data queues."""
+        """The indexes of the data queues."""
         return self.nic.queues()[:-1] if self.nic.features >> CTRL_VQ & 1 else self.nic.queues()
 
     def prepare(self) -> None:
-        """All that a driver does before DRIVER_OK; each data queue has buffers."""
+        """Do all that a driver does before DRIVER_OK; each data queue has buffers."""
         nic = self.nic
         nic.reset()
         nic.accept(nic.offered())
@@ -118,23 +118,23 @@ class StartFails(Hostile):
         return [self.nic.wire.cmd(f"read {self.nic.rings(queue):#x} 0x3000") for queue in self.data()]
 
     def link(self) -> bool:
-        """What the guest sees."""
+        """Whether the guest sees its link up."""
         return bool(self.nic.read(BAR + CONFIG + 6, 2) & 1)
 
     def down(self) -> bool:
-        """The device does not run, and the guest has seen it."""
+        """Whether the device is not started and the guest sees its link down."""
         return not self.runs() and not self.link()
 
     # --- what has to hold ----------------------------------------------------
 
     def started(self) -> bool:
-        """DRIVER_OK; whether the device runs.  If not, everything is as it should be."""
+        """Set DRIVER_OK; whether the device is started.  If not, check what has to hold."""
         before = self.rings()
         self.nic.ready()
         return self.check_started(before)
 
     def check_started(self, before: list[str]) -> bool:
-        """The same, after what starts it."""
+        """Whether the device is started.  If not, check what has to hold; BEFORE are the data rings' bytes."""
         wait_until("the start ends", lambda: self.runs() or self.down())
         if self.runs():
             return True
@@ -149,7 +149,7 @@ class StartFails(Hostile):
         return False
 
     def comes_back(self, by_link: bool) -> None:
-        """With nothing in the way any more."""
+        """After the reason is removed, the device starts."""
         asked = len(self.calls("set", BASE))
         if by_link:
             self.vm.cmd("set_link", name="n0", up=True)
@@ -160,27 +160,27 @@ class StartFails(Hostile):
         self.assertTrue(self.link())
         bases = dict(self.calls("set", BASE)[asked:])
         self.assertEqual({queue: bases[queue] for queue in self.data()}, dict.fromkeys(self.data(), 0),
-                         "a queue does not start where the guest's ring is")
-        commands = len(self.told_last(1 << 30))
+                         "a ring base is not the guest's")
+        commands = len(self.last_commands(1 << 30))
         self.assertEqual(self.nic.command(SET_MAC), 0)
-        self.assertEqual(len(self.told_last(1 << 30)), commands + 1)
+        self.assertEqual(len(self.last_commands(1 << 30)), commands + 1)
 
     def runs_once(self) -> None:
-        """A driver uses the device for a while, and is unloaded."""
+        """A driver starts the device and is unloaded."""
         self.prepare()
         self.nic.ready()
         wait_until("the device runs", self.runs)
         self.assertEqual(self.nic.command(SET_MAC), 0)
         self.nic.reset()
 
-    #: Where a device may be in its life, and what query-vhost-vdpa says then.
+    #: The states of query-vhost-vdpa after a failed start, and the pattern of its last-error.
     states: tuple[str, ...] = ("reset",)
     reason = "descriptor|Too many open files"
 
     # --- cases ---------------------------------------------------------------
 
     def load(self) -> None:
-        """QEMU runs on, and the next number is tried on it."""
+        """Try all numbers on one QEMU."""
         failures = 0
         self.begin()
         self.runs_once()
@@ -196,12 +196,12 @@ class StartFails(Hostile):
                 failures += 1
                 self.comes_back(by_link=number % 2 == 0)
             self.nic.reset()
-            self.assertEqual(len(self.descriptors()), held, "descriptors that are kept")
+            self.assertEqual(len(self.descriptors()), held, "QEMU keeps descriptors open")
         self.assertGreater(failures, 0)
         self.assertNotIn("falling back", self.end())
 
     def plug(self) -> bool:
-        """Both halves, as far as they go; whether both are there."""
+        """Add the netdev and the NIC; whether both are there."""
         words: dict[str, Any] = {"disable-legacy": "on"}
         if self.pairs > 1:
             words.update(mq=True, vectors=20)
@@ -218,7 +218,7 @@ class StartFails(Hostile):
         return True
 
     def device_add(self) -> None:
-        """What could not be plugged in is when there are descriptors."""
+        """What could not be plugged in can be when there are descriptors."""
         lot: Any = None
         self.begin()
         for number in self.values:
@@ -241,7 +241,7 @@ class StartFails(Hostile):
         self.assertNotIn("falling back", self.end())
 
     def incoming(self) -> None:
-        """A machine for each number; its guest comes from one file."""
+        """Start a QEMU for each number; its guest comes from one file."""
         file = self.folder / "stream"
         failures = 0
         self.begin()
@@ -249,18 +249,18 @@ class StartFails(Hostile):
         self.nic.ready()
         wait_until("the device runs", self.runs)
         state = (self.nic.features, self.nic.added)
-        self.told["base"] = 0       # it takes nothing before the guest migrates
-        self.tell()
+        self.config["base"] = 0       # the device takes no buffer before the guest migrates
+        self.configure()
         self.vm.cmd("migrate", uri=f"file:{file}")
         wait_until("the migration ends", lambda: self.migration() in ("completed", "failed"))
         self.assertEqual(self.migration(), "completed")
-        before = self.rings()       # a shadow ring has asked for a kick when it stopped
+        before = self.rings()       # a shadow ring asks for a kick when it stops
         self.vm.shutdown()
         for number in self.values:
             self.log.info("%d pairs, %d descriptors left", self.pairs, number)
             self.begin(more=("-incoming", "defer"))
-            self.told["base"] = 0
-            self.tell()
+            self.config["base"] = 0
+            self.configure()
             self.limit(number)
             if self.arrives(str(file), state):
                 ran = self.check_started(before)
@@ -273,7 +273,7 @@ class StartFails(Hostile):
         self.assertGreater(failures, 0)
 
     def arrives(self, file: str, state: tuple[int, int]) -> bool:
-        """The guest, or QEMU says why not, and lives."""
+        """Whether the guest arrives; if not, QEMU says why and does not exit."""
         try:
             self.vm.cmd("migrate-incoming", **{"uri": f"file:{file}", "exit-on-error": False})
         except ExecuteError as error:
@@ -289,7 +289,7 @@ class StartFails(Hostile):
         return True
 
     def ioctls(self) -> None:
-        """Each fails as long as it is told to."""
+        """Each ioctl fails during one start."""
         failures = 0
         self.reason = "."
         self.states = ("reset", "needs-reset")       # a reset may be what fails
@@ -299,9 +299,9 @@ class StartFails(Hostile):
                 self.log.info("%#x fails", number)
                 self.runs_once()
                 self.prepare()
-                self.tell(f"fail {number:#x} {EIO}")
+                self.configure(f"fail {number:#x} {EIO}")
                 ran = self.started()
-                self.tell()
+                self.configure()
                 if not ran:
                     failures += 1
                     self.comes_back(by_link)
@@ -358,10 +358,10 @@ class StartFails(Hostile):
             held = held or len(self.descriptors())
             self.prepare()
             self.limit(left)
-            self.tell(*([] if failing is None else [f"fail {failing:#x} {EIO}"]))
+            self.configure(*([] if failing is None else [f"fail {failing:#x} {EIO}"]))
             failures += not self.generic_starts(self.reason if failing is None else ".")
             self.limit(None)
-            self.tell()
+            self.configure()
             self.runs_generic()
             self.assertEqual(len(self.descriptors()), held, "descriptors that are kept")
         for part in ("queue_desc", "queue_driver", "queue_device"):

@@ -5,12 +5,11 @@
  *
  * Theory of operation
  *
- * Preloaded into QEMU (LD_PRELOAD), it stands before the C library's ioctl()
- * and does not carry KVM_RESET_DIRTY_RINGS out: it refuses with the errno that
- * $STUCK_ERRNO names, or, if that is 0, returns 0 as if there were nothing to do.
- * Pages that the guest wrote are then never protected again, so what it writes
- * later goes unseen, and a ring that is full stays full.  Every other ioctl goes
- * to the kernel.
+ * Preloaded into QEMU (LD_PRELOAD), this library replaces the C library's ioctl()
+ * and does not execute KVM_RESET_DIRTY_RINGS: it fails with the errno that
+ * $STUCK_ERRNO names or, if that is 0, returns 0 as if no entry had to be reset.
+ * So KVM never write-protects the pages again and does not log later writes, and a
+ * full ring stays full.  Every other ioctl goes to the kernel.
  *
  * Limits: fake-ioctl.h's.
  */

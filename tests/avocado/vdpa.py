@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the user hears, and the guest sees, of a vhost-vdpa device.
+"""The MAC address and the link of a vhost-vdpa device: QEMU's messages, and the guest's view.
 
 Theory of operation
 ===================
 
-The device is a fake (fixed-mac.c) that keeps its own MAC address, as hardware may, so that no kernel
-with vDPA is needed.  The guest is its firmware: iPXE, from the virtio-net device's own ROM, is a
-driver that starts the device, in the hope of booting from it.
+The device is a fake (fixed-mac.c) that keeps its own MAC address, as hardware may; no kernel with vDPA is
+needed.  The guest is firmware: iPXE, in the virtio-net device's ROM, has a driver that starts the device.
 
-    mac     the address of the command line and the device's: one warning where they differ
+    mac     one warning if the command line's address is not the device's
     link    `set_link` by the netdev's name and by the device's id is seen in configuration space
 
 The configuration space is read as the guest reads it, through the device's BAR.
 
-*Limits*: nothing is ever sent.  The layout of the BAR is QEMU's own, not looked up.
+*Limits*: no frame is sent.  The layout of the BAR is assumed, not read from the capabilities.
 """
 
 import re
@@ -22,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from avocado import Test
-from guest import PATIENCE, accelerator, has_query, machine, preload, qemu_binary, wait_until
+from guest import TIME_LIMIT, accelerator, has_query, machine, preload, qemu_binary, wait_until
 from qlab.qmpnames import QUERY_VHOST_VDPA
 
 #: Where virtio-pci puts the device's configuration space, and the link status in that.
@@ -30,7 +29,7 @@ CONFIG, STATUS = 0x2000, 6
 
 
 class _OnFake(Test):
-    """A guest that has the fake device."""
+    """A guest with the fake device."""
 
     timeout = 240
 
@@ -65,7 +64,7 @@ class _OnFake(Test):
         return str(self.vm.cmd("human-monitor-command", command_line=line))
 
     def link_is_up(self) -> bool:
-        """What the guest sees in the device's configuration space."""
+        """The link status in the device's configuration space."""
         bars = re.findall(r"BAR4: 64 bit prefetchable memory at (0x[0-9a-f]+)",
                           self.hmp("info pci"))
         self.assertEqual(len(bars), 1, "not one virtio device")
@@ -77,15 +76,15 @@ class Mac(_OnFake):
     """:avocado: tags=vdpa,arch:x86_64"""
 
     def test(self) -> None:
-        """Listen to what was said until the device ran."""
-        self.vm.shutdown(timeout=int(PATIENCE))
-        said = (self.vm.get_log() or "").splitlines()
+        """Compare QEMU's log with what the case expects."""
+        self.vm.shutdown(timeout=int(TIME_LIMIT))
+        lines = (self.vm.get_log() or "").splitlines()
         expected = self.params.get("says", default="")
         if not expected:
-            self.assertEqual(said, [])
+            self.assertEqual(lines, [])
             return
-        self.assertEqual(len(said), 1, f"not one line: {said}")
-        self.assertTrue(re.search(expected, said[0]), f"{said[0]!r} does not match {expected!r}")
+        self.assertEqual(len(lines), 1, f"not one line: {lines}")
+        self.assertTrue(re.search(expected, lines[0]), f"{lines[0]!r} does not match {expected!r}")
 
 
 class Link(_OnFake):
@@ -94,7 +93,7 @@ class Link(_OnFake):
     def test(self) -> None:
         """Down and up again, twice."""
         name = self.params.get("link", default="n0")
-        self.assertTrue(self.link_is_up(), "the link is down at the beginning")
+        self.assertTrue(self.link_is_up(), "the link is down before the first set_link")
         for up in (False, True, False, True):
             self.vm.cmd("set_link", name=name, up=up)
             self.assertEqual(self.link_is_up(), up, f"set_link {name} {up}")

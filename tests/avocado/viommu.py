@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A vhost-vdpa network device behind a virtio-iommu, and a guest that maps what it likes there.
+"""A vhost-vdpa network device behind a virtio-iommu, and a guest with hostile maps.
 
 Theory of operation
 ===================
 
-The device is a fake (odd-vdpa.c) whose log has each message about memory; the guest has no CPU and
-drives both the network device and its IOMMU from here (qtest_nic.py).  Queues are shadowed, so the
-device's address space holds the guest's maps and rings of QEMU's own.
+The device is a fake (odd-vdpa.c) that logs each message about memory.  The guest has no CPU; the test drives
+the network device and its IOMMU (qtest_nic.py).  Queues are shadowed, so the device's address space holds
+both the guest's maps and QEMU's host buffers.
 
-    ring-address  the guest maps a page to where QEMU keeps a ring: the ring stays, the page is
-                  mapped when the driver starts the device again
-    apart         rings of QEMU's own are not where IOMMU drivers put their first maps
-    whole         all 2^64 addresses are mapped and unmapped at once: no message is empty, and
-                  QEMU's rings stay
-    regions       one map leads to several regions of memory, and to what is none between them
-    to-register   the page of a ring, and that of an answer, is mapped to the device's own
-                  device_status while the device runs
-    flood         mapping what the device cannot reach, again and again: five lines and a last one
-    to-bypass     the IOMMU lets the device through, and back
+    ring-address  the guest maps a page at the IOVA of a shadow ring: the ring stays, and the page is mapped
+                  when the driver starts the device again
+    apart         shadow rings are not at the IOVAs of IOMMU drivers' first maps
+    whole         all 2^64 addresses are mapped and unmapped at once: no message is empty, and the
+                  shadow rings stay
+    regions       one map covers several memory regions, and addresses between them without memory
+    to-register   the page of a ring, and that of an answer, is mapped to the device's own device_status
+                  while the device runs
+    flood         the guest maps what the device cannot reach, again and again: QEMU logs five lines
+                  and a last one
+    to-bypass     the device is detached from the domain, and attached again
 
 *Limits*: virtio-iommu only; real guests with either IOMMU are tests/lab/scenarios/vdpa-viommu.py.
 """
@@ -44,7 +45,7 @@ class Viommu(Hostile):
     timeout = 120
 
     def test(self) -> None:
-        """Run the case; then the driver gets the device going."""
+        """Run the case; then the driver can start the device."""
         cases: dict[str, Callable[[], None]] = {
             "ring-address": self.ring_address, "apart": self.apart, "whole": self.whole, "regions": self.regions,
             "to-register": self.to_register, "flood": self.flood, "to-bypass": self.to_bypass}
@@ -60,13 +61,13 @@ class Viommu(Hostile):
         self.assertNotIn(0, [size for _, _, size in self.messages()], "an empty message")
 
     def messages(self) -> list[tuple[str, int, int]]:
-        """What the kernel was told of the data queues' memory: map or unmap, address, size."""
+        """The messages about the data queues' memory: map or unmap, address, size."""
         lines = Path(f"{self.what}.log").read_text("ascii").splitlines()
         found = (line.split() for line in lines if line.startswith(("map 0 ", "unmap 0 ")))
         return [(words[0], int(words[2], 0), int(words[3], 0)) for words in found]
 
     def mapped(self) -> dict[int, int]:
-        """Address and size of what is mapped now."""
+        """Address and size of the current maps."""
         maps: dict[int, int] = {}
         for kind, address, size in self.messages():
             if kind == "map":
@@ -83,12 +84,12 @@ class Viommu(Hostile):
         return sorted(found)
 
     def works(self) -> None:
-        """QEMU's rings are where they were, and commands are answered."""
+        """The shadow rings are where they were, and commands are answered."""
         self.assertTrue(self.runs())
         self.assertEqual(self.nic.command(PROMISC), 0)
 
     def ring_address(self) -> None:
-        """Map, unmap everything, map again; then a new start."""
+        """Map, unmap everything, map again; then start the device again."""
         rings = self.rings_of_qemu()
         for at in rings[:2]:
             self.assertEqual(self.iommu.map(at, at + PAGE - 1, 0x2800000), 0)
@@ -109,7 +110,7 @@ class Viommu(Hostile):
             self.assertIn("QEMU keeps a ring of its own at", line)
 
     def apart(self) -> None:
-        """The last gigabytes of every usual width."""
+        """Check the last gigabytes of every usual address width."""
         for bits in (32, 39, 40, 46, 47, 48):
             end = 1 << bits
             for at in (end - PAGE, end - (1 << 30)):
@@ -122,7 +123,7 @@ class Viommu(Hostile):
         self.assertEqual(self.end(), "")
 
     def whole(self) -> None:
-        """Mapping it is refused by QEMU, unmapping it is not."""
+        """QEMU refuses to map all addresses, and unmaps all."""
         rings = self.rings_of_qemu()
         self.assertEqual(self.iommu.unmap(0, MAX), 0)
         self.assertEqual(sorted(self.mapped()), rings)
@@ -156,7 +157,7 @@ class Viommu(Hostile):
         for line in lines:
             self.assertIn("0x0 to 0x7ffffff, not all of which is memory", line)
 
-    def lead(self, page: int, to: int) -> None:
+    def translate(self, page: int, to: int) -> None:
         """Translate one page of the identity map elsewhere."""
         self.assertEqual(self.iommu.unmap(0, MAX), 0)
         for start, last in ((LOW, page - 1), (page + PAGE, RAM_END - 1)):
@@ -164,7 +165,7 @@ class Viommu(Hostile):
         self.assertEqual(self.iommu.map(page, page + PAGE - 1, to), 0)
 
     def to_register(self) -> None:
-        """Each part of the control queue's ring in turn, and the answer."""
+        """Map each part of the control queue's ring, and the answer's page, to the register."""
         register = STATUS_REGISTER & ~(PAGE - 1)
         control = self.nic.rings(2)
         pages = (control, control + 0x1000, control + 0x2000, COMMAND + PAGE)
@@ -174,19 +175,19 @@ class Viommu(Hostile):
             answer = COMMAND + PAGE + (STATUS_REGISTER & PAGE - 1)
             self.nic.store(control, struct.pack("<QIHHQIHH", COMMAND, len(PROMISC), 1, 1,
                                                 answer, 1, 2, 0))
-            self.lead(page, register)
+            self.translate(page, register)
             self.nic.write(control + 0x1002, 2, 1)
             self.nic.kick(2)
             wait_until("the device is broken",
                        lambda: bool(self.nic.get("status") & NEEDS_RESET))
             self.assertIn("guest memory", str(self.info()["last-error"]))
-            self.lead(page, page)
+            self.translate(page, page)
             self.drive()
             self.works()
         self.end()
 
     def flood(self) -> None:
-        """A register, beyond the table, and where a ring of QEMU's is."""
+        """Map to a register, beyond the table, and at the IOVA of a shadow ring."""
         ring = self.rings_of_qemu()[0]
         for _ in range(20):
             for to, start in ((STATUS_REGISTER & ~(PAGE - 1), 1 << 40), (0x2800000, ring)):
@@ -198,7 +199,7 @@ class Viommu(Hostile):
         self.assertIn("left out", "".join(lines))
 
     def to_bypass(self) -> None:
-        """Detached, the device has the guest's own addresses; attached, the domain's."""
+        """The device's addresses are guest-physical while it is detached, the domain's while attached."""
         rings = self.rings_of_qemu()
         for _ in range(3):
             self.assertEqual(self.iommu.detach(self.nic.slot), 0)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest that breaks the virtio specification's order on a device that QEMU serves itself.
+"""A guest that breaks the VIRTIO specification's rules on a device that QEMU serves itself.
 
 Theory of operation
 ===================
 
-The device is a virtio-net-pci without vhost; the guest has no CPU and is driven from here
-(qtest_nic.py).  The driver enables its queues, then changes without a reset what the length of a
-ring depends on, and sends a control command, which QEMU reads from the ring.  QEMU has to live, and
-after a reset the command is answered.
+The device is a virtio-net-pci without vhost; the guest has no CPU, and the test drives it (qtest_nic.py).  The
+driver enables its queues.  Then, without a reset, it changes a feature or a size on which the length of a ring
+depends, and sends a control command, which QEMU reads from the ring.  QEMU must survive, and after a reset
+the command is answered.
 
-    to-split      queues that were enabled with packed rings; then the driver accepts split rings
-    to-packed     the other way round
+    to-split      the driver enables queues with packed rings, then accepts split rings
+    to-packed     the driver enables queues with split rings, then accepts packed rings
     event-index   VIRTIO_RING_F_EVENT_IDX adds two bytes to each ring
     queue-reset   a queue is not reset alone without VIRTIO_F_RING_RESET
     started       features and queue sizes do not change after DRIVER_OK
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from avocado import Test
-from guest import PATIENCE, has_query, qemu_binary
+from guest import TIME_LIMIT, has_query, qemu_binary
 from qemu.machine.qtest import QEMUQtestMachine
 from qtest_nic import (ACKNOWLEDGE, COMMAND, CTRL_VQ, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED,
                        VERSION_1, Nic)
@@ -46,7 +46,7 @@ class VirtioRules(Test):
     timeout = 120
 
     def setUp(self) -> None:
-        """Start a QEMU with such a device, or say why not."""
+        """Start a QEMU with the device; skip where that is not possible."""
         binary = qemu_binary(self.params.get("qemu_binary"))
         if not binary.exists():
             self.cancel(f"missing: {binary}")
@@ -55,7 +55,7 @@ class VirtioRules(Test):
         folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         self.vm = QEMUQtestMachine(
-            str(binary), base_temp_dir=str(folder), qmp_timer=PATIENCE,
+            str(binary), base_temp_dir=str(folder), qmp_timer=TIME_LIMIT,
             wrapper=["setpriv", "--pdeathsig", "KILL"],
             args=["-m", "64", "-machine", "pc", "-nodefaults", "-no-user-config",
                   "-qtest-log", "none", "-netdev", "hubport,id=n0,hubid=0", "-device",
@@ -66,7 +66,7 @@ class VirtioRules(Test):
         self.nic = Nic(self.vm._qtest)
 
     def test(self) -> None:
-        """Run the case; then a driver that keeps to the order gets its answer."""
+        """Run the case; then a driver that keeps the rules gets its answer."""
         cases: dict[str, Callable[[], None]] = {
             "to-split": self.to_split, "to-packed": self.to_packed,
             "event-index": self.event_index, "queue-reset": self.queue_reset,
@@ -74,7 +74,7 @@ class VirtioRules(Test):
         cases[self.params.get("what", default="to-split")]()
         self.nic.start(refuse=1 << RING_PACKED)
         self.assertEqual(self.nic.command(PROMISC), 0)
-        self.vm.shutdown(timeout=int(PATIENCE))
+        self.vm.shutdown(timeout=int(TIME_LIMIT))
         self.assertEqual(self.vm.exitcode(), 0)
 
     def enable(self, features: int) -> None:
@@ -94,7 +94,7 @@ class VirtioRules(Test):
         self.assertEqual(self.nic.command(PROMISC), 0)
 
     def packed_command(self) -> int:
-        """Send a control command through a packed ring; the answer, or -1 if there is none in time."""
+        """Send a control command through a packed ring; the answer, or -1 at a timeout."""
         rings, answer = self.nic.rings(CONTROL_QUEUE), COMMAND + 0x1000
         self.nic.store(COMMAND, PROMISC)
         self.nic.write(answer, 1, 0xAA)
@@ -116,14 +116,14 @@ class VirtioRules(Test):
         self.assertEqual(self.packed_command(), 0)
 
     def event_index(self) -> None:
-        """Accepted after the queues were enabled."""
+        """The driver accepts EVENT_IDX after it has enabled the queues."""
         self.enable(SPLIT)
         self.nic.accept(SPLIT | 1 << EVENT_IDX)
         self.nic.ready()
         self.assertEqual(self.nic.command(PROMISC), 0)
 
     def accepted(self) -> set[str]:
-        """The features that the device believes to be accepted."""
+        """The accepted features, as the device has them."""
         answer: Any = self.vm.cmd("x-query-virtio-status",
                                   path="/machine/peripheral/nic/virtio-backend")
         features = answer["guest-features"]
@@ -143,7 +143,7 @@ class VirtioRules(Test):
                 self.assertEqual(self.nic.command(PROMISC), 0)
 
     def started(self) -> None:
-        """A thread may be serving the rings: what it relies on must not change below it."""
+        """Features and sizes must not change, because a thread may be serving the rings."""
         self.enable(SPLIT)
         self.nic.ready()
         before = self.accepted()

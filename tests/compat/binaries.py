@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two QEMUs that are compared, and asking either.
+"""Start either of the two QEMUs that are compared, and get its answers.
 
-A question is a list of QMP commands or a command line; both are answered by a QEMU that is
-started for it and ends afterwards, without a guest.
+Each list of QMP commands, and each command line, is given to a new QEMU, which ends afterwards; there is no
+guest.
 
 *Limits*: nothing that needs a running machine.
 """
@@ -22,12 +22,12 @@ TOP = HERE.parent.parent
 OURS = Path(os.environ.get("QEMU_BINARY", TOP / "build/qemu/qemu-system-x86_64"))
 STOCK = TOP / "build/stock/qemu-system-x86_64"
 PATIENCE_S = 120
-#: A QEMU that is told to quit may do so before a slow reader has taken a long answer.
+#: A QEMU may quit before a slow reader has read a long answer.
 TRIES = 3
 
 
 def require() -> None:
-    """Fail, rather than skip, where one of the two is missing."""
+    """Fail if one of the two is missing; a skip would look like success."""
     for binary in (OURS, STOCK):
         if not binary.exists():
             raise FileNotFoundError(f"{binary} is missing: `make qemu stock`")
@@ -35,7 +35,7 @@ def require() -> None:
 
 def run(binary: Path, *words: str, stdin: str = "", preload: Path | None = None,
         files: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Start it with a command line, to its end; it inherits `files`."""
+    """Run it with a command line, to its end; it inherits `files`."""
     extra = {"LD_PRELOAD": str(preload)} if preload else {}
     return subprocess.run([str(binary), *words], input=stdin, text=True, capture_output=True,
                           timeout=PATIENCE_S, check=False, env={**os.environ, **extra},
@@ -55,7 +55,7 @@ def qmp(binary: Path, commands: list[dict[str, Any]], *words: str,
 
 def qmp_once(binary: Path, commands: list[dict[str, Any]], *words: str,
              **how: Any) -> list[dict[str, Any]]:
-    """The same; json.JSONDecodeError if the last answer was cut off."""
+    """The answers to QMP commands; json.JSONDecodeError if the last one was cut off."""
     lines = [{"execute": "qmp_capabilities"}, *commands, {"execute": "quit"}]
     done = run(binary, "-nodefaults", "-no-user-config", "-display", "none", "-qmp", "stdio",
                *(words or ("-machine", "none")), stdin="\n".join(map(json.dumps, lines)),
@@ -70,6 +70,6 @@ def qmp_once(binary: Path, commands: list[dict[str, Any]], *words: str,
 
 @cache
 def ask(binary: Path, command: str, **arguments: Any) -> Any:
-    """What one QMP command returns, without a machine."""
+    """The answer to one QMP command, on `-machine none`."""
     (answer,) = qmp(binary, [{"execute": command, "arguments": arguments}])
     return answer["return"]

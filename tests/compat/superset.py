@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether one QMP schema can do all that another can.
+"""Compare two QMP schemas: what does the new one lack of the old?
 
 Theory of operation
 ===================
 
-query-qmp-schema gives types numbers for names, which differ as soon as one type is added.  So
-types are compared by what they are, beginning at commands and events, which have names.  What is
-different is told as a path with a reason:
+query-qmp-schema numbers the types, and the numbers change when a type is added.  So types are compared by
+their contents, beginning at commands and events, which have names.  Each difference is a path with a reason.
+These are allowed:
 
-    command   what it takes: members may be added that are optional;
-              what it returns: members may be added
+    command   optional members may be added to its arguments, members to its answer
     event     members may be added
     enum      values may be added
     variants  and alternatives may be added
 
-A member that became optional is fine where it is an argument, and is not where it is an answer.
+A member may become optional in an argument, but not in an answer.
 
-*Limits*: the order of enum values is not looked at; neither is a feature that ours has and stock
-does not ("deprecated" excepted).
+*Limits*: the order of enum values is not compared; neither is a feature that only the new schema has
+("deprecated" excepted).
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class Comparison:
             yield from self.objects(a, b, taken, where)
 
     def alternatives(self, a: Entity, b: Entity, taken: bool, where: str) -> Iterator[str]:
-        """Each alternative of old has to be one of new: by what JSON type it is."""
+        """Report alternatives of the old type, by their JSON types, that the new one lacks."""
         def kinds(schema: Schema, entity: Entity) -> dict[str, str]:
             found = {}
             for member in entity["members"]:
@@ -98,7 +97,7 @@ class Comparison:
             yield from self.types(before[kind], now[kind], taken, f"{where}|{kind}")
 
     def objects(self, a: Entity, b: Entity, taken: bool, where: str) -> Iterator[str]:
-        """Members, and the variants that a tag chooses."""
+        """Compare members, and the variants that a tag chooses."""
         before, now = ({member["name"]: member for member in entity["members"]}
                        for entity in (a, b))
         yield from lacking(set(before), set(now), where)
@@ -121,19 +120,19 @@ class Comparison:
 
 
 def values(enum: Entity) -> set[str]:
-    """Of an enum, whichever way it lists them."""
+    """The values of an enum, in either of the two formats."""
     return {member["name"] for member in enum["members"]} if "members" in enum else set(
         enum["values"])
 
 
 def lacking(old: set[str], new: set[str], where: str) -> Iterator[str]:
-    """What is gone."""
+    """Report what is in the old list only."""
     for name in sorted(old - new):
         yield f"{where}: {name} is missing"
 
 
 def features(old: Entity, new: Entity, where: str) -> Iterator[str]:
-    """None of them may be gone; nothing may be deprecated that was not."""
+    """Report features that are missing, and a new "deprecated"."""
     before, now = set(old.get("features", ())), set(new.get("features", ()))
     yield from lacking(before, now, where)
     if "deprecated" in now - before:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stock QEMU offers to those who start and control it, ours offers, too.
+"""Ours offers to users and management everything that stock QEMU offers.
 
 Theory of operation
 ===================
 
-Both binaries are asked the same, and nothing that stock answers may be missing in ours or be
-different there.  What ours has beyond that is welcome, except where it would be mistaken for
-stock's: in what is migrated, and in the defaults of a machine.
+Both binaries get the same queries.  Nothing in stock's answer may be missing or different in ours.  Ours may
+have more, except in the migration stream and in the defaults of a machine type.
 
-*Limits*: what is announced, not what is done; texts of help are compared where they are a list.
+*Limits*: announcements, not behaviour; help texts are compared where they are lists.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MACHINES = ("pc", "q35", "microvm")
 
 
 def setUpModule() -> None:
-    """Be clear about what is missing."""
+    """Fail if a binary is missing."""
     binaries.require()
 
 
@@ -38,12 +37,12 @@ def by(key: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Interface(unittest.TestCase):
-    """One question a test."""
+    """One query per test."""
 
     maxDiff = 4000
 
     def keeps(self, old: dict[str, Any], new: dict[str, Any], what: str) -> None:
-        """All of old is in new, as it was."""
+        """Check that NEW has everything of OLD, unchanged."""
         self.assertTrue(old, f"{what}: stock says nothing")
         gone = sorted(old.keys() - new.keys())
         self.assertFalse(gone, f"{what}: missing")
@@ -71,7 +70,7 @@ class Interface(unittest.TestCase):
         self.assertEqual(stock, re.sub(r" \(qemu-live [^()]*\)", "", ours, count=1))
 
     def test_lists(self) -> None:
-        """-netdev help and its like: whatever is a line of stock's is one of ours."""
+        """-netdev help and similar: each line of stock's is one of ours."""
         for words in (("-netdev", "help"), ("-machine", "help"), ("-cpu", "help"),
                       ("-object", "help"), ("-chardev", "help"), ("-device", "help"),
                       ("-device", "virtio-net-pci,help"), ("-device", "vhost-vdpa-device-pci,help"),
@@ -97,7 +96,7 @@ class Interface(unittest.TestCase):
         self.keeps(by("name", old), by("name", new), "types")
 
     def test_devices(self) -> None:
-        """Every device's properties, and those of virtio-net and vhost-vdpa above all."""
+        """Every device's properties; virtio-net and vhost-vdpa have to be among them."""
         names = sorted(row["name"] for row in
                        ask(STOCK, "qom-list-types", implements="device", abstract=False))
         for name in ("virtio-net-pci", "vhost-vdpa-device-pci"):
@@ -111,7 +110,7 @@ class Interface(unittest.TestCase):
                        {"": None, **by("name", new["return"])}, name)
 
     def test_accelerator(self) -> None:
-        """Names and types; the words about dirty-ring-size are ours."""
+        """Names and types; the description of dirty-ring-size is ours."""
         old, new = ({row["name"]: row["type"] for row in answer} for answer in
                     self.both("qom-list-properties", typename="kvm-accel"))
         self.keeps(old, new, "kvm-accel")
@@ -126,7 +125,7 @@ class Interface(unittest.TestCase):
                              line)
 
     def test_migration_stream(self) -> None:
-        """What of each device is migrated; exactly stock's."""
+        """The migrated state of each device is exactly stock's."""
         for name in MACHINES:
             with self.subTest(machine=name), tempfile.TemporaryDirectory() as folder:
                 tables = []

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`-netdev vhost-vdpa` with arguments right and wrong, beside stock's.
+"""`-netdev vhost-vdpa` with valid and invalid arguments, compared with stock's.
 
 Theory of operation
 ===================
 
-What stock refuses, ours refuses, with the same exit status or the same class of error; what
-stock accepts, ours accepts, and `info network` says the same of it.  The words may be others:
-each case has a part of ours that is to be there, on one line.
+Ours has to refuse what stock refuses, with the same exit status or class of error, and to accept what stock
+accepts, with the same `info network`.  Messages may differ: each case has a pattern for ours, which has to
+be one line.
 
-The device is the fake of the avocado tests (tests/avocado/fixed-mac.c) where there has to be one:
-a file like any other, given by path, by descriptor or by a set of descriptors, as libvirt does.
+Where a case needs a device, it is the avocado tests' fake (tests/avocado/fixed-mac.c), given by path, by
+descriptor or by a set of descriptors, as libvirt does.
 
 *Limits*: a device with one queue pair and no control queue.
 """
@@ -29,8 +29,8 @@ from binaries import OURS, STOCK, TOP, qmp, run
 NULL = "vhostdev=/dev/null"
 FAKE, KERNEL = True, False
 
-#: Who answers the ioctls, the options, and what ours says: a regular expression for its one line,
-#: empty where both accept it.  FD stands for an open /dev/null, SET for a set that holds one.
+#: The library that answers the ioctls, the options, and a regular expression for ours' only line, empty
+#: where both accept the options.  FD stands for an open /dev/null, SET for a set that holds one.
 CASES = (
     (KERNEL, "id=n0", "vhostdev= or vhostfd= is missing"),
     (KERNEL, f"id=n0,{NULL},vhostfd=FD", "cannot both be given"),
@@ -63,12 +63,12 @@ INFO = {"execute": "human-monitor-command", "arguments": {"command-line": "info 
 
 
 def setUpModule() -> None:
-    """Be clear about what is missing."""
+    """Fail if a binary is missing."""
     binaries.require()
 
 
 class Netdev(unittest.TestCase):
-    """Both binaries, one after the other."""
+    """Run each case on both binaries."""
 
     maxDiff = 4000
 
@@ -82,19 +82,19 @@ class Netdev(unittest.TestCase):
         self.addCleanup(os.close, self.file)
 
     def fill(self, options: str) -> str:
-        """FD and SET replaced."""
+        """Replace FD and SET by numbers."""
         return options.replace("FD", str(self.file)).replace("SET", "/dev/fdset/1")
 
     def how(self, fake: bool) -> dict[str, Any]:
-        """What run() and qmp() need for it."""
+        """The arguments of run() and qmp() for a case."""
         return {"preload": self.fake if fake else None, "files": (self.file,)}
 
     def words(self) -> list[str]:
-        """A machine, and a set of one descriptor."""
+        """The command line: a machine, and a set of one descriptor."""
         return ["-machine", "none", "-add-fd", f"fd={self.file},set=1"]
 
     def one_line(self, said: str, part: str) -> None:
-        """The message, apart from what QEMU adds to some of its own on a second one."""
+        """The message, without the hint that QEMU adds to some messages on a second line."""
         lines = [line for line in said.splitlines()
                  if not line.startswith("Identifiers consist")]
         self.assertEqual(len(lines), 1, said)
@@ -115,7 +115,7 @@ class Netdev(unittest.TestCase):
                     self.assertEqual(new.stderr, old.stderr)
 
     def test_monitor(self) -> None:
-        """netdev_add, twice, and away, with `info network` in between."""
+        """netdev_add, twice, and netdev_del, with `info network` in between."""
         for fake, options, says in CASES:
             with self.subTest(options=options, fake=fake):
                 line = "netdev_add vhost-vdpa," + self.fill(options)

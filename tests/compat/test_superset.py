@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each way in which a schema can lose something is noticed; additions are not losses."""
+"""superset.py reports each loss in a schema, and no addition."""
 
 import copy
 import unittest

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Inputs for the fuzz targets to start from.
+"""The seeds of the fuzz targets.
 
 Theory of operation
 -------------------
-Each target reads its input as a program (see the top of its C file).  The seeds here are the
-programs that a person would write: traffic that works, and then one thing spoilt.  They are made
-anew for each run, so a change of the input format is a change here, and no binary file is kept.
+Each target reads its input as a program (see the top of its C file).  The seeds are programs with correct
+traffic, some with one thing spoilt.  They are generated for each run, so a change of the input format is a
+change here, and no binary file is kept.
 
-Limits: the numbers of the operations are those of the tables in the C files, by hand.
+Limits: the numbers of the operations are copied by hand from the tables in the C files.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ADD, _, ALLOC, REMOVE, SPAN = range(5)
 
 
 def offer(pieces: int, table: bool, at: int = 0, length: int = 100) -> bytes:
-    """A chain of pieces, the last of which the device writes."""
+    """A chain of segments, the last of which the device writes."""
     words = b"".join((length << 16 | (at + i * 512) << 1 | (i == pieces - 1)).to_bytes(4, "big")
                      for i in range(pieces))
     return bytes([OFFER, pieces - 1, table]) + words
 
 
 def round_trip(pieces: int, table: bool) -> bytes:
-    """Offered, forwarded, taken, returned, completed, reaped."""
+    """A chain is offered, forwarded, taken, returned, completed and reaped."""
     return (offer(pieces, table) + bytes([FORWARD, 0, TAKE, RETURN, 0, 0, 20, COMPLETE, 0, REAP]))
 
 

@@ -11,7 +11,7 @@
  * each end of the address space: which of the calls mapped it.
  *
  * Limits: tests/unit/test-vdpa-iova.c has the full model; this one looks for
- * sequences that nobody thought of.
+ * sequences that no unit test has.
  */
 #include <glib.h>
 #include <stdlib.h>
