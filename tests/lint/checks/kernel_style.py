@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tree import HOME, Planted, Skipped, Tree
 
+SLOW = True     # some ten seconds
 CHECKPATCH = HOME / "build/base/linux/scripts/checkpatch.pl"
 #: Types of complaint that are switched off, and why.
 IGNORED = {
@@ -21,7 +22,7 @@ PLANTED = (Planted("TRAILING_STATEMENTS", {
 
 def check(tree: Tree) -> Iterator[str]:
     if not CHECKPATCH.exists():
-        raise Skipped("build/base/linux has no checkpatch.pl; ./configure fetches it")
+        raise Skipped("build/base/linux has no checkpatch.pl; scripts/fetch-base linux fetches it")
     names = [tree.name(path) for path in tree.files
              if tree.name(path).startswith("kernel/") and path.suffix in (".c", ".h")]
     if names:
