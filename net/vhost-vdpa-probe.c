@@ -103,13 +103,13 @@ char *vdpa_probe(VdpaFd *fd, VdpaProbe *found)
     static char *(*const questions[])(VdpaFd *fd, VdpaProbe *found) = {
         probe_id, probe_features, probe_range, probe_pairs,
     };
-    char *why = NULL;
+    char *reason = NULL;
 
     memset(found, 0, sizeof(*found));
-    for (size_t i = 0; i < G_N_ELEMENTS(questions) && !why; i++) {
-        why = questions[i](fd, found);
+    for (size_t i = 0; i < G_N_ELEMENTS(questions) && !reason; i++) {
+        reason = questions[i](fd, found);
     }
-    return why;
+    return reason;
 }
 
 const char *vdpa_options_fault(const char *vhostdev, const char *vhostfd)

@@ -657,14 +657,14 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
 static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
                         Error **errp)
 {
-    g_autofree char *why = NULL;
+    g_autofree char *reason = NULL;
     VdpaFd fd;
 
     vdpa_fd_init(&fd, net->shared.device_fd);
-    why = vdpa_probe(&fd, &net->probe);
-    if (why) {
+    reason = vdpa_probe(&fd, &net->probe);
+    if (reason) {
         error_setg(errp, "vhost-vdpa: %s: %s",
-                   options->vhostdev ?: options->vhostfd, why);
+                   options->vhostdev ?: options->vhostfd, reason);
         return -1;
     }
     if (net->probe.queue_pairs > VIRTIO_QUEUE_MAX / 2 - 1) {

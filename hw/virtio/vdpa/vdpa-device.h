@@ -206,11 +206,11 @@ void vdpa_device_reset(VdpaDevice *d);
 void vdpa_device_leave(VdpaDevice *d);
 
 /*
- * Change the mode, at once if launched. @why: a static string. If that fails
+ * Change the mode, at once if launched. @reason: a static string. If that fails
  * the device continues in the old mode, launched again if necessary. 0, or
  * -errno with @errp.
  */
-int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
+int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *reason,
                        Error **errp);
 
 /* --- failures -------------------------------------------------------------- */

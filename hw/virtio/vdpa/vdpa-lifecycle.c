@@ -562,11 +562,11 @@ static void switch_undo(VdpaDevice *d)
     }
 }
 
-int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
+int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *reason,
                        Error **errp)
 {
     VdpaMode old = d->mode;
-    const char *old_why = d->reason;
+    const char *old_reason = d->reason;
     int err;
 
     GLOBAL_STATE_CODE();
@@ -574,7 +574,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
         return 0;
     }
     d->mode = mode;
-    d->reason = why;
+    d->reason = reason;
     if (d->phase != VDPA_LAUNCHED || d->shared_asid) {
         return 0;
     }
@@ -588,7 +588,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *why,
     }
     switch_fails(d);
     d->mode = old;
-    d->reason = mode == VDPA_MODE_PASSTHROUGH ? "the switch back failed" : old_why;
+    d->reason = mode == VDPA_MODE_PASSTHROUGH ? "the switch back failed" : old_reason;
     switch_undo(d);
     return err;
 }

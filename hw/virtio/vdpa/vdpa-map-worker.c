@@ -440,7 +440,7 @@ void vdpa_worker_clear_error(VdpaWorker *w)
 }
 
 /*
- * Whatever the kernel fails to do for a message, it answers with EFAULT. Huge
+ * The kernel answers EFAULT to any message that fails. Huge
  * pages help against a full table as long as ranges are larger than a page,
  * which range_least() sees to; what always helps is room for each page.
  */

@@ -96,14 +96,13 @@ static const VdpaIovaMap *host_buf_in(const VdpaMap *map,
                                       const VdpaIovaMap *range)
 {
     VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
-    const VdpaIovaMap *entry = vdpa_iova_find(table, range->iova);
+    const VdpaIovaMap *buf = vdpa_iova_find(table, range->iova);
 
-    entry = entry ?: vdpa_iova_at_or_above(table, range->iova);
-    while (entry && entry->gpa != VDPA_IOVA_NONE) {
-        entry = vdpa_iova_next(table, entry);
+    buf = buf ?: vdpa_iova_at_or_above(table, range->iova);
+    while (buf && buf->gpa != VDPA_IOVA_NONE) {
+        buf = vdpa_iova_next(table, buf);
     }
-    return entry && entry->iova <= range->iova + (range->size - 1) ? entry
-                                                                   : NULL;
+    return buf && buf->iova <= range->iova + (range->size - 1) ? buf : NULL;
 }
 
 static bool range_map(VdpaMap *map, const VdpaIovaMap *range, MemoryRegion *mr)

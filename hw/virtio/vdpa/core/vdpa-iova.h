@@ -18,8 +18,8 @@
  *   vdpa_iova_new() -> add, alloc, reserve, remove, look up -> vdpa_iova_free()
  *
  *   The table is a book: it maps nothing in the device, it says what is to be
- *   mapped or has been.  Whoever holds a VdpaIovaMap pointer may use it until
- *   that map is removed.
+ *   mapped or has been.  A VdpaIovaMap pointer is valid until that map is
+ *   removed.
  *
  * Thread model
  *

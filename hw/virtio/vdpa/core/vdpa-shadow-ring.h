@@ -119,7 +119,7 @@ int vdpa_shadow_ring_start(VdpaShadowRing *ring, const VdpaGuestLayout *layout,
 /*
  * Ends it.  The device must not touch its ring any more, and drain() must have
  * been called since.  Fills @state (may be NULL); a broken ring's is
- * where it was.  Whoever serves the guest's ring next is to be kicked once,
+ * where it was.  The next server of the guest's ring is to be kicked once,
  * and the guest interrupted once: neither knows what the other did meanwhile.
  */
 void vdpa_shadow_ring_stop(VdpaShadowRing *ring, VdpaShadowState *state);
