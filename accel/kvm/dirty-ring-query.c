@@ -28,9 +28,25 @@ static KvmDirtyRingVcpu *query_vcpu(DirtyRing *ring)
     vcpu->has_cpu_index = cpu;
     vcpu->cpu_index = cpu ? cpu->cpu_index : 0;
     vcpu->harvested = dirty_ring_harvested(ring);
+    vcpu->occupied = dirty_ring_occupied(ring, &vcpu->occupied_max);
     vcpu->full_exits = qatomic_read(&ring->full_exits);
     vcpu->overflowed = qatomic_read(&ring->overflowed);
     return vcpu;
+}
+
+/* Leaves out the empty buckets at the end. */
+static void query_full_histogram(const DirtyRingStats *stats,
+                                 KvmDirtyRingInfo *info)
+{
+    uint64List **tail = &info->full_histogram;
+    int n = DIRTY_RING_FULL_BUCKETS;
+
+    while (n && !stats->full_hist[n - 1]) {
+        n--;
+    }
+    for (int i = 0; i < n; i++) {
+        QAPI_LIST_APPEND(tail, stats->full_hist[i]);
+    }
 }
 
 static void query_counters(KvmDirtyRingInfo *info)
@@ -39,6 +55,9 @@ static void query_counters(KvmDirtyRingInfo *info)
 
     dirty_ring_stats(&kvm_dirty_rings.set, &stats);
     info->harvested = stats.harvested;
+    info->released_full = stats.released_full;
+    info->released_reaper = stats.released_reaper;
+    info->released_sync = stats.released_sync;
     info->published = stats.published;
     info->republished = stats.republished;
     info->suspects = stats.suspects;
@@ -49,6 +68,9 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->resets_failed = stats.resets_failed;
     info->full_exits = stats.full_exits;
     info->full_exits_empty = stats.full_exits_empty;
+    info->full_ns = stats.full_ns;
+    info->full_max_ns = stats.full_max_ns;
+    query_full_histogram(&stats, info);
     info->overflows = stats.overflows;
     info->syncs = qatomic_read(&kvm_dirty_rings.syncs);
     info->reaper_wakeups = dirty_reaper_wakeups(&kvm_dirty_rings.reaper);
@@ -69,6 +91,7 @@ KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
     }
     info = g_new0(KvmDirtyRingInfo, 1);
     info->size = kvm_dirty_rings.set.size;
+    info->usable = kvm_dirty_rings.set.usable;
     info->backup_bitmap = kvm_state->kvm_dirty_ring_with_bitmap;
     info->broken = dirty_ring_broken(&kvm_dirty_rings.set);
     query_counters(info);
@@ -82,9 +105,11 @@ KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
 static void print_vcpu(Monitor *mon, const KvmDirtyRingVcpu *vcpu)
 {
     monitor_printf(mon, "vcpu %" PRIu64 "%s: harvested %" PRIu64
-                   ", full exits %" PRIu64 "%s\n", vcpu->vcpu_id,
+                   ", occupied %" PRIu64 " (most %" PRIu64 "), full exits %"
+                   PRIu64 "%s\n", vcpu->vcpu_id,
                    vcpu->has_cpu_index ? "" : " (unplugged)",
-                   vcpu->harvested, vcpu->full_exits,
+                   vcpu->harvested, vcpu->occupied, vcpu->occupied_max,
+                   vcpu->full_exits,
                    vcpu->overflowed ? ", overflowed" : "");
 }
 
@@ -97,7 +122,8 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
     if (hmp_handle_error(mon, err)) {
         return;
     }
-    monitor_printf(mon, "entries per ring: %" PRIu32 "%s%s\n", info->size,
+    monitor_printf(mon, "entries per ring: %" PRIu32 " (full at %" PRIu32
+                   ")%s%s\n", info->size, info->usable,
                    info->backup_bitmap ? ", backup bitmap" : "",
                    info->broken ? ", broken: dirty pages were lost" : "");
     monitor_printf(mon, "pages: harvested %" PRIu64 ", published %" PRIu64
@@ -105,13 +131,19 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    ", unknown %" PRIu64 "\n",
                    info->harvested, info->published, info->republished,
                    info->suspects, info->unknown);
+    monitor_printf(mon, "released: by full rings %" PRIu64 ", by the reaper %"
+                   PRIu64 ", by syncs %" PRIu64 "\n", info->released_full,
+                   info->released_reaper, info->released_sync);
     monitor_printf(mon, "resets: %" PRIu64 ", skipped %" PRIu64
                    ", incomplete %" PRIu64 ", failed %" PRIu64 "\n",
                    info->resets, info->resets_skipped,
                    info->resets_incomplete, info->resets_failed);
     monitor_printf(mon, "full exits: %" PRIu64 ", empty %" PRIu64
-                   ", overflows %" PRIu64 "\n",
-                   info->full_exits, info->full_exits_empty, info->overflows);
+                   ", %" PRIu64 " us in all, %" PRIu64 " us at most, "
+                   "overflows %" PRIu64 "\n",
+                   info->full_exits, info->full_exits_empty,
+                   info->full_ns / SCALE_US, info->full_max_ns / SCALE_US,
+                   info->overflows);
     monitor_printf(mon, "syncs: %" PRIu64 "\n", info->syncs);
     monitor_printf(mon, "reaper: %" PRIu64 " wake-ups, pause %" PRIu64
                    " us\n", info->reaper_wakeups, info->reaper_interval_us);

@@ -12,6 +12,7 @@
  *   dirty-ring-memslots.c   memory slots that come and go
  *   dirty-ring-publish.c    pages into the RAM list's dirty bitmaps
  *   dirty-ring-sync.c       dirty log sync, start and stop
+ *   dirty-ring-refresh.c    a display's refresh
  *   dirty-ring-query.c      QMP and HMP
  *
  * A page goes straight from a ring to the RAM list; there is no bitmap per slot
@@ -19,8 +20,9 @@
  *
  *   thread                     holds          calls
  *   vCPU thread at ring-full   nothing        dirty_ring_full(), its own ring
- *   reaper                     nothing        dirty_ring_reap_idle()
- *   migration, display, ...    BQL            kvm_dirty_ring_sync()
+ *   reaper                     nothing        dirty_ring_make_room()
+ *   migration, ...             BQL            kvm_dirty_ring_sync()
+ *   display                    BQL            kvm_dirty_ring_refresh()
  *   memory topology change     BQL, slots     kvm_dirty_ring_slot_add(), ...
  *
  * When pages may have been lost (dirty_ring_broken()), a running migration is
@@ -72,6 +74,19 @@ static const DirtyRingOps kvm_dirty_ring_ops = {
     .broken = rings_broken,
 };
 
+/*
+ * Returns the entries that KVM keeps free in each ring (Linux,
+ * kvm_dirty_ring_get_rsvd_entries()): 64, and with Intel's page modification
+ * logging the 512 that the CPU may still hold back.
+ */
+static uint32_t rings_reserve(void)
+{
+    g_autofree char *pml = NULL;
+
+    return g_file_get_contents("/sys/module/kvm_intel/parameters/pml", &pml,
+                               NULL, NULL) && pml[0] == 'Y' ? 64 + 512 : 64;
+}
+
 int kvm_dirty_ring_setup(KVMState *s)
 {
     uint32_t size = s->kvm_dirty_ring_size;
@@ -89,7 +104,8 @@ int kvm_dirty_ring_setup(KVMState *s)
         return ret;
     }
     dirty_slots_init(&kvm_dirty_rings.slots);
-    dirty_ring_set_init(&kvm_dirty_rings.set, size, &kvm_dirty_ring_ops, s);
+    dirty_ring_set_init(&kvm_dirty_rings.set, size,
+                        MIN(rings_reserve(), size - 1), &kvm_dirty_ring_ops, s);
     dirty_reaper_init(&kvm_dirty_rings.reaper, &kvm_dirty_rings.set);
     kvm_dirty_rings.nr_vcpus = current_machine->smp.max_cpus;
     kvm_dirty_rings.vcpus = g_new0(DirtyRing *, kvm_dirty_rings.nr_vcpus);

@@ -58,6 +58,9 @@ size_t kvm_dirty_ring_translate(void *opaque, const uint32_t *slots,
 /* dirty-ring-publish.c: DirtyRingOps.publish */
 void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n);
 
+/* dirty-ring-refresh.c: MemoryRefresh */
+bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr);
+
 /* dirty-ring-vcpus.c: DirtyRingOps.leave_alone; @owner is a CPUState */
 bool kvm_dirty_ring_leave_alone(void *opaque, void *owner);
 

@@ -6,8 +6,14 @@
  * Theory of operation
  *
  * A sync kicks all vCPUs out of the guest, because hardware may hold dirty
- * pages back until then (page modification logging), harvests all rings, and
- * waits until other threads have published what they have harvested.
+ * pages back until then (page modification logging), releases all rings, and
+ * waits until other threads have published what they have released.
+ *
+ * The last sync of a migration finds the VM stopped.  No page is written then, so
+ * none need be protected, and a reset would only add to the downtime: the sync
+ * publishes all entries and leaves them in the rings.  If the migration fails and
+ * the VM runs on, the next sync publishes them again, or the end of logging
+ * drains them.
  *
  * All functions run with the BQL held, which kick_all_vcpus() releases while it
  * waits.
@@ -20,6 +26,7 @@
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "exec/memory.h"
+#include "exec/memory-refresh.h"
 #include "exec/ram_addr.h"
 #include "hw/core/cpu.h"
 #include "migration/fail.h"
@@ -120,7 +127,11 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
     GLOBAL_STATE_CODE();
     trace_kvm_dirty_ring_flush(0);
     kick_all_vcpus();
-    dirty_ring_reap_all(&kvm_dirty_rings.set);
+    if (last_stage && !runstate_is_running()) {
+        dirty_ring_publish_all(&kvm_dirty_rings.set);
+    } else {
+        dirty_ring_reap_all(&kvm_dirty_rings.set);
+    }
     dirty_ring_wait_published(&kvm_dirty_rings.set);
     qatomic_inc(&kvm_dirty_rings.syncs);
     if (kvm_state->kvm_dirty_ring_with_bitmap &&
@@ -147,14 +158,18 @@ static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
                    "migrate it");
         return false;
     }
+    /* Entries that came after the last stop had drained the rings. */
+    dirty_ring_reap_all(&kvm_dirty_rings.set);
     dirty_reaper_set_active(&kvm_dirty_rings.reaper, true);
     return true;
 }
 
+/* Drains the rings: what they hold now is of no use to the next start. */
 static void kvm_dirty_ring_log_stop(MemoryListener *listener)
 {
     GLOBAL_STATE_CODE();
     dirty_reaper_set_active(&kvm_dirty_rings.reaper, false);
+    dirty_ring_reap_all(&kvm_dirty_rings.set);
 }
 
 bool kvm_dirty_ring_register(KVMMemoryListener *kml)
@@ -167,6 +182,7 @@ bool kvm_dirty_ring_register(KVMMemoryListener *kml)
         kml->listener.log_sync_global = kvm_dirty_ring_sync;
         kml->listener.log_global_start = kvm_dirty_ring_log_start;
         kml->listener.log_global_stop = kvm_dirty_ring_log_stop;
+        memory_refresh_register(&kml->listener, kvm_dirty_ring_refresh);
     }
     return true;
 }

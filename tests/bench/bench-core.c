@@ -76,7 +76,7 @@ int main(int argc, char **argv)
         return 2;
     }
     kvm = fake_kvm_new(1, RING_SIZE, NPAGES);
-    dirty_ring_set_init(&set, RING_SIZE, &bench_ops, kvm);
+    dirty_ring_set_init(&set, RING_SIZE, 64, &bench_ops, kvm);
     ring = dirty_ring_add(&set, 0, kvm->vcpus[0].ring);
     while (done < entries) {
         fill(kvm, done, batch);

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 CORE_FILES = tuple(f"accel/kvm/core/dirty-ring-{part}" for part in (
-    "core.h", "internal.h", "harvest.c", "reset.c", "reap.c", "full.c", "set.c", "batch.c",
+    "core.h", "internal.h", "harvest.c", "reset.c", "reap.c", "room.c", "full.c", "set.c", "batch.c",
     "suspects.c"))
 BATCHES = (1, 64, 1024)
 HARVESTS = 400

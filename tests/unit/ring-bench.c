@@ -107,7 +107,7 @@ Bench *bench_new(const Step *script)
     pthread_mutex_init(&b->gate[1], NULL);
     dirty_slots_init(&b->slots);
     dirty_slots_add(&b->slots, 0, 0, SLOT_PAGES);
-    dirty_ring_set_init(&b->set, SIZE, &bench_ops, b);
+    dirty_ring_set_init(&b->set, SIZE, RESERVE, &bench_ops, b);
     for (int r = 0; r < 2; r++) {
         b->ring[r] = dirty_ring_add(&b->set, r, b->entries[r]);
     }
@@ -135,6 +135,17 @@ void nap_ms(int ms)
     struct timespec nap = { .tv_nsec = ms * 1000000l };
 
     nanosleep(&nap, NULL);
+}
+
+static uint64_t decide_all(void *opaque, const DirtyRingLevel *level)
+{
+    (void)opaque;
+    return level->occupied;
+}
+
+uint64_t bench_make_room(Bench *b)
+{
+    return dirty_ring_make_room(&b->set, decide_all, b);
 }
 
 unsigned bench_published(Bench *b)

@@ -18,6 +18,7 @@
 #include "accel/kvm/core/dirty-ring-slots.h"
 
 #define SIZE 16
+#define RESERVE 2
 #define SLOT_PAGES 1000
 #define ALL 1000
 
@@ -64,6 +65,9 @@ void bench_push(Bench *b, int r, uint32_t slot, uint64_t offset);
 void bench_push_run(Bench *b, int r, uint64_t first, int n);
 
 DirtyRingStats bench_stats(Bench *b);
+
+/* What the reaper would do, did it take all of each ring. */
+uint64_t bench_make_room(Bench *b);
 
 /* Pages published so far; from any thread. */
 unsigned bench_published(Bench *b);

@@ -10,6 +10,8 @@
 
 #define MS 1000000ull
 #define SIZE 4096
+#define RESERVE 96
+#define USABLE (SIZE - RESERVE)
 
 static void nap_ms(int ms)
 {
@@ -18,35 +20,51 @@ static void nap_ms(int ms)
     nanosleep(&nap, NULL);
 }
 
-static void test_pause(void)
+/*
+ * Room for what comes in 2 ms, a quarter at most; the pause lasts until there is no
+ * more room than that.
+ */
+static void test_pace(void)
 {
     static const struct {
-        uint64_t pause, elapsed, fastest, expected;
+        uint64_t occupied, uptake, elapsed;
+        uint64_t want, release, lasts;
     } rows[] = {
-        /* half full is 2,048 entries: as fast as that, keep the pace */
-        { 10 * MS, 10 * MS, 2048, 10 * MS },
-        /* twice as fast: half the pause, at once */
-        { 10 * MS, 10 * MS, 4096, 5 * MS },
-        { 10 * MS, 10 * MS, 20480, 1 * MS },
-        /* slower: at most twice the pause */
-        { 10 * MS, 10 * MS, 1366, 14992679 },
-        { 10 * MS, 10 * MS, 10, 20 * MS },
-        /* quiet: back off, up to the bound */
-        { 10 * MS, 10 * MS, 0, 20 * MS },
-        { 800 * MS, 800 * MS, 0, DIRTY_REAPER_MAX_NS },
-        { 1000 * MS, 1000 * MS, 1, DIRTY_REAPER_MAX_NS },
-        /* never below the bound */
-        { 1 * MS, 1 * MS, 1000000, DIRTY_REAPER_MIN_NS },
-        { 0, 0, 0, DIRTY_REAPER_MIN_NS },
-        /* the thread was late: the rate counts, not the pause */
-        { 10 * MS, 40 * MS, 4096, 20 * MS },
-        { 10 * MS, 40 * MS, 16384, 5 * MS },
+        /* nothing comes: nothing is wanted, however full the ring is */
+        { 0, 0, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
+        { USABLE, 0, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
+        /* 100 a ms: room for 200; of 4,000 entries of room, 3,800 last 38 ms */
+        { 0, 1000, 10 * MS, 200, 0, 38 * MS },
+        { 2000, 1000, 10 * MS, 200, 0, 18 * MS },
+        { 3800, 1000, 10 * MS, 200, 0, 0 },
+        /* no room for 200: make room for 400, which lasts 2 ms */
+        { 3900, 1000, 10 * MS, 200, 300, 2 * MS },
+        { 4000, 1000, 10 * MS, 200, 400, 2 * MS },
+        { 4100, 1000, 10 * MS, 200, 400, 2 * MS },
+        /* a quarter of the ring is kept free at most */
+        { 3000, 100000, 10 * MS, 1000, 0, 0 },
+        { 3500, 100000, 10 * MS, 1000, 1500, MS / 10 },
+        /* slow: a second at most */
+        { 0, 1, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
+        /* the first look, at once */
+        { 10, 10, 0, 1000, 0, 0 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_assert_cmpuint(dirty_reaper_pause(rows[i].pause, rows[i].elapsed,
-                                            rows[i].fastest, SIZE), ==,
-                         rows[i].expected);
+        DirtyRingLevel level = {
+            .usable = USABLE,
+            .occupied = rows[i].occupied,
+            .uptake = rows[i].uptake,
+        };
+        uint64_t want = dirty_reaper_want(&level, rows[i].elapsed);
+        uint64_t release = dirty_reaper_release(&level, want);
+
+        g_test_message("row %zu", i);
+        g_assert_cmpuint(want, ==, rows[i].want);
+        g_assert_cmpuint(release, ==, rows[i].release);
+        g_assert_cmpuint(dirty_reaper_lasts_ns(&level, want, release,
+                                               rows[i].elapsed), ==,
+                         rows[i].lasts);
     }
 }
 
@@ -71,7 +89,7 @@ static void test_sleeps(void)
     pthread_t thread;
     uint64_t wakeups;
 
-    dirty_ring_set_init(&set, SIZE, &no_ops, NULL);
+    dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
     dirty_reaper_init(&reaper, &set);
     pthread_create(&thread, NULL, reaper_thread, &reaper);
     nap_ms(50);
@@ -105,10 +123,73 @@ static void test_sleeps(void)
     dirty_ring_set_destroy(&set);
 }
 
+/* A ring that is filled within the lead makes the reaper no faster than it may be. */
+static void test_least_pause(void)
+{
+    static struct kvm_dirty_gfn entries[SIZE];
+    DirtyRingSet set;
+    DirtyReaper reaper;
+
+    dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
+    dirty_ring_add(&set, 0, entries);
+    dirty_reaper_init(&reaper, &set);
+    for (int i = 0; i < 3000; i++) {
+        entries[i].flags = KVM_DIRTY_GFN_F_DIRTY;
+    }
+    g_assert_cmpuint(dirty_reaper_step(&reaper, MS), ==, DIRTY_REAPER_MIN_NS);
+    dirty_reaper_destroy(&reaper);
+    dirty_ring_set_destroy(&set);
+}
+
+/* A full ring that a vCPU has met ends a long pause, and so does a stop. */
+static void test_hurry(void)
+{
+    DirtyRingSet set;
+    DirtyReaper reaper;
+    pthread_t thread;
+    uint64_t wakeups;
+    gint64 start_us;
+
+    dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
+    dirty_reaper_init(&reaper, &set);
+    dirty_reaper_hurry(&reaper);
+    pthread_create(&thread, NULL, reaper_thread, &reaper);
+    dirty_reaper_set_active(&reaper, true);
+    while (dirty_reaper_interval_ns(&reaper) < 1000 * MS) {
+        nap_ms(1);
+    }
+    nap_ms(20);
+    wakeups = dirty_reaper_wakeups(&reaper);
+    dirty_reaper_hurry(&reaper);
+    nap_ms(300);
+    g_assert_cmpuint(dirty_reaper_wakeups(&reaper), >, wakeups);
+
+    /* Switched on again, it begins with short pauses: 1, 2, 4, ... ms. */
+    while (dirty_reaper_interval_ns(&reaper) < 1000 * MS) {
+        nap_ms(1);
+    }
+    dirty_reaper_set_active(&reaper, false);
+    nap_ms(50);
+    start_us = g_get_monotonic_time();
+    wakeups = dirty_reaper_wakeups(&reaper);
+    dirty_reaper_set_active(&reaper, true);
+    while (dirty_reaper_wakeups(&reaper) < wakeups + 5) {
+        nap_ms(1);
+    }
+    g_assert_cmpint(g_get_monotonic_time() - start_us, <, 3000000);
+
+    dirty_reaper_quit(&reaper);
+    pthread_join(thread, NULL);
+    dirty_reaper_destroy(&reaper);
+    dirty_ring_set_destroy(&set);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/dirty-reaper/pause", test_pause);
+    g_test_add_func("/dirty-reaper/pace", test_pace);
     g_test_add_func("/dirty-reaper/sleeps", test_sleeps);
+    g_test_add_func("/dirty-reaper/least-pause", test_least_pause);
+    g_test_add_func("/dirty-reaper/hurry", test_hurry);
     return g_test_run();
 }

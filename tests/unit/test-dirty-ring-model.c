@@ -114,7 +114,7 @@ static Model *model_new(const Case *c)
     model->writing = c->nvcpus;
     dirty_slots_init(&model->slots);
     dirty_slots_add(&model->slots, 0, 0, NPAGES);
-    dirty_ring_set_init(&model->set, RING_SIZE, &model_ops, model);
+    dirty_ring_set_init(&model->set, RING_SIZE, 64, &model_ops, model);
     dirty_reaper_init(&model->reaper, &model->set);
     for (unsigned v = 0; v < c->nvcpus; v++) {
         DirtyRing *ring = dirty_ring_add(&model->set, v,

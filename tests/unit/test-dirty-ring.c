@@ -265,53 +265,190 @@ static void test_bind(void)
 static void test_leave_alone(void)
 {
     Bench *b = bench_new(reset_all);
-    uint64_t fastest;
 
     dirty_ring_bind(b->ring[0], b, NULL);
-    dirty_ring_bind(b->ring[1], &fastest, NULL);
+    dirty_ring_bind(b->ring[1], &b->counter, NULL);
     bench_push_run(b, 0, 0, 5);
     bench_push_run(b, 1, 0, 3);
-    g_assert_cmpuint(dirty_ring_reap_idle(&b->set, &fastest), ==, 3);
-    g_assert_cmpuint(fastest, ==, 3);
+    g_assert_cmpuint(bench_make_room(b), ==, 3);
     g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 5);
+
+    /* The reaper makes no room in it, so its own vCPU empties it. */
+    bench_push_run(b, 0, 0, SIZE - RESERVE);
+    dirty_ring_full(b->ring[0]);
+    g_assert_cmpuint(b->entries[0][(b->pushed[0] - 1) % SIZE].flags, ==, 0);
     bench_free(b);
 }
 
-/* The reaper's measure counts what others have harvested, too. */
-static void test_uptake(void)
+/* What the reaper was shown of ring 0, which comes last. */
+static DirtyRingLevel shown;
+
+static uint64_t decide_two(void *opaque, const DirtyRingLevel *level)
+{
+    (void)opaque;
+    shown = *level;
+    return level->occupied ? 2 : 0;
+}
+
+/* Room is made from the oldest entries; the others stay, and are counted once. */
+static void test_make_room(void)
 {
     Bench *b = bench_new(reset_all);
-    uint64_t fastest;
+    uint64_t most;
 
-    bench_push_run(b, 0, 0, 5);
-    dirty_ring_reap(b->ring[0]);
-    bench_push_run(b, 0, 0, 4);
-    g_assert_cmpuint(dirty_ring_reap_idle(&b->set, &fastest), ==, 4);
-    g_assert_cmpuint(fastest, ==, 9);
-    g_assert_cmpuint(dirty_ring_reap_idle(&b->set, &fastest), ==, 0);
-    g_assert_cmpuint(fastest, ==, 0);
+    bench_push_run(b, 0, 0, 9);
+    g_assert_cmpuint(dirty_ring_make_room(&b->set, decide_two, NULL), ==, 2);
+    g_assert_cmpuint(shown.usable, ==, SIZE - RESERVE);
+    g_assert_cmpuint(shown.occupied, ==, 9);
+    g_assert_cmpuint(shown.uptake, ==, 9);
+    g_assert_cmpuint(b->published->len, ==, 2);
+    g_assert_cmpuint(g_array_index(b->published, uint64_t, 1), ==, 1);
+    g_assert_cmpuint(b->entries[0][2].flags, ==, KVM_DIRTY_GFN_F_DIRTY);
 
-    /* The largest, wherever in the list that ring is. */
-    for (int r = 0; r < 2; r++) {
-        bench_push_run(b, r, 0, 7);
-        bench_push_run(b, 1 - r, 0, 2);
-        dirty_ring_reap_idle(&b->set, &fastest);
-        g_assert_cmpuint(fastest, ==, 7);
-    }
+    bench_push_run(b, 0, 50, 1);
+    g_assert_cmpuint(dirty_ring_make_room(&b->set, decide_two, NULL), ==, 2);
+    g_assert_cmpuint(shown.occupied, ==, 8);
+    g_assert_cmpuint(shown.uptake, ==, 1);
+    g_assert_cmpuint(dirty_ring_harvested(b->ring[0]), ==, 10);
+    g_assert_cmpuint(dirty_ring_occupied(b->ring[0], &most), ==, 6);
+    g_assert_cmpuint(most, ==, 9);
+
+    g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 6);
+    g_assert_cmpuint(b->published->len, ==, 10 + bench_stats(b).republished);
+    g_assert_cmpuint(bench_stats(b).harvested, ==, 10);
+    g_assert_cmpuint(bench_stats(b).released_reaper, ==, 4);
+    g_assert_cmpuint(bench_stats(b).released_sync, ==, 6);
     bench_free(b);
 }
 
+/* What is released and not reset yet is no room. */
+static void test_room_not_reset(void)
+{
+    static const Step nothing[] = { { 0, NULL }, {} };
+    Bench *b = bench_new(nothing);
+
+    b->set.patience_ns = 0;
+    bench_push_run(b, 0, 0, 9);
+    g_assert_cmpuint(dirty_ring_make_room(&b->set, decide_two, NULL), ==, 2);
+    dirty_ring_make_room(&b->set, decide_two, NULL);
+    g_assert_cmpuint(shown.occupied, ==, 9);
+    bench_free(b);
+}
+
+/* Rings of which nothing is to be released cost no ioctl. */
+static void test_room_enough(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    g_assert_cmpuint(dirty_ring_make_room(&b->set, decide_two, NULL), ==, 0);
+    g_assert_cmpuint(b->calls, ==, 0);
+    bench_free(b);
+}
+
+/* How far the kernel has got is found wherever that is, round the end, too. */
+static void test_look(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    for (int start = 0; start < SIZE; start++) {
+        for (int n = 0; n <= SIZE - RESERVE; n++) {
+            uint64_t before = dirty_ring_harvested(b->ring[0]);
+
+            bench_push_run(b, 0, 0, n);
+            bench_make_room(b);
+            g_assert_cmpuint(dirty_ring_harvested(b->ring[0]) - before, ==, n);
+        }
+        bench_push_run(b, 0, 0, 1);
+        dirty_ring_reap(b->ring[0]);
+    }
+    g_assert_false(dirty_ring_broken(&b->set));
+    bench_free(b);
+}
+
+/*
+ * The last sync of a stopped machine takes no ioctl; what it has published stays
+ * in the ring, and goes out with the next sync if the machine runs on.
+ */
+static void test_publish_all(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    bench_push_run(b, 0, 0, 3);
+    bench_push_run(b, 1, 10, 2);
+    g_assert_cmpuint(dirty_ring_publish_all(&b->set), ==, 5);
+    g_assert_cmpuint(b->calls, ==, 0);
+    g_assert_cmpuint(b->published->len, ==, 5);
+    g_assert_cmpuint(bench_stats(b).harvested, ==, 5);
+
+    bench_push_run(b, 0, 3, 1);
+    g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 6);
+    g_assert_cmpuint(b->calls, ==, 1);
+    g_assert_cmpuint(b->published->len, ==, 11);
+    g_assert_cmpuint(bench_stats(b).harvested, ==, 6);
+
+    /* Pages that an interrupted reset may have left writable go out again. */
+    g_assert_cmpuint(bench_stats(b).suspects, >, 0);
+    g_assert_cmpuint(bench_stats(b).republished, ==, 0);
+    g_assert_cmpuint(dirty_ring_publish_all(&b->set), ==, 0);
+    g_assert_cmpuint(bench_stats(b).republished, ==, bench_stats(b).suspects);
+    g_assert_cmpuint(b->published->len, ==, 11 + bench_stats(b).suspects);
+    bench_free(b);
+}
+
+static uint64_t peeked[SIZE];
+static size_t npeeked;
+
+static void note_peeked(void *opaque, const uint64_t *pages, size_t n)
+{
+    (void)opaque;
+    g_assert_cmpuint(npeeked + n, <=, SIZE);
+    memcpy(peeked + npeeked, pages, n * sizeof(pages[0]));
+    npeeked += n;
+}
+
+/* A display sees what lies in the rings, and everything stays as it was. */
+static void test_peek(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    npeeked = 0;
+    bench_push_run(b, 0, 5, 3);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked), ==, 3);
+    g_assert_cmpuint(npeeked, ==, 3);
+    g_assert_cmpuint(peeked[2], ==, 7);
+    g_assert_cmpuint(b->published->len, ==, 0);
+    g_assert_cmpuint(b->calls, ==, 0);
+    g_assert_cmpuint(b->entries[0][0].flags, ==, KVM_DIRTY_GFN_F_DIRTY);
+
+    dirty_ring_reap_all(&b->set);
+    g_assert_cmpuint(b->published->len, ==, 3);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked), ==, 0);
+    g_assert_cmpuint(npeeked, ==, 3);
+    bench_free(b);
+}
+
+/* A full ring frees a quarter of what it can hold, the oldest entries. */
 static void test_full(void)
 {
     Bench *b = bench_new(reset_all);
+    unsigned exits = 0, in_hist = 0;
 
     for (int i = 0; i < 20; i++) {
-        bench_push_run(b, 0, 0, SIZE - 2);
+        bench_push_run(b, 0, i, i ? 3 : SIZE - RESERVE);
         g_assert_cmpint(dirty_ring_full(b->ring[0]), ==,
                         DIRTY_RING_FULL_FREED);
+        exits++;
+        g_assert_cmpuint(b->published->len, ==, 3 * exits);
     }
     g_assert_cmpuint(bench_stats(b).full_exits, ==, 20);
     g_assert_cmpuint(bench_stats(b).full_exits_empty, ==, 0);
+    g_assert_cmpuint(bench_stats(b).released_full, ==, 60);
+    g_assert_cmpuint(bench_stats(b).full_max_ns, >, 0);
+    g_assert_cmpuint(bench_stats(b).full_ns, >=, bench_stats(b).full_max_ns);
+    for (int i = 0; i < DIRTY_RING_FULL_BUCKETS; i++) {
+        in_hist += bench_stats(b).full_hist[i];
+    }
+    g_assert_cmpuint(in_hist, ==, 20);
     bench_free(b);
 }
 
@@ -350,7 +487,7 @@ static void test_full_scattered(void)
     Bench *b = bench_new(reset_all);
 
     for (int i = 0; i < 20; i++) {
-        bench_push_run(b, 0, 0, SIZE - 2);
+        bench_push_run(b, 0, 0, 3);
         for (int exits = 0; exits < 3; exits++) {
             g_assert_cmpint(dirty_ring_full(b->ring[0]), ==,
                             DIRTY_RING_FULL_FREED);
@@ -366,7 +503,7 @@ static void test_full_spurious(void)
     Bench *b = bench_new(reset_all);
     int freed = 0, spurious = 0;
 
-    bench_push_run(b, 0, 0, SIZE - 2);
+    bench_push_run(b, 0, 0, 3);
     while (freed < 100 &&
            dirty_ring_full(b->ring[0]) == DIRTY_RING_FULL_FREED) {
         freed++;
@@ -477,7 +614,12 @@ int main(int argc, char **argv)
         { "unknown-entries", test_unknown_entries },
         { "bind", test_bind },
         { "leave-alone", test_leave_alone },
-        { "uptake", test_uptake },
+        { "room/made", test_make_room },
+        { "room/enough", test_room_enough },
+        { "room/not-reset", test_room_not_reset },
+        { "look", test_look },
+        { "publish-all", test_publish_all },
+        { "peek", test_peek },
         { "full/ordinary", test_full },
         { "full/takes-its-own-only", test_full_takes_its_own_only },
         { "full/but-reaped", test_full_but_reaped },

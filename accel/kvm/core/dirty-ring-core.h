@@ -80,7 +80,7 @@ typedef struct DirtyRingOps {
     void (*publish)(void *opaque, const uint64_t *pages, size_t n);
 
     /*
-     * Optional.  Returns true if dirty_ring_reap_idle() has to skip the ring
+     * Optional.  Returns true if dirty_ring_make_room() has to skip the ring
      * that is bound to @owner.  Called with that ring's lock held, so that
      * @owner stays bound; takes no lock.
      */
@@ -93,12 +93,18 @@ typedef struct DirtyRingOps {
     void (*broken)(void *opaque, DirtyRingFault fault);
 } DirtyRingOps;
 
+/* 2^0 to 2^15 microseconds. */
+#define DIRTY_RING_FULL_BUCKETS 16
+
 /*
  * Counters of a ring set.  All but suspects only grow.  Each is read and written
  * atomically, without any order between them.
  */
 typedef struct DirtyRingStats {
-    uint64_t harvested;         /* entries taken from rings */
+    uint64_t harvested;         /* entries seen in rings */
+    uint64_t released_full;     /* entries marked for a reset, by full rings */
+    uint64_t released_reaper;   /* ... by the reaper */
+    uint64_t released_sync;     /* ... by syncs, and when a vCPU goes */
     uint64_t published;         /* pages handed to publish() */
     uint64_t republished;       /* number of those that were suspects */
     uint64_t suspects;          /* at present, see dirty-ring-suspects.h */
@@ -110,6 +116,11 @@ typedef struct DirtyRingStats {
     uint64_t resets_failed;     /* ioctls that returned an error */
     uint64_t full_exits;        /* ring-full exits handled */
     uint64_t full_exits_empty;  /* number of those with an empty ring */
+    uint64_t full_ns;           /* time spent in them, all vCPUs together */
+    uint64_t full_max_ns;       /* the longest */
+    uint64_t full_hist[DIRTY_RING_FULL_BUCKETS];    /* their number, by the
+                                   power of two of microseconds: [0] is less
+                                   than 2, [n] from 2^n on, the last is open */
     uint64_t overflows;         /* times a ring was seen to have lost entries */
 } DirtyRingStats;
 
@@ -118,6 +129,8 @@ typedef struct DirtyRingStats {
  *
  * Positions count entries since the ring was created and never wrap; an
  * entry's index is its position modulo the ring size.
+ *
+ *      armed <= released <= seen
  */
 struct DirtyRing {
     DirtyRing *next;                /* set before the ring is published */
@@ -126,9 +139,11 @@ struct DirtyRing {
     unsigned long id;               /* vCPU id, as KVM_CREATE_VCPU took it */
 
     pthread_mutex_t lock;           /* the ring lock */
-    uint64_t fetch;                 /* next to harvest: protected by lock */
+    uint64_t seen;                  /* all before are counted: by lock */
+    uint64_t released;              /* all before are marked: by lock */
     uint64_t armed;                 /* all before are reset: by lock */
-    DirtyRingEntry *seen;           /* by index, of [armed, fetch): by lock */
+    uint64_t most;                  /* largest seen - armed: by lock */
+    DirtyRingEntry *copies;         /* by index, of [armed, released): by lock */
     GArray *passed;                 /* of DirtyRingEntry, by lock; see
                                        ring_make_room_locked() */
     uint64_t *page_counter;         /* may be NULL: protected by lock */
@@ -136,8 +151,8 @@ struct DirtyRing {
 
     uint64_t uptake_counted;        /* used by the reaper only */
     uint64_t full_exits;            /* atomic */
-    uint64_t full_at;               /* fetch at the last full exit: by lock */
-    unsigned full_repeats;          /* full exits since fetch moved: by lock */
+    uint64_t full_at;               /* released at the last full exit: by lock */
+    unsigned full_repeats;          /* full exits since it moved: by lock */
     bool overflowed;                /* atomic; once true, stays true */
 };
 
@@ -146,6 +161,7 @@ struct DirtyRingSet {
     const DirtyRingOps *ops;
     void *opaque;
     uint32_t size;                  /* entries per ring, a power of two */
+    uint32_t usable;                /* entries after which KVM says full */
     uint64_t patience_ns;           /* for resets without any progress */
     bool reset_refused;             /* atomic; once true, stays true */
 
@@ -168,10 +184,11 @@ struct DirtyRingSet {
 };
 
 /*
- * Initialises @set for rings of @size entries (a power of two, at least 2).
- * @ops and @opaque must outlive the set.
+ * Initialises @set for rings of @size entries (a power of two, at least 2), of
+ * which KVM keeps @reserve (less than @size) free.  @ops and @opaque must outlive
+ * the set.
  */
-void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
+void dirty_ring_set_init(DirtyRingSet *set, uint32_t size, uint32_t reserve,
                          const DirtyRingOps *ops, void *opaque);
 
 /* Frees what @set owns, rings included, but not their entries. */
@@ -199,33 +216,64 @@ void dirty_ring_bind(DirtyRing *ring, void *owner, uint64_t *page_counter);
 void *dirty_ring_owner(const DirtyRing *ring);
 
 /*
- * Harvests @ring, re-protects what it held, publishes it.  Returns the number
- * of entries harvested.  When it returns, pages that *this call* harvested
- * are published; those that other threads harvested before may not be: see
- * dirty_ring_wait_published().
+ * Releases all that @ring holds, waits until KVM has protected its pages, and
+ * publishes them.  Returns the number of entries released.  When it returns, pages
+ * that *this call* released are published; those that other threads released
+ * before may not be: see dirty_ring_wait_published().
  */
 uint64_t dirty_ring_reap(DirtyRing *ring);
 
-/* The same for all rings with one pass of KVM_RESET_DIRTY_RINGS. */
+/* The same for all rings, with one pass of KVM_RESET_DIRTY_RINGS. */
 uint64_t dirty_ring_reap_all(DirtyRingSet *set);
 
 /*
- * The same for the rings that ops->leave_alone() does not exempt.  Sets
- * *@fastest to the largest number of entries that one of them has yielded
- * since the previous call, harvested by any thread.  For one thread, the
- * reaper.
+ * Publishes all that the rings hold, and releases nothing: for a machine that is
+ * stopped, in which no page is written.  Returns the number of pages.  The
+ * entries stay in the rings, so each later sync publishes them again, until one
+ * releases them; the machine may run again at any time.
  */
-uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest);
+uint64_t dirty_ring_publish_all(DirtyRingSet *set);
 
 /*
- * Returns once every page that any thread has harvested before the call is
+ * Shows @visit the pages that lie in the rings, released by no thread yet, and
+ * changes nothing.  @visit is called as ops->publish() is, with the same @opaque.
+ * Returns the number of entries.  Pages that another thread has released are
+ * published by it; see dirty_ring_wait_published().
+ */
+uint64_t dirty_ring_peek_all(DirtyRingSet *set,
+                             void (*visit)(void *opaque, const uint64_t *pages,
+                                           size_t n));
+
+/* How full a ring is. */
+typedef struct DirtyRingLevel {
+    uint32_t usable;        /* entries after which KVM says that it is full */
+    uint64_t occupied;      /* entries that KVM has not reset */
+    uint64_t uptake;        /* entries added since the call before */
+} DirtyRingLevel;
+
+/* How many of the oldest entries of a ring to release; 0 for none. */
+typedef uint64_t (*DirtyRingDecide)(void *opaque, const DirtyRingLevel *level);
+
+/*
+ * Shows @decide, for each ring that ops->leave_alone() does not exempt, how full
+ * it is, and releases, arms and publishes as many entries as that says.  @decide
+ * is called with the ring's lock held and must not block.  Returns the number of
+ * entries released.  For one thread, the reaper.
+ */
+uint64_t dirty_ring_make_room(DirtyRingSet *set, DirtyRingDecide decide,
+                              void *opaque);
+
+/*
+ * Returns once every page that any thread has released before the call is
  * published.  Waits for other threads: the caller must hold no lock that their ops
  * take.
  */
 void dirty_ring_wait_published(DirtyRingSet *set);
 
 /*
- * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread.
+ * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread: releases a part
+ * of the ring, the oldest entries, or all of it if ops->leave_alone() exempts it
+ * from dirty_ring_make_room().
  *
  * SPURIOUS: the ring is empty, all its entries are reset, and the kernel repeats
  * the exit.  STUCK: this has gone on for 1,000 exits, or the
@@ -247,8 +295,11 @@ DirtyRingFault dirty_ring_fault(const DirtyRingSet *set);
 /* Copies the counters. */
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);
 
-/* Entries harvested from @ring since it was added. */
+/* Entries seen in @ring since it was added. */
 uint64_t dirty_ring_harvested(DirtyRing *ring);
+
+/* Entries that @ring holds; *@most is the most that it has held. */
+uint64_t dirty_ring_occupied(DirtyRing *ring, uint64_t *most);
 
 /* Iterate over the rings of a set, newest first; need no lock. */
 DirtyRing *dirty_ring_first(DirtyRingSet *set);

@@ -5,8 +5,9 @@
  *
  * Theory of operation
  *
- * The vCPU's thread reaps its own ring.  If there was nothing to harvest, another
- * thread has emptied the ring and may not have reset its entries yet: the vCPU
+ * The vCPU's thread releases a part of its own ring, the oldest entries; pages of
+ * the others stay writable.  If there is nothing to release, another thread has
+ * released all of it and may not have reset the entries yet: the vCPU
  * waits until they are, since KVM would end KVM_RUN with the same exit.
  *
  * A kernel that reports the exit again and again for an empty ring has overrun
@@ -17,34 +18,62 @@
  */
 #include "dirty-ring-internal.h"
 
+#include <time.h>
+
 /* Repeated full exits of an empty ring before it counts as overrun. */
 #define FULL_REPEATS_MAX 3
 
 /* ... and before its vCPU is stuck. */
 #define FULL_REPEATS_STUCK 1000
 
-/* Resets entries that other threads have harvested from @ring. */
-static void ring_arm(DirtyRing *ring)
+/* Most entries that a full ring's vCPU releases: some 100 us of resets. */
+#define FULL_RELEASE_MAX 2048
+
+static uint64_t now_ns(void)
 {
-    DirtyBatch *batch = dirty_batch_start(ring->set);
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/*
+ * Releases a part of the ring: the fewer, the longer the other pages stay
+ * writable; the more, the fewer ioctls.  The bound keeps the vCPU's pause short in
+ * a large ring.
+ */
+static uint64_t full_part_locked(DirtyRing *ring)
+{
+    uint64_t part = MIN(ring->set->usable / 4, FULL_RELEASE_MAX);
+
+    return dirty_ring_left_alone_locked(ring) ? ring->set->size : MAX(part, 1);
+}
+
+/*
+ * Releases a part of @ring.  If there is nothing to release, notes in @batch what
+ * other threads have released and not yet reset.
+ */
+static void ring_release_full(DirtyRing *ring, DirtyBatch *batch)
+{
     DirtyMark mark = { .ring = ring };
 
     pthread_mutex_lock(&ring->lock);
-    mark.upto = ring->fetch;
+    dirty_ring_look_locked(ring);
+    if (!dirty_ring_release_locked(ring, batch, full_part_locked(ring))) {
+        mark.upto = ring->released;
+        g_array_append_val(batch->marks, mark);
+    }
     pthread_mutex_unlock(&ring->lock);
-
-    g_array_append_val(batch->marks, mark);
-    dirty_batch_finish(ring->set, batch);
 }
 
 /*
  * Counts full exits between which nothing could be harvested.  One or two
- * happen when another thread empties the ring after the exit.
+ * happen when another thread empties the ring between the exit and us.
  */
 static DirtyRingFull ring_count_full_locked(DirtyRing *ring)
 {
-    if (ring->full_at != ring->fetch) {
-        ring->full_at = ring->fetch;
+    if (ring->full_at != ring->released) {
+        ring->full_at = ring->released;
         ring->full_repeats = 0;
         return DIRTY_RING_FULL_FREED;
     }
@@ -57,28 +86,47 @@ static DirtyRingFull ring_count_full_locked(DirtyRing *ring)
            : DIRTY_RING_FULL_STUCK;
 }
 
-/* Judges a ring-full exit, after @ring was harvested and its entries armed. */
+/* Judges a ring-full exit, after entries of @ring were released and armed. */
 static DirtyRingFull ring_judge_full(DirtyRing *ring)
 {
     DirtyRingFull full;
 
     pthread_mutex_lock(&ring->lock);
-    full = ring->armed < ring->fetch && dirty_ring_reset_refused(ring->set)
+    full = ring->armed < ring->released && dirty_ring_reset_refused(ring->set)
            ? DIRTY_RING_FULL_STUCK : ring_count_full_locked(ring);
     pthread_mutex_unlock(&ring->lock);
     return full;
 }
 
+static void count_full(DirtyRing *ring, uint64_t ns, bool empty)
+{
+    DirtyRingStats *stats = &ring->set->stats;
+    uint64_t us = MAX(ns / 1000, 1);
+    unsigned bucket = MIN(63 - __builtin_clzll(us),
+                          DIRTY_RING_FULL_BUCKETS - 1);
+    uint64_t max = counted(&stats->full_max_ns);
+
+    count(&ring->full_exits, 1);
+    count(&stats->full_exits, 1);
+    count(&stats->full_exits_empty, empty);
+    count(&stats->full_ns, ns);
+    count(&stats->full_hist[bucket], 1);
+    while (ns > max &&
+           !__atomic_compare_exchange_n(&stats->full_max_ns, &max, ns, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
 DirtyRingFull dirty_ring_full(DirtyRing *ring)
 {
     DirtyRingSet *set = ring->set;
-    uint64_t found = dirty_ring_reap(ring);
+    uint64_t start = now_ns();
+    DirtyBatch *batch = dirty_batch_start(set);
+    uint64_t released;
 
-    count(&set->stats.full_exits, 1);
-    count(&ring->full_exits, 1);
-    if (!found) {
-        count(&set->stats.full_exits_empty, 1);
-        ring_arm(ring);
-    }
+    ring_release_full(ring, batch);
+    count(&set->stats.released_full, batch->harvested);
+    released = dirty_batch_finish(set, batch);
+    count_full(ring, now_ns() - start, !released);
     return ring_judge_full(ring);
 }

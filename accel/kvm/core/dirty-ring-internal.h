@@ -46,12 +46,25 @@ void dirty_ring_set_overflowed(DirtyRing *ring);
 
 /* dirty-ring-harvest.c */
 
+/* Counts the entries that the kernel has added.  Called with the ring lock held. */
+void dirty_ring_look_locked(DirtyRing *ring);
+
 /*
- * Harvests @ring into @batch and notes there what has to be armed: all entries
- * up to fetch, those of other threads too, since waiting for them is harmless.
- * Takes the ring lock.  Returns the number of entries.
+ * Copies at most @max of the oldest entries of @ring into @batch and, with
+ * @release, marks them for a reset; without, they stay as they are.  Returns their
+ * number.  Called with the ring lock held.
  */
-uint64_t dirty_ring_harvest(DirtyRing *ring, DirtyBatch *batch);
+uint64_t dirty_ring_take_locked(DirtyRing *ring, DirtyBatch *batch,
+                                uint64_t max, bool release);
+
+/*
+ * Releases at most @max of the oldest entries of @ring into @batch, and notes
+ * there what has to be armed: all that is released, by other threads too, since
+ * waiting for those is harmless.  Returns their number.  Called with the ring lock
+ * held.
+ */
+uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
+                                   uint64_t max);
 
 /* dirty-ring-reset.c */
 
@@ -65,6 +78,14 @@ void dirty_batch_arm(DirtyRingSet *set, DirtyBatch *batch);
 
 /* True once the kernel has refused to reset entries; stays true. */
 bool dirty_ring_reset_refused(const DirtyRingSet *set);
+
+/* dirty-ring-room.c */
+
+/*
+ * True if ops->leave_alone() exempts @ring from dirty_ring_make_room().  Called
+ * with the ring lock held.
+ */
+bool dirty_ring_left_alone_locked(DirtyRing *ring);
 
 /* dirty-ring-reap.c */
 

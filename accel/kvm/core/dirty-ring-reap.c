@@ -88,11 +88,23 @@ uint64_t dirty_batch_finish(DirtyRingSet *set, DirtyBatch *batch)
     return harvested;
 }
 
+/* Releases all of @ring, a whole ring at most. */
+static uint64_t ring_release_all(DirtyRing *ring, DirtyBatch *batch)
+{
+    uint64_t taken;
+
+    pthread_mutex_lock(&ring->lock);
+    taken = dirty_ring_release_locked(ring, batch, ring->set->size);
+    pthread_mutex_unlock(&ring->lock);
+    return taken;
+}
+
 uint64_t dirty_ring_reap(DirtyRing *ring)
 {
     DirtyBatch *batch = dirty_batch_start(ring->set);
 
-    dirty_ring_harvest(ring, batch);
+    ring_release_all(ring, batch);
+    count(&ring->set->stats.released_sync, batch->harvested);
     return dirty_batch_finish(ring->set, batch);
 }
 
@@ -102,49 +114,48 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set)
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
-        dirty_ring_harvest(ring, batch);
+        ring_release_all(ring, batch);
     }
     suspects_republish(set, batch);
+    count(&set->stats.released_sync, batch->harvested);
     return dirty_batch_finish(set, batch);
 }
 
-/* Returns the entries harvested since the last call.  For the reaper only. */
-static uint64_t ring_uptake(DirtyRing *ring)
+/* Reads all that @set's rings hold into @batch, and releases nothing. */
+static uint64_t rings_read(DirtyRingSet *set, DirtyBatch *batch)
 {
-    uint64_t fetch = dirty_ring_harvested(ring);
-    uint64_t uptake = fetch - ring->uptake_counted;
-
-    ring->uptake_counted = fetch;
-    return uptake;
-}
-
-static bool ring_left_alone(DirtyRing *ring)
-{
-    const DirtyRingOps *ops = ring->set->ops;
-    bool left_alone = false;
-
-    pthread_mutex_lock(&ring->lock);
-    if (ops->leave_alone && ring->owner) {
-        left_alone = ops->leave_alone(ring->set->opaque, ring->owner);
-    }
-    pthread_mutex_unlock(&ring->lock);
-    return left_alone;
-}
-
-uint64_t dirty_ring_reap_idle(DirtyRingSet *set, uint64_t *fastest)
-{
-    DirtyBatch *batch = dirty_batch_start(set);
+    uint64_t taken = 0;
     DirtyRing *ring;
 
-    *fastest = 0;
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
-        if (!ring_left_alone(ring)) {
-            uint64_t uptake;
-
-            dirty_ring_harvest(ring, batch);
-            uptake = ring_uptake(ring);
-            *fastest = MAX(*fastest, uptake);
-        }
+        pthread_mutex_lock(&ring->lock);
+        taken += dirty_ring_take_locked(ring, batch, set->size, false);
+        pthread_mutex_unlock(&ring->lock);
     }
-    return dirty_batch_finish(set, batch);
+    return taken;
+}
+
+uint64_t dirty_ring_publish_all(DirtyRingSet *set)
+{
+    DirtyBatch *batch = dirty_batch_start(set);
+    uint64_t taken = rings_read(set, batch);
+
+    suspects_republish(set, batch);
+    dirty_batch_finish(set, batch);
+    return taken;
+}
+
+uint64_t dirty_ring_peek_all(DirtyRingSet *set,
+                             void (*visit)(void *opaque, const uint64_t *pages,
+                                           size_t n))
+{
+    DirtyBatch *batch = dirty_batch_start(set);
+    uint64_t taken = rings_read(set, batch);
+
+    if (batch->pages->len) {
+        visit(set->opaque, (const uint64_t *)batch->pages->data,
+              batch->pages->len);
+    }
+    dirty_batch_published(set, batch);
+    return taken;
 }

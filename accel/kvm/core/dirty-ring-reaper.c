@@ -5,19 +5,29 @@
  *
  * Theory of operation
  *
- * A vCPU whose ring is full leaves the guest and empties the ring; that costs the
- * guest time.  The reaper is a thread that empties rings before they are full.
- * It saves exits; correctness does not depend on it, since every sync harvests all
- * rings itself.
+ * A page that is protected again faults again when the guest writes it.  So an
+ * entry should stay in its ring, and its page writable, until a sync needs it or
+ * the ring runs out of room.  When it does, the vCPU leaves the guest, and frees a
+ * part of its ring itself; that costs the guest time.  The reaper is a thread that
+ * frees room just before that: it does what a vCPU would have to do soon, and
+ * no more.  Nothing depends on it: a page in a ring is as good as published, since
+ * every sync takes all rings itself.
  *
  * While dirty logging is off it sleeps on a condition, without a timeout.  While
- * logging is on it wakes up when it expects the fastest ring to be half full, by
- * the rate at which rings filled since it woke up last, no matter which thread
- * emptied them.  A burst shortens the pause at once, a quiet guest at most doubles
- * it.  If a guest fills a ring within the shortest pause, vCPUs empty their own
- * rings at ring-full and the reaper does not try to keep up.
+ * logging is on it looks at how full each ring is and how fast it fills.  A
+ * ring whose room does not last for LEAD_NS at that rate gets as much room again;
+ * but never is more than a quarter of a ring kept free: a vCPU that fills a
+ * quarter within LEAD_NS frees room by itself.  A guest that writes the same pages
+ * over and over adds no entries once all of them are in the ring, however full it
+ * is: it is left alone.
  *
- * It takes no lock but its own and, inside the reap, those of the ring set.
+ * The reaper wakes up again when the first ring is to have no more room than it
+ * needs, at the present rate.  Its pause shortens at once and at most doubles.  A
+ * vCPU that meets a full ring shortens it too (dirty_reaper_hurry()): the guest
+ * has begun to write faster than before.
+ *
+ * It takes no lock but its own and, inside dirty_ring_make_room(), those of the
+ * ring set.
  *
  * Limits: one reaper per ring set, since the rate is kept in the rings.
  */
@@ -37,20 +47,78 @@ static uint64_t now_ns(void)
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-uint64_t dirty_reaper_pause(uint64_t pause_ns, uint64_t elapsed_ns,
-                            uint64_t fastest, uint32_t size)
+/* Entries that come within @ns at the rate of @uptake in @elapsed_ns. */
+static uint64_t entries_within(uint64_t ns, uint64_t uptake,
+                               uint64_t elapsed_ns)
 {
-    uint64_t longest = MIN(pause_ns * 2, DIRTY_REAPER_MAX_NS);
-    double half_full;
+    return (double)uptake * ns / MAX(elapsed_ns, 1);
+}
 
-    if (!fastest) {
-        return MAX(longest, DIRTY_REAPER_MIN_NS);
+uint64_t dirty_reaper_want(const DirtyRingLevel *level, uint64_t elapsed_ns)
+{
+    uint64_t soon = entries_within(DIRTY_REAPER_LEAD_NS, level->uptake,
+                                   elapsed_ns);
+
+    return MIN(soon, level->usable / 4);
+}
+
+static uint64_t level_room(const DirtyRingLevel *level)
+{
+    return level->usable > level->occupied ? level->usable - level->occupied
+                                           : 0;
+}
+
+uint64_t dirty_reaper_release(const DirtyRingLevel *level, uint64_t want)
+{
+    uint64_t room = level_room(level);
+
+    return want > room ? 2 * want - room : 0;
+}
+
+uint64_t dirty_reaper_lasts_ns(const DirtyRingLevel *level, uint64_t want,
+                               uint64_t released, uint64_t elapsed_ns)
+{
+    uint64_t room = level_room(level) + released;
+
+    if (!level->uptake) {
+        return DIRTY_REAPER_MAX_NS;
     }
-    half_full = (double)elapsed_ns * (size / 2) / fastest;
-    if (half_full >= longest) {
-        return MAX(longest, DIRTY_REAPER_MIN_NS);
-    }
-    return MAX((uint64_t)half_full, DIRTY_REAPER_MIN_NS);
+    return room <= want ? 0
+           : MIN((double)(room - want) * elapsed_ns / level->uptake,
+                 DIRTY_REAPER_MAX_NS);
+}
+
+/* What one wake-up knows and finds out. */
+typedef struct Look {
+    uint64_t elapsed_ns;
+    uint64_t lasts_ns;      /* the shortest of all rings */
+} Look;
+
+static uint64_t look_decide(void *opaque, const DirtyRingLevel *level)
+{
+    Look *look = opaque;
+    uint64_t want = dirty_reaper_want(level, look->elapsed_ns);
+    uint64_t released = dirty_reaper_release(level, want);
+    uint64_t lasts_ns = dirty_reaper_lasts_ns(level, want, released,
+                                              look->elapsed_ns);
+
+    look->lasts_ns = MIN(look->lasts_ns, lasts_ns);
+    return released;
+}
+
+uint64_t dirty_reaper_step(DirtyReaper *reaper, uint64_t now_ns)
+{
+    uint64_t pause_ns = reaper->pause_ns;
+    Look look = {
+        .elapsed_ns = now_ns - reaper->last_ns,
+        .lasts_ns = MIN(2 * pause_ns, DIRTY_REAPER_MAX_NS),
+    };
+
+    dirty_ring_make_room(reaper->set, look_decide, &look);
+    reaper->last_ns = now_ns;
+    reaper->pause_ns = MAX(look.lasts_ns, DIRTY_REAPER_MIN_NS);
+    __atomic_fetch_add(&reaper->wakeups, 1, __ATOMIC_RELAXED);
+    return reaper->pause_ns;
 }
 
 void dirty_reaper_init(DirtyReaper *reaper, DirtyRingSet *set)
@@ -59,7 +127,7 @@ void dirty_reaper_init(DirtyReaper *reaper, DirtyRingSet *set)
 
     *reaper = (DirtyReaper){
         .set = set,
-        .interval_ns = DIRTY_REAPER_MIN_NS,
+        .pause_ns = DIRTY_REAPER_MIN_NS,
     };
     pthread_mutex_init(&reaper->lock, NULL);
     pthread_condattr_init(&attr);
@@ -75,31 +143,33 @@ void dirty_reaper_destroy(DirtyReaper *reaper)
 }
 
 /*
- * Waits until @deadline_ns on the monotonic clock or, if the reaper is off,
- * until it is switched on; *@slept is true if it was off.  Returns false once
+ * Waits until the pause that began at reaper->last_ns is over or, if the reaper is
+ * off, for it to be switched on; *@slept says that it was off.  Returns false once
  * the reaper has to quit.
  */
-static bool reaper_wait(DirtyReaper *reaper, uint64_t deadline_ns,
-                        bool *slept)
+static bool reaper_wait(DirtyReaper *reaper, bool *slept)
 {
-    struct timespec deadline = {
-        .tv_sec = deadline_ns / NS_PER_S,
-        .tv_nsec = deadline_ns % NS_PER_S,
-    };
-    bool keep_running;
-    int ret = 0;
+    bool keep_running, due = false;
 
     *slept = false;
     pthread_mutex_lock(&reaper->lock);
-    while (!reaper->quit && (!reaper->active || ret != ETIMEDOUT)) {
+    while (!reaper->quit && (!reaper->active || !due)) {
+        uint64_t deadline_ns = reaper->last_ns +
+            (reaper->hurry ? DIRTY_REAPER_MIN_NS : reaper->pause_ns);
+        struct timespec deadline = {
+            .tv_sec = deadline_ns / NS_PER_S,
+            .tv_nsec = deadline_ns % NS_PER_S,
+        };
+
         if (reaper->active) {
-            ret = pthread_cond_timedwait(&reaper->wake, &reaper->lock,
-                                         &deadline);
+            due = pthread_cond_timedwait(&reaper->wake, &reaper->lock,
+                                         &deadline) == ETIMEDOUT;
         } else {
             *slept = true;
             pthread_cond_wait(&reaper->wake, &reaper->lock);
         }
     }
+    reaper->hurry = false;
     keep_running = !reaper->quit;
     pthread_mutex_unlock(&reaper->lock);
     return keep_running;
@@ -107,21 +177,17 @@ static bool reaper_wait(DirtyReaper *reaper, uint64_t deadline_ns,
 
 void dirty_reaper_run(DirtyReaper *reaper)
 {
-    uint64_t pause = DIRTY_REAPER_MIN_NS;
-    uint64_t last = now_ns();
     bool slept;
 
-    while (reaper_wait(reaper, last + pause, &slept)) {
-        uint64_t now = now_ns(), fastest;
+    reaper->last_ns = now_ns();
+    while (reaper_wait(reaper, &slept)) {
+        uint64_t pause_ns = dirty_reaper_step(reaper, now_ns());
 
-        dirty_ring_reap_idle(reaper->set, &fastest);
-        /* Entries from before it was switched on do not count for the rate. */
-        pause = slept ? DIRTY_REAPER_MIN_NS
-                      : dirty_reaper_pause(pause, now - last, fastest,
-                                           reaper->set->size);
-        last = now;
-        __atomic_store_n(&reaper->interval_ns, pause, __ATOMIC_RELAXED);
-        __atomic_fetch_add(&reaper->wakeups, 1, __ATOMIC_RELAXED);
+        if (slept) {
+            /* Entries from while the reaper was off say nothing of the rate. */
+            pause_ns = reaper->pause_ns = DIRTY_REAPER_MIN_NS;
+        }
+        __atomic_store_n(&reaper->interval_ns, pause_ns, __ATOMIC_RELAXED);
     }
 }
 
@@ -130,6 +196,19 @@ void dirty_reaper_set_active(DirtyReaper *reaper, bool active)
     pthread_mutex_lock(&reaper->lock);
     reaper->active = active;
     pthread_cond_signal(&reaper->wake);
+    pthread_mutex_unlock(&reaper->lock);
+}
+
+void dirty_reaper_hurry(DirtyReaper *reaper)
+{
+    if (dirty_reaper_interval_ns(reaper) <= DIRTY_REAPER_MIN_NS) {
+        return;
+    }
+    pthread_mutex_lock(&reaper->lock);
+    if (reaper->active && !reaper->hurry) {
+        reaper->hurry = true;
+        pthread_cond_signal(&reaper->wake);
+    }
     pthread_mutex_unlock(&reaper->lock);
 }
 

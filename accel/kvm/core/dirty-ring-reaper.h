@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Life cycle: dirty_reaper_init() -> the user's thread calls
+ * Life cycle: dirty_reaper_init() -> a thread of the user's calls
  * dirty_reaper_run() -> dirty_reaper_set_active() from any thread ->
  * dirty_reaper_quit(), the thread returns -> dirty_reaper_destroy().
  */
@@ -16,13 +16,19 @@
 #define DIRTY_REAPER_MIN_NS (1ull * 1000 * 1000)
 #define DIRTY_REAPER_MAX_NS (1000ull * 1000 * 1000)
 
+/* How long the room of a ring has to last. */
+#define DIRTY_REAPER_LEAD_NS (2 * DIRTY_REAPER_MIN_NS)
+
 typedef struct DirtyReaper {
     DirtyRingSet *set;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool active;            /* protected by lock */
+    bool hurry;             /* protected by lock: wake up soon */
     bool quit;              /* protected by lock */
-    uint64_t interval_ns;   /* written by the reaper thread, atomic */
+    uint64_t last_ns;       /* of the last step: reaper thread only */
+    uint64_t pause_ns;      /* chosen by the last step: reaper thread only */
+    uint64_t interval_ns;   /* the same, atomic */
     uint64_t wakeups;       /* written by the reaper thread, atomic */
 } DirtyReaper;
 
@@ -38,19 +44,36 @@ void dirty_reaper_set_active(DirtyReaper *reaper, bool active);
 /* Makes dirty_reaper_run() return soon. */
 void dirty_reaper_quit(DirtyReaper *reaper);
 
-/* Returns how often the reaper has woken up to reap, and its last pause. */
+/* Times the reaper has woken up to reap, and the pause it chose last. */
 uint64_t dirty_reaper_wakeups(const DirtyReaper *reaper);
 uint64_t dirty_reaper_interval_ns(const DirtyReaper *reaper);
 
+/* A full ring was met: look within DIRTY_REAPER_MIN_NS.  From any thread. */
+void dirty_reaper_hurry(DirtyReaper *reaper);
+
 /*
- * Returns the pause in nanoseconds after which the fastest ring is half full,
- * between DIRTY_REAPER_MIN_NS and DIRTY_REAPER_MAX_NS.
- *
- * @pause_ns: the pause before, which is at most doubled
- * @elapsed_ns: time in which the fastest ring took up @fastest entries
- * @size: entries per ring
+ * One wake-up at @now_ns (monotonic): makes room where it is needed, and returns
+ * the pause until the next, in nanoseconds.  What dirty_reaper_run() does each
+ * time; for the reaper thread, or a test with a clock of its own.
  */
-uint64_t dirty_reaper_pause(uint64_t pause_ns, uint64_t elapsed_ns,
-                            uint64_t fastest, uint32_t size);
+uint64_t dirty_reaper_step(DirtyReaper *reaper, uint64_t now_ns);
+
+/*
+ * Entries of room that a ring needs until the reaper can have looked twice more:
+ * what it takes up in DIRTY_REAPER_LEAD_NS, a quarter of the ring at most.
+ *
+ * @elapsed_ns: time in which the ring took up @level->uptake entries
+ */
+uint64_t dirty_reaper_want(const DirtyRingLevel *level, uint64_t elapsed_ns);
+
+/* Entries to release now: none while there is room for @want, else to twice that. */
+uint64_t dirty_reaper_release(const DirtyRingLevel *level, uint64_t want);
+
+/*
+ * Nanoseconds after which the ring has room for @want entries only, @released of
+ * them being released now; at most DIRTY_REAPER_MAX_NS.
+ */
+uint64_t dirty_reaper_lasts_ns(const DirtyRingLevel *level, uint64_t want,
+                               uint64_t released, uint64_t elapsed_ns);
 
 #endif

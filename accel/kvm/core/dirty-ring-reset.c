@@ -27,9 +27,9 @@
  * end of each ioctl's work in a ring is noted, and each sync publishes these pages
  * again.
  *
- * Each ring has two positions, armed <= fetch.  Entries in [armed, fetch) are
- * harvested and not known to be reset.  Once an entry is reset, the kernel may
- * fill it again and a harvest may mark it again, a whole ring further on; its
+ * Entries in [armed, released) are released and not known to be reset.  Once an
+ * entry is reset, the kernel may fill it again and another thread may release it
+ * again, a whole ring further on; its
  * flag then stands for the later entry, which errs on the safe side: the earlier
  * one was reset, or the kernel could not have used the entry again.
  *
@@ -62,13 +62,13 @@ static void ring_note_resets_locked(DirtyRing *ring)
 {
     uint64_t from = ring->armed;
 
-    while (ring->armed < ring->fetch &&
+    while (ring->armed < ring->released &&
            !(entry_flags(entry_at(ring, ring->armed)) &
              KVM_DIRTY_GFN_F_RESET)) {
         ring->armed++;
     }
     if (ring->armed > from) {
-        dirty_suspects_note(&ring->set->suspects, ring->seen,
+        dirty_suspects_note(&ring->set->suspects, ring->copies,
                             ring->set->size, from, ring->armed);
     }
     dirty_suspects_note_passed(&ring->set->suspects, ring->passed);

@@ -24,15 +24,16 @@
 
 /* Set-up and tear-down */
 
-void dirty_ring_set_init(DirtyRingSet *set, uint32_t size,
+void dirty_ring_set_init(DirtyRingSet *set, uint32_t size, uint32_t reserve,
                          const DirtyRingOps *ops, void *opaque)
 {
-    assert(size >= 2 && !(size & (size - 1)));
+    assert(size >= 2 && !(size & (size - 1)) && reserve < size);
 
     memset(set, 0, sizeof(*set));
     set->ops = ops;
     set->opaque = opaque;
     set->size = size;
+    set->usable = size - reserve;
     set->patience_ns = RESET_PATIENCE_NS;
     pthread_mutex_init(&set->add_lock, NULL);
     pthread_mutex_init(&set->reset_lock, NULL);
@@ -50,7 +51,7 @@ void dirty_ring_set_destroy(DirtyRingSet *set)
         DirtyRing *next = ring->next;
 
         pthread_mutex_destroy(&ring->lock);
-        g_free(ring->seen);
+        g_free(ring->copies);
         g_array_unref(ring->passed);
         g_free(ring);
         ring = next;
@@ -77,7 +78,7 @@ DirtyRing *dirty_ring_add(DirtyRingSet *set, unsigned long id,
     ring->set = set;
     ring->id = id;
     ring->entries = entries;
-    ring->seen = g_new(DirtyRingEntry, set->size);
+    ring->copies = g_new(DirtyRingEntry, set->size);
     ring->passed = g_array_new(FALSE, FALSE, sizeof(DirtyRingEntry));
     pthread_mutex_init(&ring->lock, NULL);
 
@@ -160,6 +161,14 @@ void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)
     const DirtyRingStats *from = &set->stats;
 
     stats->harvested = counted(&from->harvested);
+    stats->released_full = counted(&from->released_full);
+    stats->released_reaper = counted(&from->released_reaper);
+    stats->released_sync = counted(&from->released_sync);
+    stats->full_ns = counted(&from->full_ns);
+    stats->full_max_ns = counted(&from->full_max_ns);
+    for (int i = 0; i < DIRTY_RING_FULL_BUCKETS; i++) {
+        stats->full_hist[i] = counted(&from->full_hist[i]);
+    }
     stats->published = counted(&from->published);
     stats->republished = counted(&from->republished);
     stats->suspects = counted(&from->suspects);
@@ -178,7 +187,18 @@ uint64_t dirty_ring_harvested(DirtyRing *ring)
     uint64_t harvested;
 
     pthread_mutex_lock(&ring->lock);
-    harvested = ring->fetch;
+    harvested = ring->seen;
     pthread_mutex_unlock(&ring->lock);
     return harvested;
+}
+
+uint64_t dirty_ring_occupied(DirtyRing *ring, uint64_t *most)
+{
+    uint64_t occupied;
+
+    pthread_mutex_lock(&ring->lock);
+    occupied = ring->seen - ring->armed;
+    *most = ring->most;
+    pthread_mutex_unlock(&ring->lock);
+    return occupied;
 }

@@ -13,6 +13,7 @@ import random
 
 from qlab import l2, migrate
 from qlab.context import Lab
+from qlab.qmpnames import QUERY_DIRTY_RING
 from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
@@ -74,6 +75,11 @@ def eight_bits(grey: int) -> int:
     return grey << 2 | (grey & 1) * 3
 
 
+def count_syncs(guest: l2.Guest) -> int:
+    """How often all rings were released for a sync."""
+    return int(guest.qmp.cmd(QUERY_DIRTY_RING)["syncs"])
+
+
 def run(lab: Lab, ring: int) -> None:
     """Draw at home, on the way, and there."""
     spec = l2.GuestSpec(lab.qemu, mem=160, cpus=2, ring=ring, extra=("-vga", "std"))
@@ -87,8 +93,13 @@ def run(lab: Lab, ring: int) -> None:
     guest.payload.start()
     screen.rounds(guest, "under load")
     migrate.begin(lab, guest, destination, "unix", bandwidth=FIRST_PASS)
+    migrate.wait_syncs(guest, 1, 60)
+    syncs = count_syncs(guest) if ring else 0
     screen.rounds(guest, "while it migrates")
     lab.check(migrate.query(guest)["status"] == "active", "it had ended before")
+    if ring:
+        more = count_syncs(guest) - syncs
+        lab.check(more == 0, f"{more} of {ROUNDS} refreshes have synced all of memory")
     migrate.limits(guest, migrate.SLOW, 1)
     migrate.wait_syncs(guest, 3, 90)
     result = migrate.judge(lab, guest, destination, migrate.finish(guest))
