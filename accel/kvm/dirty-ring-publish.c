@@ -31,6 +31,24 @@ static void publish_range(uint64_t first, uint64_t npages, uint8_t clients)
 }
 
 /*
+ * Counts pages that migration has not looked at since they were marked last: they
+ * were protected again in vain.
+ */
+static void count_redirtied(const uint64_t *pages, size_t n)
+{
+    uint64_t page_size = qemu_real_host_page_size();
+    uint64_t dirty = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        dirty += cpu_physical_memory_get_dirty_flag(pages[i] * page_size,
+                                                    DIRTY_MEMORY_MIGRATION);
+    }
+    if (dirty) {
+        qatomic_add(&kvm_dirty_rings.redirtied, dirty);
+    }
+}
+
+/*
  * Publishes entries that follow each other in a ring and in memory, as they often
  * do, as one range.
  */
@@ -45,6 +63,9 @@ void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n)
      */
     smp_mb();
     RCU_READ_LOCK_GUARD();
+    if (global_dirty_tracking) {
+        count_redirtied(pages, n);
+    }
     for (size_t i = 1; i <= n; i++) {
         if (i == n || pages[i] != pages[i - 1] + 1) {
             publish_range(pages[start], i - start, clients);

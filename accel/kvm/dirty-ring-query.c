@@ -72,6 +72,7 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->full_max_ns = stats.full_max_ns;
     query_full_histogram(&stats, info);
     info->overflows = stats.overflows;
+    info->redirtied = qatomic_read(&kvm_dirty_rings.redirtied);
     info->syncs = qatomic_read(&kvm_dirty_rings.syncs);
     info->reaper_wakeups = dirty_reaper_wakeups(&kvm_dirty_rings.reaper);
     info->reaper_interval_us =
@@ -127,9 +128,10 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    info->backup_bitmap ? ", backup bitmap" : "",
                    info->broken ? ", broken: dirty pages were lost" : "");
     monitor_printf(mon, "pages: harvested %" PRIu64 ", published %" PRIu64
-                   " (again %" PRIu64 "), suspects %" PRIu64
+                   " (suspects again %" PRIu64 ", dirty already %" PRIu64
+                   "), suspects %" PRIu64
                    ", unknown %" PRIu64 "\n",
-                   info->harvested, info->published, info->republished,
+                   info->harvested, info->published, info->republished, info->redirtied,
                    info->suspects, info->unknown);
     monitor_printf(mon, "released: by full rings %" PRIu64 ", by the reaper %"
                    PRIu64 ", by syncs %" PRIu64 "\n", info->released_full,

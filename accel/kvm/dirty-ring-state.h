@@ -24,6 +24,7 @@ typedef struct KVMDirtyRings {
     DirtyRing **vcpus;  /* by cpu_index: written under the BQL by its thread */
     int nr_vcpus;       /* constant */
     uint64_t syncs;     /* atomic */
+    uint64_t redirtied; /* atomic: pages published that were dirty already */
 } KVMDirtyRings;
 
 extern KVMDirtyRings kvm_dirty_rings;
