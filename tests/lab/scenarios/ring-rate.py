@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How fast a guest writes while it migrates: rings and bitmap, ours and stock by turns.
+
+For each size of hot set and ring, one guest is booted and saved.  Each subject gets
+the same saved guest, which writes random pages of its hot set, and migrates it at
+24 MiB/s, which never converges; after some seconds the downtime limit is raised and
+the migration completes.  `writes` is the guest's pages per second while it migrated,
+`before` the same without a migration.
+
+Both oracles look at each migration; a figure of a migration that lost a page is none.
+
+L1's clock counts instructions, two nanoseconds each, so what else the host does
+changes nothing.
+
+*Limits*: instructions, not time: a fault costs more on real hardware.  One vCPU.
+"""
+
+from pathlib import Path
+
+from qlab import l2, live
+from qlab.context import Lab
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="guest writes while it migrates: rings and bitmap, ours and stock (figures)",
+    time_limit=3000,
+    needs=("kvm", "guest-linux", "ours", "stock"),
+    suites=(),
+    own_binaries=True,
+    icount=True,
+    l1_mem=3072,
+    variants={"8": {"hot_mib": 8}, "48": {"hot_mib": 48}},
+)
+
+MEM = 256
+LOAD = live.Load()
+PLAN = live.Plan(bandwidth=24 << 20, downtime_ms=20, patience=14, limit=200)
+
+
+def one(lab: Lab, spec: l2.GuestSpec, image: Path) -> dict[str, object]:
+    """Migrate the saved guest; its figures."""
+    report = live.migrate(lab, live.thaw(lab, spec, image), spec, LOAD, PLAN,
+                          lambda *_, **__: None)
+    lab.check(not report.reason, report.reason)
+    figures: dict[str, object] = {
+        "before": round(report.writes_before), "writes": round(report.writes_during or 0),
+        "downtime_ms": report.migrate.get("downtime"),
+    }
+    if report.ring:
+        figures |= {key: report.ring[key] for key in (
+            "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
+            "released-full") if key in report.ring}
+    return figures
+
+
+def run(lab: Lab, hot_mib: int, rings: str = "4096 65536") -> None:
+    """Each ring size with each subject; the bitmap once."""
+    image = lab.tmp / "ring-rate.image"
+    live.freeze(live.boot(lab, l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)), image)
+    bitmap = l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)
+    lab.figures["stock bitmap"] = one(lab, bitmap, image)
+    for ring in map(int, str(rings).split()):
+        for name, binary in (("ours", lab.qemu), ("stock", lab.stock)):
+            spec = l2.GuestSpec(binary, mem=MEM, ring=ring, load_mb=hot_mib)
+            lab.figures[f"{name} ring {ring}"] = one(lab, spec, image)
