@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How fast a guest writes while it migrates: rings and bitmap, ours and stock by turns.
 
-For each size of hot set and ring, one guest is booted and saved.  Each subject gets
-the same saved guest, which writes random pages of its hot set, and migrates it at
+Each subject boots a guest and saves it.  For each ring size it
+revives the saved guest, which writes random pages of its hot set, and migrates it at
 24 MiB/s, which never converges; after some seconds the downtime limit is raised and
 the migration completes.  `writes` is the guest's pages per second while it migrated,
 `before` the same without a migration.
@@ -15,6 +15,7 @@ changes nothing.
 *Limits*: instructions, not time: a fault costs more on real hardware.  One vCPU.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from qlab import l2, live
@@ -34,12 +35,12 @@ SCENARIO = Scenario(
 
 MEM = 256
 LOAD = live.Load()
-PLAN = live.Plan(bandwidth=24 << 20, downtime_ms=20, patience=14, limit=200)
+PLAN = live.Plan(bandwidth=24 << 20, downtime_ms=20, relax_after=14, limit=200)
 
 
 def one(lab: Lab, spec: l2.GuestSpec, image: Path) -> dict[str, object]:
     """Migrate the saved guest; its figures."""
-    report = live.migrate(lab, live.thaw(lab, spec, image), spec, LOAD, PLAN,
+    report = live.migrate(lab, live.restore(lab, spec, image), spec, LOAD, PLAN,
                           lambda *_, **__: None)
     lab.check(not report.reason, report.reason)
     figures: dict[str, object] = {
@@ -55,11 +56,11 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path) -> dict[str, object]:
 
 def run(lab: Lab, hot_mib: int, rings: str = "4096 65536") -> None:
     """Each ring size with each subject; the bitmap once."""
-    image = lab.tmp / "ring-rate.image"
-    live.freeze(live.boot(lab, l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)), image)
-    bitmap = l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)
-    lab.figures["stock bitmap"] = one(lab, bitmap, image)
+    subjects = {"ours": l2.GuestSpec(lab.qemu, mem=MEM, load_mb=hot_mib),
+                "stock": l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)}
+    for name, spec in subjects.items():
+        live.save(live.boot(lab, spec), lab.tmp / name)
+    lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock")
     for ring in map(int, str(rings).split()):
-        for name, binary in (("ours", lab.qemu), ("stock", lab.stock)):
-            spec = l2.GuestSpec(binary, mem=MEM, ring=ring, load_mb=hot_mib)
-            lab.figures[f"{name} ring {ring}"] = one(lab, spec, image)
+        for name, spec in subjects.items():
+            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name)

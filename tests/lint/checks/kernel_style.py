@@ -2,6 +2,7 @@
 """The kernel's checkpatch.pl reports no error and no warning below kernel/."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 
 from tree import HOME, Planted, Skipped, Tree
@@ -22,7 +23,9 @@ PLANTED = (Planted("TRAILING_STATEMENTS", {
 
 def check(tree: Tree) -> Iterator[str]:
     if not CHECKPATCH.exists():
-        raise Skipped("build/base/linux has no checkpatch.pl; scripts/fetch-base linux fetches it")
+        subprocess.run([HOME / "scripts/fetch-base", "linux"], stdout=subprocess.DEVNULL, check=False)
+    if not CHECKPATCH.exists():
+        raise Skipped("build/base/linux has no checkpatch.pl, and scripts/fetch-base linux does not get it")
     names = [tree.name(path) for path in tree.files
              if tree.name(path).startswith("kernel/") and path.suffix in (".c", ".h")]
     if names:
