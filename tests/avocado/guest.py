@@ -42,12 +42,12 @@ for folder in (TOP / "tests/lab", BUILD / "base/qemu/python"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from qemu.machine import QEMUMachine  # noqa: E402
-from qemu.qmp.legacy import QMPReturnValue  # noqa: E402
+from qemu.machine import QEMUMachine
+from qemu.qmp.legacy import QMPReturnValue
 
-from qlab import hostkvm  # noqa: E402
-from qlab.payload import Payload, fields  # noqa: E402
-from qlab.qmpnames import QUERY_DIRTY_RING  # noqa: E402
+from qlab import hostkvm
+from qlab.payload import Payload, fields
+from qlab.qmpnames import QUERY_DIRTY_RING
 
 KVM = Path("/dev/kvm")
 MEMORY_MIB = 24

@@ -34,11 +34,11 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(TOP / "tests/lab")]
 
-import core  # noqa: E402
-import stats  # noqa: E402
-import vdpa  # noqa: E402
-import vdpa_lab  # noqa: E402
-from qlab import host, initramfs, machine, modes, scenario, stream  # noqa: E402
+import core
+import stats
+import vdpa
+import vdpa_lab
+from qlab import host, initramfs, machine, modes, scenario, stream
 
 #: Seconds for L1 and the first guest's boot, and for one round of all subjects.
 START_LIMIT, ROUND_LIMIT = 120, 150

@@ -16,10 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import bench  # noqa: E402
-import stats  # noqa: E402
-from qlab import machine  # noqa: E402
-from test_report import runs  # noqa: E402
+import bench
+import stats
+from qlab import machine
+from test_report import runs
 
 ROW = {"name": "made-up", "unit": "ns", "ours": 1.0, "stock": 2.0, "ratio": 0.5, "n": 1,
        "better": "lower"}

@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import report  # noqa: E402
-import stats  # noqa: E402
+import report
+import stats
 
 CORE = {"cases": [{"batch": 64, "instructions_per_entry": 41.02}]}
 

@@ -13,8 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import core  # noqa: E402
-import stats  # noqa: E402
+import core
+import stats
 
 
 def run(subject: str, number: int, total_ms: float | None = 1000, downtime: float = 100,

@@ -22,8 +22,8 @@ from typing import Any
 TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/lab")]
 
-import demo_view as view  # noqa: E402
-from qlab import live, machine, qmp, stream  # noqa: E402
+import demo_view as view
+from qlab import live, machine, qmp, stream
 
 RING = {"size": 4096, "harvested": 9000, "published": 8999, "full-exits": 1234, "resets": 40,
         "resets-skipped": 2, "resets-incomplete": 1, "resets-failed": 0, "overflows": 0,

@@ -43,7 +43,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(TOP / "tests/lab")]
 
-from qlab import host, scenario  # noqa: E402
+from qlab import host, scenario
 
 
 class LabError(Exception):

@@ -14,7 +14,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from qlab import debugkernel, host, klog, machine, scenario, verdict  # noqa: E402
+from qlab import debugkernel, host, klog, machine, scenario, verdict
 
 LEAK = """unreferenced object 0xffff888107c3a840 (size 64):
   comm "insmod", pid 412, jiffies 4294900000 (age 12.300s)

@@ -14,7 +14,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from qlab import kmod  # noqa: E402
+from qlab import kmod
 
 DEPENDS = {"vhost_iotlb": "", "vdpa": "", "vhost_vdpa": "vdpa,vhost,vhost_iotlb"}
 STOCK = {

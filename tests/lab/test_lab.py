@@ -21,7 +21,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from qlab import (  # noqa: E402
+from qlab import (
     context, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
     vdpameter, vdpasteps, vduse, verdict)
 

@@ -14,10 +14,10 @@ from types import ModuleType
 from program import TOP, load, run
 
 sys.path.insert(0, str(TOP / "tests/mutants"))
-import mutants  # noqa: E402
-import report  # noqa: E402
-from bench import run_command  # noqa: E402
-from mutants import Mutant, MutantError  # noqa: E402
+import mutants
+import report
+from bench import run_command
+from mutants import Mutant, MutantError
 
 SOURCE = """\
 static int first(int a);

@@ -31,7 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from guest_machine import (PAGE, Machine, MachineError, guest_directory,  # noqa: E402
+from guest_machine import (PAGE, Machine, MachineError, guest_directory,
                            kernel_path, qemu_path)
 
 LOAD_BEGIN = (2 << 20) // PAGE  # of the firmware-less payload, as a gfn

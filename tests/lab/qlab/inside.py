@@ -35,9 +35,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "qlab"
 
-from . import debugkernel, verdict  # noqa: E402
-from . import scenario as scenarios  # noqa: E402
-from .context import Failed, Lab, Skipped  # noqa: E402
+from . import debugkernel, verdict
+from . import scenario as scenarios
+from .context import Failed, Lab, Skipped
 
 
 def modprobe(name: str, params: str = "") -> None:

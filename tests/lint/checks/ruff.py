@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from tree import RULES, Planted, Tree
 
-PLANTED = (Planted("F401", {"planted.py": "import os\n"}),)
+PLANTED = (Planted("F401", {"planted.py": "import os\n"}),
+           Planted("RUF100", {"planted.py": "A = 1  # noqa: E402\n"}))
 
 
 def check(tree: Tree) -> Iterator[str]:
