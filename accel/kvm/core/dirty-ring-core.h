@@ -111,16 +111,18 @@ typedef struct DirtyRingStats {
     uint64_t unknown;           /* entries that translate() left out */
     uint64_t resets;            /* KVM_RESET_DIRTY_RINGS issued */
     uint64_t resets_skipped;    /* batches that another thread's ioctl armed */
-    uint64_t resets_incomplete; /* ioctls after which a batch was not armed; an
-                                   alarm on Linux 6.17 and newer */
+    /* Ioctls after which a batch was not armed; an alarm on Linux 6.17 and newer. */
+    uint64_t resets_incomplete;
     uint64_t resets_failed;     /* ioctls that returned an error */
     uint64_t full_exits;        /* ring-full exits handled */
     uint64_t full_exits_empty;  /* number of those with an empty ring */
     uint64_t full_ns;           /* time spent in them, all vCPUs together */
     uint64_t full_max_ns;       /* the longest */
-    uint64_t full_hist[DIRTY_RING_FULL_BUCKETS];    /* their number, by the
-                                   power of two of microseconds: [0] is less
-                                   than 2, [n] from 2^n on, the last is open */
+    /*
+     * Their number, by the power of two of microseconds: [0] is less than 2, [n]
+     * from 2^n on, the last is open.
+     */
+    uint64_t full_hist[DIRTY_RING_FULL_BUCKETS];
     uint64_t overflows;         /* times a ring was seen to have lost entries */
 } DirtyRingStats;
 
@@ -144,8 +146,7 @@ struct DirtyRing {
     uint64_t armed;                 /* all before are reset: by lock */
     uint64_t most;                  /* largest seen - armed: by lock */
     DirtyRingEntry *copies;         /* by index, of [armed, released): by lock */
-    GArray *passed;                 /* of DirtyRingEntry, by lock; see
-                                       ring_make_room_locked() */
+    GArray *passed;                 /* of DirtyRingEntry: protected by lock */
     uint64_t *page_counter;         /* may be NULL: protected by lock */
     void *owner;                    /* may be NULL: protected by lock */
 

@@ -114,6 +114,7 @@ static void count_full(DirtyRing *ring, uint64_t ns, bool empty)
     while (ns > max &&
            !__atomic_compare_exchange_n(&stats->full_max_ns, &max, ns, true,
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        continue;
     }
 }
 

@@ -75,10 +75,12 @@ int vdpa_guest_read(AddressSpace *as, uint64_t addr, void *to, size_t len)
     if (check(as, addr, len, false)) {
         return -EFAULT;
     }
+    /* A full barrier before and after: see VdpaGuestOps. */
     smp_mb();
     if (address_space_read_full(as, addr, memory_only, to, len) != MEMTX_OK) {
         return -EFAULT;
     }
+    /* Pairs as the barrier above does. */
     smp_mb();
     return 0;
 }
@@ -89,10 +91,12 @@ int vdpa_guest_write(AddressSpace *as, uint64_t addr, const void *from,
     if (check(as, addr, len, true)) {
         return -EFAULT;
     }
+    /* A full barrier before and after: see VdpaGuestOps. */
     smp_mb();
     if (address_space_write(as, addr, memory_only, from, len) != MEMTX_OK) {
         return -EFAULT;
     }
+    /* Pairs as the barrier above does. */
     smp_mb();
     return 0;
 }

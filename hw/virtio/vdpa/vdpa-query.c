@@ -125,7 +125,8 @@ static void print_queue(Monitor *mon, const VhostVdpaQueue *q)
 static void print_device(Monitor *mon, const VhostVdpaInfo *info)
 {
     monitor_printf(mon, "%s: %s%s, %s (%s)\n", info->path ?: "(descriptor)",
-                   VhostVdpaState_str(info->state), info->waiting ? ", waiting for memory" : "",
+                   VhostVdpaState_str(info->state),
+                   info->waiting ? ", waiting for memory" : "",
                    VhostVdpaMode_str(info->mode), info->reason);
     if (info->last_error) {
         monitor_printf(mon, "  last error: %s\n", info->last_error);

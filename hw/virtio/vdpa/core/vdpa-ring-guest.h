@@ -25,8 +25,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How guest memory is reached.  Addresses are what the driver writes: guest-
- * physical, or IOVAs of the guest's own IOMMU. */
+/*
+ * How guest memory is reached.  Addresses are what the driver writes: guest-
+ * physical, or IOVAs of the guest's own IOMMU.
+ */
 typedef struct VdpaGuestOps {
     /*
      * Where [@addr, @addr + @len) is in this process, if it is contiguous
@@ -40,14 +42,17 @@ typedef struct VdpaGuestOps {
 
     /*
      * Copies from, to guest memory where ram() has no answer.  0, or -errno
-     * if it is not RAM, all of it, at this moment.  write() marks what it wrote dirty itself.  Accesses of 2, 4 and 8 bytes
-     * are whole; each call is a full memory barrier.
+     * if it is not RAM, all of it, at this moment.  write() marks what it wrote
+     * dirty itself.  Accesses of 2, 4 and 8 bytes are whole; each call is a full
+     * memory barrier.
      */
     int (*read)(void *opaque, uint64_t addr, void *to, size_t len);
     int (*write)(void *opaque, uint64_t addr, const void *from, size_t len);
 
-    /* [@log, @log + @len) was written: may be lost to a migration if not
-     * copied again.  Ranges need not be page aligned.  May be NULL. */
+    /*
+     * [@log, @log + @len) was written: may be lost to a migration if not
+     * copied again.  Ranges need not be page aligned.  May be NULL.
+     */
     void (*dirty)(void *opaque, uint64_t log, uint64_t len);
 } VdpaGuestOps;
 

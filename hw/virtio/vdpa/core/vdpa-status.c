@@ -80,8 +80,8 @@ static int reset(VdpaStatus *status)
 static const Step steps[VDPA_EVENT__MAX] = {
     [VDPA_EVENT_ACK_DRIVER] = { "ack_driver", ack_driver, UNKNOWN, VDPA_STATE_DRIVER,
         IN(RESET) },
-    [VDPA_EVENT_SET_FEATURES] = { "set_features", set_features, UNKNOWN, VDPA_STATE_FEATURES_OK,
-        IN(DRIVER) },
+    [VDPA_EVENT_SET_FEATURES] = { "set_features", set_features, UNKNOWN,
+        VDPA_STATE_FEATURES_OK, IN(DRIVER) },
     [VDPA_EVENT_START] = { "start", start, UNKNOWN, VDPA_STATE_DRIVER_OK,
         IN(FEATURES_OK) },
     [VDPA_EVENT_SUSPEND] = { "suspend", suspend, HARMLESS,

@@ -2,23 +2,26 @@
 /*
  * IGNNE#, changed only by the thread of the CPU that has the pin.
  *
- * The chipset's IGNNE# (AT-compatible reporting of x87 errors) is a bit in hflags2 of the first CPU,
- * next to GIF, nested paging and the other state of SVM, which that CPU's own thread changes all the
- * time, without a lock and without atomics.  So no other thread may write that word: a plain
- * read-modify-write there undoes a change that the owner makes between the read and the write.
+ * The chipset's IGNNE# (AT-compatible reporting of x87 errors) is a bit in
+ * hflags2 of the first CPU, next to GIF, nested paging and the other state of
+ * SVM, which that CPU's own thread changes all the time, without a lock and
+ * without atomics.  So no other thread may write that word: a plain
+ * read-modify-write there undoes a change that the owner makes between the
+ * read and the write.
  *
  *   owner's thread         the bit is changed at once
- *   any other thread       work is queued to the owner, which does it before its next block
+ *   any other thread       work is queued to the owner, before its next block
  *
  * Threads: any; no lock is needed, and the BQL may be held.  Errors: none.
  *
- * Sets and clears from different CPUs happen in the order in which they were queued.  A clear that
- * finds the pin deasserted returns at once; nearly all do, since every FXRSTOR and XRSTOR without a
- * pending x87 error is one.
+ * Sets and clears from different CPUs happen in the order in which they were
+ * queued.  A clear that finds the pin deasserted returns at once; nearly all
+ * do, since every FXRSTOR and XRSTOR without a pending x87 error is one.
  *
- * Limits: a clear that comes before a set still queued by the same CPU does nothing, and the pin stays
- * asserted until the next one.  An x87 error that the first CPU reports while a set is queued raises FERR# once more;
- * on hardware, too, the OUT to port F0h races with it when another CPU does it.
+ * Limits: a clear that comes before a set still queued by the same CPU does
+ * nothing, and the pin stays asserted until the next one.  An x87 error that
+ * the first CPU reports while a set is queued raises FERR# once more; on
+ * hardware, too, the OUT to port F0h races with it when another CPU does it.
  */
 #ifndef TARGET_I386_TCG_IGNNE_H
 #define TARGET_I386_TCG_IGNNE_H
