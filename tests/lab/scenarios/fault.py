@@ -8,7 +8,7 @@ the destination must miss it.  The scenario passes if both oracles find a differ
 
 The dropped entry may be of a page that the guest's kernel writes again at once: then
 nothing is lost, and both oracles rightly find no difference.  The scenario tries another
-pair of guests, three at most.
+pair of guests, five at most.
 
 *Limits*: how small a loss is found is not measured.
 """
@@ -31,7 +31,7 @@ SCENARIO = Scenario(
 MEM = 704
 LOAD_MB = 540
 PERIOD = 100_000
-ATTEMPTS = 3    #: a page of the kernel's own may be dropped, and written again at once
+ATTEMPTS = 5    #: a page of the kernel's own may be dropped, and written again at once
 
 
 def write_once_over(guest: l2.Guest, pages: int, timeout: float) -> int:
