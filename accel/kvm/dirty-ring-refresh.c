@@ -14,7 +14,7 @@
  *
  * While nothing tracks, KVM logs the displays' memory only, and a refresh is a sync.
  *
- * Limits: no vCPU is kicked, so with page modification logging a write may be seen
+ * Limits: a refresh reads all entries of all rings, under the BQL.  No vCPU is kicked, so with page modification logging a write may be seen
  * one refresh late: the CPU hands it over when the vCPU next leaves the guest.
  */
 #include "qemu/osdep.h"

@@ -19,7 +19,8 @@
  * waits.
  *
  * Limits: a sync is of all address spaces, since each ring holds the entries of
- * all of them.
+ * all of them.  Under COLO each checkpoint's sync is a last one, so pages whose
+ * entries lie in the rings are sent again at each checkpoint.
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"

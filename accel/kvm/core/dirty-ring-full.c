@@ -26,7 +26,7 @@
 /* ... and before its vCPU is stuck. */
 #define FULL_REPEATS_STUCK 1000
 
-/* Most entries that a full ring's vCPU releases: some 100 us of resets. */
+/* Most entries that a full ring's vCPU releases: a bound on its pause. */
 #define FULL_RELEASE_MAX 2048
 
 static uint64_t now_ns(void)
