@@ -14,8 +14,9 @@
  *
  * While nothing tracks, KVM logs the displays' memory only, and a refresh is a sync.
  *
- * Limits: a refresh reads all entries of all rings, under the BQL.  No vCPU is kicked, so with page modification logging a write may be seen
- * one refresh late: the CPU hands it over when the vCPU next leaves the guest.
+ * Limits: a refresh reads all entries of all rings, under the BQL.  No vCPU is
+ * kicked, so with page modification logging a write may be seen one refresh late:
+ * the CPU hands it over when the vCPU next leaves the guest.
  */
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
@@ -24,18 +25,19 @@
 #include "exec/ram_addr.h"
 #include "dirty-ring-state.h"
 
-/* The pages of the region that is refreshed; under the BQL. */
-static struct {
+/* The pages of the region that is refreshed. */
+typedef struct Wanted {
     uint64_t first, end;
-} wanted;
+} Wanted;
 
 static void mark_wanted(void *opaque, const uint64_t *pages, size_t n)
 {
+    const Wanted *wanted = opaque;
     uint64_t page_size = qemu_real_host_page_size();
 
     RCU_READ_LOCK_GUARD();
     for (size_t i = 0; i < n; i++) {
-        if (pages[i] >= wanted.first && pages[i] < wanted.end) {
+        if (pages[i] >= wanted->first && pages[i] < wanted->end) {
             cpu_physical_memory_set_dirty_range(pages[i] * page_size,
                                                 page_size,
                                                 1 << DIRTY_MEMORY_VGA);
@@ -47,6 +49,7 @@ bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr)
 {
     uint64_t page_size = qemu_real_host_page_size();
     ram_addr_t start = memory_region_get_ram_addr(mr);
+    Wanted wanted;
 
     GLOBAL_STATE_CODE();
     if (!global_dirty_tracking || start == RAM_ADDR_INVALID) {
@@ -54,7 +57,7 @@ bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr)
     }
     wanted.first = start / page_size;
     wanted.end = DIV_ROUND_UP(start + memory_region_size(mr), page_size);
-    dirty_ring_peek_all(&kvm_dirty_rings.set, mark_wanted);
+    dirty_ring_peek_all(&kvm_dirty_rings.set, mark_wanted, &wanted);
     dirty_ring_wait_published(&kvm_dirty_rings.set);
     return true;
 }

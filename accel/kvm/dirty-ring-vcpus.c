@@ -110,7 +110,9 @@ void kvm_dirty_ring_vcpu_full(CPUState *cpu)
                       ? kvm_dirty_rings.vcpus[cpu->cpu_index] : NULL;
 
     trace_kvm_dirty_ring_full(cpu->cpu_index);
-    dirty_reaper_hurry(&kvm_dirty_rings.reaper);
+    if (ring) {
+        dirty_reaper_hurry(&kvm_dirty_rings.reaper);
+    }
     /* A guest that writes must not wait for a thread that holds the BQL. */
     assert(!bql_locked());
     switch (ring ? dirty_ring_full(ring) : DIRTY_RING_FULL_SPURIOUS) {

@@ -400,7 +400,7 @@ static size_t npeeked;
 
 static void note_peeked(void *opaque, const uint64_t *pages, size_t n)
 {
-    (void)opaque;
+    g_assert_nonnull(opaque);
     g_assert_cmpuint(npeeked + n, <=, SIZE);
     memcpy(peeked + npeeked, pages, n * sizeof(pages[0]));
     npeeked += n;
@@ -413,7 +413,7 @@ static void test_peek(void)
 
     npeeked = 0;
     bench_push_run(b, 0, 5, 3);
-    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked), ==, 3);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==, 3);
     g_assert_cmpuint(npeeked, ==, 3);
     g_assert_cmpuint(peeked[2], ==, 7);
     g_assert_cmpuint(b->published->len, ==, 0);
@@ -422,7 +422,7 @@ static void test_peek(void)
 
     dirty_ring_reap_all(&b->set);
     g_assert_cmpuint(b->published->len, ==, 3);
-    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked), ==, 0);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==, 0);
     g_assert_cmpuint(npeeked, ==, 3);
     bench_free(b);
 }

@@ -237,13 +237,14 @@ uint64_t dirty_ring_publish_all(DirtyRingSet *set);
 
 /*
  * Shows @visit the pages that lie in the rings, released by no thread yet, and
- * changes nothing.  @visit is called as ops->publish() is, with the same @opaque.
+ * changes nothing.  @visit is called as ops->publish() is, with @opaque.
  * Returns the number of entries.  Pages that another thread has released are
  * published by it; see dirty_ring_wait_published().
  */
 uint64_t dirty_ring_peek_all(DirtyRingSet *set,
                              void (*visit)(void *opaque, const uint64_t *pages,
-                                           size_t n));
+                                           size_t n),
+                             void *opaque);
 
 /* How full a ring is. */
 typedef struct DirtyRingLevel {

@@ -18,8 +18,6 @@
  */
 #include "dirty-ring-internal.h"
 
-#include <time.h>
-
 /* Repeated full exits of an empty ring before it counts as overrun. */
 #define FULL_REPEATS_MAX 3
 
@@ -28,14 +26,6 @@
 
 /* Most entries that a full ring's vCPU releases: a bound on its pause. */
 #define FULL_RELEASE_MAX 2048
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
 
 /*
  * Releases a part of the ring: the fewer, the longer the other pages stay
@@ -121,13 +111,13 @@ static void count_full(DirtyRing *ring, uint64_t ns, bool empty)
 DirtyRingFull dirty_ring_full(DirtyRing *ring)
 {
     DirtyRingSet *set = ring->set;
-    uint64_t start = now_ns();
+    uint64_t start = dirty_ring_now_ns();
     DirtyBatch *batch = dirty_batch_start(set);
     uint64_t released;
 
     ring_release_full(ring, batch);
     count(&set->stats.released_full, batch->harvested);
     released = dirty_batch_finish(set, batch);
-    count_full(ring, now_ns() - start, !released);
+    count_full(ring, dirty_ring_now_ns() - start, !released);
     return ring_judge_full(ring);
 }

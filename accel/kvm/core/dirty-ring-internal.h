@@ -9,8 +9,19 @@
 #ifndef ACCEL_KVM_DIRTY_RING_CORE_INTERNAL_H
 #define ACCEL_KVM_DIRTY_RING_CORE_INTERNAL_H
 
+#include <time.h>
+
 #include "dirty-ring-batch.h"
 #include "dirty-ring-core.h"
+
+/* The monotonic clock, in nanoseconds. */
+static inline uint64_t dirty_ring_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
 
 static inline void count(uint64_t *counter, uint64_t n)
 {

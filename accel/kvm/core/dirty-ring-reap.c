@@ -147,13 +147,14 @@ uint64_t dirty_ring_publish_all(DirtyRingSet *set)
 
 uint64_t dirty_ring_peek_all(DirtyRingSet *set,
                              void (*visit)(void *opaque, const uint64_t *pages,
-                                           size_t n))
+                                           size_t n),
+                             void *opaque)
 {
     DirtyBatch *batch = dirty_batch_start(set);
     uint64_t taken = rings_read(set, batch);
 
     if (batch->pages->len) {
-        visit(set->opaque, (const uint64_t *)batch->pages->data,
+        visit(opaque, (const uint64_t *)batch->pages->data,
               batch->pages->len);
     }
     dirty_batch_published(set, batch);

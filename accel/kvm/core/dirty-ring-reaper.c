@@ -31,6 +31,7 @@
  *
  * Limits: one reaper per ring set, since the rate is kept in the rings.
  */
+#include "dirty-ring-internal.h"
 #include "dirty-ring-reaper.h"
 
 #include <errno.h>
@@ -38,14 +39,6 @@
 #include <time.h>
 
 #define NS_PER_S 1000000000ull
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
 
 /* Entries that come within @ns at the rate of @uptake in @elapsed_ns. */
 static uint64_t entries_within(uint64_t ns, uint64_t uptake,
@@ -179,9 +172,9 @@ void dirty_reaper_run(DirtyReaper *reaper)
 {
     bool slept;
 
-    reaper->last_ns = now_ns();
+    reaper->last_ns = dirty_ring_now_ns();
     while (reaper_wait(reaper, &slept)) {
-        uint64_t pause_ns = dirty_reaper_step(reaper, now_ns());
+        uint64_t pause_ns = dirty_reaper_step(reaper, dirty_ring_now_ns());
 
         if (slept) {
             /* Entries from while the reaper was off say nothing of the rate. */

@@ -123,14 +123,6 @@ static int reset_with_signals_blocked(DirtyRingSet *set)
     return ret;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
 /*
  * Calls ops->reset() once.  Returns true if another try may help: the call was
  * interrupted, or has reset entries.  *@progress_ns is the time at which a call
@@ -143,7 +135,7 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
 
     count(&set->stats.resets, 1);
     if (ret > 0) {
-        *progress_ns = now_ns();
+        *progress_ns = dirty_ring_now_ns();
         return true;
     }
     if (ret < 0) {
@@ -153,7 +145,7 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
         }
     }
     if (dirty_ring_reset_refused(set) ||
-        now_ns() - *progress_ns >= set->patience_ns) {
+        dirty_ring_now_ns() - *progress_ns >= set->patience_ns) {
         return false;
     }
     /* Let the thread run that keeps the kernel from resetting entries. */
@@ -172,7 +164,7 @@ void dirty_batch_arm(DirtyRingSet *set, DirtyBatch *batch)
     if (batch_is_armed_locked(batch)) {
         count(&set->stats.resets_skipped, 1);
     } else {
-        progress_ns = now_ns();
+        progress_ns = dirty_ring_now_ns();
         while (true) {
             bool again = reset_once_locked(set, &progress_ns);
 
