@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The vDPA bus: where a device that speaks virtio on its data path and something of its own on its
- * control path meets a driver that turns it into a virtio device (virtio_vdpa) or into a vhost
- * character device (vhost_vdpa).
+ * The vDPA bus binds a device, whose data path is virtio and whose control path is the vendor's, to
+ * a driver that turns it into a virtio device (virtio_vdpa) or into a vhost character device
+ * (vhost_vdpa).
  *
  *	device driver				bus				bus driver
  *	vdpa_alloc_device()

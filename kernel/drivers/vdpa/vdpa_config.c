@@ -7,8 +7,8 @@
  * 1.2, 2.2.3), and the device is told so by setting no features.  That is a change, so this one read
  * takes the lock for writing.
  *
- * A device is only ever asked for bytes that it has: what lies beyond get_config_size() reads as
- * zeros, and a write that touches it is dropped.
+ * A device is only ever asked for bytes that it has: bytes beyond get_config_size() read as zeros,
+ * and a write that touches them is dropped.
  *
  * Limits: a driver that wants several fields of one moment compares generations, as virtio drivers do.
  */
@@ -43,7 +43,7 @@ static void vdpa_get_config_legacy(struct vdpa_device *vdev, unsigned int offset
  * vdpa_get_config - read configuration space
  * @vdev: device
  * @offset: of the first byte
- * @buf: where to; filled whatever the device has
+ * @buf: destination; always filled
  * @len: number of bytes
  *
  * May sleep.
@@ -67,7 +67,7 @@ EXPORT_SYMBOL_GPL(vdpa_get_config);
  * vdpa_set_config - write configuration space
  * @vdev: device
  * @offset: of the first byte
- * @buf: where from
+ * @buf: source
  * @length: number of bytes
  *
  * May sleep.

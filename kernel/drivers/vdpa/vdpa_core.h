@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of module vdpa share.  Nothing here is for device or bus drivers: those use
- * <linux/vdpa.h> and <linux/vdpa_ext.h>.
+ * Shared by the files of module vdpa.  Device and bus drivers use <linux/vdpa.h> and
+ * <linux/vdpa_ext.h> instead.
  *
  *	vdpa_bus.c	bus type, binding of drivers, driver_override, module entry
  *	vdpa_device.c	allocation and release of devices, the registry of those that exist
@@ -14,13 +14,13 @@
  *
  *	vdpa_lifecycle	one creation or removal of a device or management device at a time.  Held while
  *			drivers probe and remove, so it can be held for long.
- *	vdpa_registry	(rwsem) who is there.  Held for writing only for list and stage changes, for
- *			reading while a device is described to somebody.  A device that can be found
- *			under it cannot begin to go away before it is released.
+ *	vdpa_registry	(rwsem) the lists of devices.  Held for writing only for list and stage
+ *			changes, for reading while a device is described to a process.  A device
+ *			that can be found under it cannot begin to go away before it is released.
  *	cf_lock		of one device: its configuration, status and features.
  *
- * The two upper locks are apart so that listing devices does not wait for a driver that takes its
- * time to let go of one.
+ * The two upper locks are separate so that listing devices does not wait for a driver that is slow
+ * to release one.
  */
 #ifndef QEMU_LIVE_VDPA_CORE_H
 #define QEMU_LIVE_VDPA_CORE_H

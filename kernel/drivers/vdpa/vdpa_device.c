@@ -2,8 +2,8 @@
 /*
  * Life of a vDPA device.
  *
- * A device driver's own structure begins with struct vdpa_device, whose layout is the kernel's.  What
- * this module has to remember beyond it stands in front, in the same allocation:
+ * A device driver's own structure begins with struct vdpa_device, whose layout is the kernel's.
+ * This module's own fields stand in front of it, in the same allocation:
  *
  *	kzalloc() -> | struct vdpa_entry, padded | struct vdpa_device | driver's members ... |
  *
@@ -18,7 +18,8 @@
  * called without vdpa_registry; vdpa_lifecycle keeps other creations and removals away meanwhile.
  *
  * Serial numbers are never reused, and the registry's list is in their order.  A dump remembers the
- * last serial that it has shown, and so goes on at the right place whatever has come or gone.
+ * last serial that it has shown, and so goes on at the right place even if devices were added or
+ * removed.
  *
  * Limits: a device's memory lives until the last reference to it is dropped, which can be after
  * vdpa_unregister_device(); ops->free of the device driver is called then, so bus drivers drop theirs
@@ -43,7 +44,7 @@ enum vdpa_stage {
 };
 
 /**
- * struct vdpa_entry - what the bus remembers of a device
+ * struct vdpa_entry - the bus's own fields of a device
  * @link:   in vdpa_devices unless UNREGISTERED; protected by vdpa_registry
  * @stage:  protected by vdpa_registry
  * @serial: constant while in vdpa_devices
@@ -109,7 +110,7 @@ static bool vdpa_stage_change(struct vdpa_device *vdev, enum vdpa_stage to)
 
 /**
  * vdpa_name_valid - can a device be called so
- * @name: what a user asks for
+ * @name: requested by a user
  *
  * The name becomes a directory in sysfs and goes through uevents, logs and shells.
  */
@@ -229,8 +230,9 @@ static int vdpa_add_device(struct vdpa_device *vdev, u32 nvqs)
 }
 
 /*
- * A device that is UNREGISTERING cannot be found, and who had found it had vdpa_registry, which we
- * have had since.  device_del() returns after the bus driver's remove().  What is left are references.
+ * A device that is UNREGISTERING cannot be found; threads that found it earlier held vdpa_registry,
+ * which we have taken since.  device_del() returns after the bus driver's remove().  Only
+ * references are left.
  */
 static void vdpa_del_device(struct vdpa_device *vdev)
 {

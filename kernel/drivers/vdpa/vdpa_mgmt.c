@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Management devices: those that can make vDPA devices (a simulator, a PCI function).
+ * Management devices can make vDPA devices (a simulator, a PCI function).
  *
  *	vdpa_mgmtdev_register() -> ops->dev_add(), ops->dev_del() ... -> vdpa_mgmtdev_unregister()
  *
- * One is known by its handle: bus and name of the device behind it, or the name alone if that device
- * is on no bus.  dev_add() and dev_del() are called with vdpa_lifecycle held, one at a time, and use the
+ * A handle names one: bus and name of the device behind it, or the name alone if that device is on
+ * no bus.  dev_add() and dev_del() are called with vdpa_lifecycle held, one at a time, and use the
  * forms of vdpa_register_device() and vdpa_unregister_device() with an underscore in front.
  *
  * As with devices, the list is kept in the order of serials that are never reused, for dumps.

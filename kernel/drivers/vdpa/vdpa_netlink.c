@@ -2,20 +2,21 @@
 /*
  * The generic netlink family `vdpa`, which iproute2's `vdpa` tool speaks.
  *
- * Commands that describe something differ in three ways only: what they are about and how it is found
- * by name, how it is walked, how it is put into a message.  A table of views has these; one function
- * answers single requests and one dumps.
+ * Commands that describe objects differ in three ways only: how an object is found by name, how all
+ * are walked, how one is put into a message.  A table of views has these; one function answers
+ * single requests and one dumps.
  *
  *	request -> view->named() -> view->put() -> reply
  *	dump    -> view->next() -> view->put() -> ... until the buffer is full, then again from there
  *
  * Both hold vdpa_registry for reading from finding to putting, so that nothing that is described goes
- * away meanwhile.  A dump drops it between buffers and keeps the serial of the last one shown: what was
- * there all the time is shown once, what came or went may be shown or not.
+ * away meanwhile.  A dump drops it between buffers and keeps the serial of the last one shown: an
+ * object that exists all the time is shown once, one that is added or removed meanwhile may be
+ * shown or not.
  *
- * Commands that change something hold vdpa_lifecycle.  They can be killed while they wait for it.  The
- * family's commands run in parallel, as genetlink's own mutex would otherwise be held, and with it
- * most other families stopped, while a driver lets go of a device.
+ * Commands that change something hold vdpa_lifecycle.  They can be killed while they wait for it.
+ * The family's commands run in parallel; otherwise genetlink's own mutex would be held, and most
+ * other families stopped, while a driver releases a device.
  *
  * Limits: the family exists in the initial network namespace only.
  */
@@ -220,7 +221,7 @@ static int vdpa_nl_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	up_read(&vdpa_registry);
 
-	/* A full buffer is sent and the dump comes back; an error is told when nothing else is. */
+	/* A full buffer is sent and the dump continues; an error is returned if nothing was put. */
 	return err && !skb->len ? err : skb->len;
 }
 
@@ -274,7 +275,7 @@ static int vdpa_nl_add(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-/* As with additions, what was found stays. */
+/* As with additions, the device that was found stays. */
 static int vdpa_nl_del(struct sk_buff *skb, struct genl_info *info)
 {
 	struct vdpa_device *vdev;

@@ -2,7 +2,7 @@
 /*
  * Attributes of the netlink family `vdpa`, as tables.
  *
- *	vdpa_nl_policy		what a request's attribute has to look like; netlink itself checks it
+ *	vdpa_nl_policy		the form of each attribute of a request; netlink itself checks it
  *	vdpa_config_inputs	DEV_NEW: attribute -> member of struct vdpa_dev_set_config
  *	vdpa_device_fields	DEV_GET: operation of the device -> attribute
  *	vdpa_net_fields		DEV_CONFIG_GET: bytes of a network device's configuration -> attribute
@@ -10,9 +10,9 @@
  * Which fields of the configuration mean anything depends on the features that the device offers; the
  * table says so, and others are left out.
  *
- * Everything that a request says is checked before the management device's driver sees it: names,
- * ranges, that the driver has said it takes such an attribute, that features asked for are features on
- * offer and include those that the other attributes need.
+ * A request is checked before the management device's driver sees it: names, ranges, that the
+ * driver takes the attribute, that the requested features are offered and include those that the
+ * other attributes need.
  *
  * Limits: of device classes only network devices have attributes for their configuration in 6.1's
  * uapi; others are described by their features.
@@ -24,7 +24,7 @@
 
 #include "vdpa_nlattr.h"
 
-/* Widest run of class bits that fits an attribute. */
+/* Largest number of class bits that fits an attribute. */
 #define VDPA_CLASS_BITS 64
 
 #define VDPA_NAME_POLICY { .type = NLA_STRING, .len = VDPA_NAME_LEN_MAX }
@@ -44,7 +44,7 @@ const struct nla_policy vdpa_nl_policy[VDPA_ATTR_LAST + 1] = {
  * vdpa_nl_take_text - copy a string attribute
  * @text: where to
  * @attr: passed the policy; ends with a NUL byte or not
- * @extack: told what is wrong
+ * @extack: gets the error
  *
  * Return: 0; -EINVAL for a string that has more behind its end
  */
@@ -127,16 +127,16 @@ struct vdpa_config_input {
 static const struct vdpa_config_input vdpa_config_inputs[] = {
 	{ VDPA_ATTR_DEV_NET_CFG_MACADDR, BIT_ULL(VIRTIO_NET_F_MAC), vdpa_take_mac },
 	{ VDPA_ATTR_DEV_NET_CFG_MTU, BIT_ULL(VIRTIO_NET_F_MTU), vdpa_take_mtu },
-	/* one pair is what a device without these features has */
+	/* a device without these features has one pair */
 	{ VDPA_ATTR_DEV_NET_CFG_MAX_VQP, 0, vdpa_take_max_vqp },
 	{ VDPA_ATTR_DEV_FEATURES, 0, vdpa_take_features },
 };
 
 /**
- * vdpa_nl_take_config - read what a DEV_NEW request asks for
+ * vdpa_nl_take_config - read the attributes of a DEV_NEW request
  * @config: filled
  * @attrs: the request's attributes by type
- * @extack: told what is wrong
+ * @extack: gets the error
  *
  * Return: 0; -EINVAL or -ERANGE for a value that no device can have
  */
@@ -181,11 +181,11 @@ static int vdpa_check_input(const struct vdpa_config_input *input,
 }
 
 /**
- * vdpa_nl_check_config - can that management device do what is asked of it
+ * vdpa_nl_check_config - can that management device make such a device
  * @config: from vdpa_nl_take_config()
  * @mdev: the management device
  * @attrs: the request's attributes, to point at the one that is wrong
- * @extack: told what is wrong
+ * @extack: gets the error
  *
  * Return: 0, -EOPNOTSUPP for an attribute that @mdev does not take, -EINVAL for features that it does
  * not offer or that contradict another attribute
@@ -308,7 +308,7 @@ static const struct vdpa_device_field {
 	{ VDPA_ATTR_DEV_MIN_VQ_SIZE, sizeof(u16), vdpa_get_least },
 };
 
-/* Name and class: the beginning of everything that is said about a device */
+/* Name and class: the first attributes of each answer about a device */
 static int vdpa_put_identity(struct sk_buff *msg, struct vdpa_device *vdev)
 {
 	return nla_put_string(msg, VDPA_ATTR_DEV_NAME, dev_name(&vdev->dev))
@@ -423,7 +423,7 @@ int vdpa_nl_put_config(struct sk_buff *msg, struct vdpa_device *vdev)
 	return err;
 }
 
-/* The attributes that iproute2 needs to tell what kind of queue it is, and then the vendor's own. */
+/* The attributes from which iproute2 learns the kind of queue, and then the vendor's own. */
 static int vdpa_put_vstats_locked(struct sk_buff *msg, struct vdpa_device *vdev, u32 queue,
 				  struct netlink_ext_ack *extack)
 {
@@ -443,10 +443,10 @@ static int vdpa_put_vstats_locked(struct sk_buff *msg, struct vdpa_device *vdev,
  * @msg: to which the attributes are added
  * @vdev: the device
  * @queue: index of the queue, unchecked
- * @extack: told what is wrong
+ * @extack: gets the error
  *
  * Return: 0, -EOPNOTSUPP where there are none, -ERANGE for no such queue, -EAGAIN before features have
- * been negotiated (queues have no role before), -EMSGSIZE, or what the device said
+ * been negotiated (queues have no role before), -EMSGSIZE, or the device's errno
  */
 int vdpa_nl_put_vstats(struct sk_buff *msg, struct vdpa_device *vdev, u32 queue,
 		       struct netlink_ext_ack *extack)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Attributes of the netlink family `vdpa`: what goes into a message and what comes out of one.  The
- * put functions return 0 or -EMSGSIZE (or what the device said); what they have written stays in the
+ * Attributes of the netlink family `vdpa`: put into a message and read from one.  The put functions
+ * return 0 or -EMSGSIZE (or the device's errno); attributes that they have written stay in the
  * message for the caller to cancel.  All are called with vdpa_registry held.
  */
 #ifndef QEMU_LIVE_VDPA_NLATTR_H

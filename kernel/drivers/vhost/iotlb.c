@@ -3,10 +3,10 @@
  * vhost_iotlb: a table of IOVA ranges.
  *
  * A map says that the IOVA range [start, last] is found at addr, with permissions and a context
- * (opaque) that belongs to whoever added it.  Two structures hold every map:
+ * (opaque) that belongs to the caller that added it.  Two structures hold every map:
  *
- *	root	interval tree, by range: what overlaps [a, b]?	O(log n)
- *	list	by age, the oldest first: which one has to go?	O(1)
+ *	root	interval tree, by range: finds maps that overlap [a, b]	O(log n)
+ *	list	by age, the oldest first: finds the map to retire	O(1)
  *
  * Maps may overlap each other; a search gives them by ascending start.
  *
@@ -14,22 +14,21 @@
  *
  * Deleting a range deletes that range and nothing else: of a map that sticks out on one side the
  * rest stays, one that sticks out on both becomes two.  A hole in the middle needs one map more.
- * Where there is none to be had (limit reached, or no memory, and the caller cannot be told) the
- * part above the hole goes as well: too little mapped makes an access fail, too much would let
- * it through.
- * A map with a context is never cut, it goes as a whole: its owner holds one reference a map and
+ * Where none can be had (limit reached, or no memory, and the caller cannot be told) the part above
+ * the hole goes as well: a missing map makes an access fail, a surplus one would let it through.  A
+ * map with a context is never cut, it goes as a whole: its owner holds one reference per map and
  * would not learn that it has become two.
  *
  * limit is the most maps there may be at a time, 0 for none at all.  A full table refuses to add;
  * with VHOST_IOTLB_FLAG_RETIRE it is a cache and gives up its oldest map instead.
  *
  * Nothing here takes a lock or sleeps, except that vhost_iotlb_alloc() does the latter: callers
- * serialise, and a map that a search gave is theirs until the next change to the table.
+ * serialise, and a map that a search returned is valid until the next change to the table.
  *
  * This module takes the place of the stock one of the same name: names, layouts and symbol
  * versions are the kernel's (<linux/vhost_iotlb.h>).
  *
- * Limits: a retired map's context is dropped without a word, as there is nobody to give it to.
+ * Limits: a retired map's context is dropped silently; the interface has no way to return it.
  * A map cannot be as large as 2^64 (its size has 64 bits); that range is kept as two halves.
  */
 #include <linux/limits.h>
@@ -43,7 +42,7 @@
 INTERVAL_TREE_DEFINE(struct vhost_iotlb_map, rb, u64, __subtree_last, vhost_iotlb_map_first,
 		     vhost_iotlb_map_last, static inline, vhost_iotlb_tree)
 
-/* What a map says, before there is one. */
+/* The contents of a map to be added. */
 struct vhost_iotlb_new_map {
 	u64 start, last;
 	u64 addr;
@@ -63,7 +62,7 @@ static void vhost_iotlb_unlink(struct vhost_iotlb *iotlb, struct vhost_iotlb_map
 	iotlb->nmaps--;
 }
 
-/* Give @map its range and its place in the tree, which is where it must not be yet. */
+/* Give @map its range and its place in the tree; it must not be in the tree yet. */
 static void vhost_iotlb_insert_range(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *map,
 				     u64 start, u64 last, u64 addr)
 {
@@ -129,7 +128,7 @@ static int vhost_iotlb_add_halves(struct vhost_iotlb *iotlb, const struct vhost_
  * @last:   last IOVA, inclusive
  * @addr:   where @start is found
  * @perm:   VHOST_MAP_RO, VHOST_MAP_WO, VHOST_MAP_RW
- * @opaque: the caller's own; kept, never looked into
+ * @opaque: the caller's own; stored, never used
  *
  * Any context.  The range may overlap maps that are there.
  *
@@ -238,7 +237,7 @@ static void vhost_iotlb_trim(struct vhost_iotlb *iotlb, struct vhost_iotlb_map *
  * @start: first IOVA
  * @last:  last IOVA, inclusive; nothing is done if it is before @start
  *
- * Any context.  See the head of this file for what becomes of maps that stick out.
+ * Any context.  See the head of this file about maps that stick out.
  */
 void vhost_iotlb_del_range(struct vhost_iotlb *iotlb, u64 start, u64 last)
 {
@@ -246,7 +245,7 @@ void vhost_iotlb_del_range(struct vhost_iotlb *iotlb, u64 start, u64 last)
 
 	if (last < start)
 		return;
-	/* What is left of a map overlaps no more: every turn has one less to find. */
+	/* The rest of a map does not overlap: every turn finds one less. */
 	while ((map = vhost_iotlb_tree_iter_first(&iotlb->root, start, last))) {
 		if (map->opaque)
 			vhost_iotlb_map_free(iotlb, map);
@@ -294,7 +293,7 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_alloc);
  * vhost_iotlb_reset - remove all maps
  * @iotlb: the table; limit and flags stay
  *
- * The tree is dropped rather than taken apart: nobody looks at it in between.
+ * The tree is dropped rather than taken apart: no caller reads it meanwhile.
  */
 void vhost_iotlb_reset(struct vhost_iotlb *iotlb)
 {
@@ -335,7 +334,7 @@ EXPORT_SYMBOL_GPL(vhost_iotlb_itree_first);
 
 /**
  * vhost_iotlb_itree_next - the map after @map that overlaps [start, last]
- * @map:   what the search gave before
+ * @map:   the result of the search before
  * @start: first IOVA
  * @last:  last IOVA, inclusive
  *

@@ -9,15 +9,15 @@
  * it.  The queues are served by the device, never by a vhost worker: of vhost.ko only ownership and
  * the plumbing of kick and error eventfds are used.
  *
- * This file is about life and death.  Closing a session and removing the device under it are the
- * same act, vhost_vdpa_session_detach(), whoever comes first; it is done in an order in which nothing that
- * still runs can reach what is already gone:
+ * This file starts and ends sessions.  Closing a session and removing the device under it both call
+ * vhost_vdpa_session_detach(); the first call does the work, in an order in which nothing that
+ * still runs can reach a freed part:
  *
  *	1. kicks		user space cannot start work on the device
  *	2. interrupts		the device has nowhere to report to
  *	3. reset		the device does nothing by itself
  *	4. mappings		it forgets the memory
- *	5. IOMMU domain		it could not even if it would
+ *	5. IOMMU domain	the device cannot reach memory any more
  *	6. memory		is unpinned, which only now is safe
  *	7. doorbells		are taken out of user space
  *
@@ -49,10 +49,10 @@ static dev_t vhost_vdpa_devt;
  * @s: attached
  *
  * A device that could keep its mappings over a reset is asked to drop them, unless user space has
- * said that it knows (backend feature IOTLB_PERSIST).
+ * negotiated backend feature IOTLB_PERSIST.
  *
  * Context: vhost.mutex held, or the session not yet published.
- * Return: 0 or what the device said.
+ * Return: 0 or the device's errno.
  */
 int vhost_vdpa_reset(struct vhost_vdpa_session *s)
 {
@@ -143,7 +143,7 @@ free:
 	return ERR_PTR(err);
 }
 
-/* See the head of this file for the order, and why. */
+/* The head of this file has the order, and why. */
 static void vhost_vdpa_session_detach(struct vhost_vdpa_session *s)
 {
 	struct vdpa_callback none = {};
@@ -205,7 +205,7 @@ static int vhost_vdpa_node_release(struct inode *inode, struct file *file)
 	vhost_vdpa_session_detach(s);
 	mutex_unlock(&s->vhost.mutex);
 
-	/* Removal looks at the session under this lock only: from here on it finds none. */
+	/* Removal reads node->session under this lock only: from here on it finds none. */
 	mutex_lock(&node->lock);
 	node->session = NULL;
 	mutex_unlock(&node->lock);
@@ -235,7 +235,7 @@ static void vhost_vdpa_node_free(struct device *dev)
 	kfree(node);
 }
 
-/* Some combinations cannot work; better said once here than at every open. */
+/* Some combinations cannot work; report them once here, not at every open. */
 static int vhost_vdpa_device_acceptable(struct vdpa_device *vdpa)
 {
 	const struct vdpa_config_ops *ops = vdpa->config;

@@ -12,13 +12,13 @@
  *	          add                 unmapped by user space           the device knows
  *	nothing -----> in the live tree --------> in the retired tree --------> memory released
  *
- * The last step is never taken early: memory is let go of only when the device cannot reach it any
- * more.  For a device that is told entry by entry that is at once.  One that takes whole trees has
- * to have taken one without the entry, which inside a batch is at its end; and should it refuse, the
- * retired entries wait for the next tree that it takes, or for the end of the session.
+ * The last step is never taken early: memory is released only when the device cannot reach it any
+ * more.  A device that is told entry by entry loses it at once.  A device that takes whole trees
+ * has to take one without the entry, inside a batch at its end; if it refuses, the retired entries
+ * wait for the next tree that it takes, or for the end of the session.
  *
- * Memory is held first and added afterwards, since holding it may wait for a user-space file system for
- * as long as that likes, and removal of the device must not wait with it:
+ * Memory is held first and added afterwards, since holding it may wait for a user-space file system
+ * for any time, and removal of the device must not wait with it:
  *
  *	mem_lock    |------------- one message -------------------------------|
  *	vhost.mutex |-- check --|                          |-- check, add ---|
@@ -29,14 +29,14 @@
  * There may be as many entries as there are pages.  Every loop over them reschedules.  Entries that were
  * unmapped wait in a table of their own until the IOMMU has completed all of them at once (dma->sync).
  *
- * Errors go back to the writer as they are.  vhost.ko would make EFAULT of all of them, which is why
- * the message is parsed here.  After an error of UPDATE nothing of its range is mapped.  After one
- * of BATCH_END the live tree is what user space made it and the device has some older one: an empty
- * batch repeats the attempt.
+ * Errors go back to the writer as they are.  vhost.ko would turn all of them into EFAULT, so the
+ * message is parsed here.  After an error of UPDATE nothing of its range is mapped.  After one of
+ * BATCH_END the live tree is the one that user space asked for and the device has an older one: an
+ * empty batch repeats the attempt.
  *
- * Limits: INVALIDATE takes out every entry that it touches, as a whole: what lies behind an entry
- * was contiguous by chance, so the outcome of unmapping part of an UPDATE is not predictable.
- * There is no read side, for a device never asks for a missing translation.
+ * Limits: INVALIDATE takes out every entry that it touches, as a whole: the pages of an entry are
+ * contiguous by chance, so the outcome of unmapping part of an UPDATE is not predictable.  There is
+ * no read side, for a device never asks for a missing translation.
  */
 
 #include <linux/moduleparam.h>
@@ -54,7 +54,7 @@ module_param(max_file_entries, uint, 0644);
 MODULE_PARM_DESC(max_file_entries,
 		 "Entries of one address space of a device that takes virtual addresses");
 
-/* What a writer has to give at least: everything up to the padding. */
+/* The least that a writer has to give: everything up to the padding. */
 #define MESSAGE_MIN (offsetof(struct vhost_msg_v2, iotlb) + sizeof(struct vhost_iotlb_msg))
 
 static_assert(offsetof(struct vhost_msg, iotlb) == offsetof(struct vhost_msg_v2, iotlb));
@@ -134,7 +134,7 @@ static int vhost_vdpa_entry_unmap(struct vhost_vdpa_as *as, struct vhost_iotlb_m
 	return 0;
 }
 
-/* One more entry like @map, which then is what holds the memory; on error @map still does. */
+/* Add an entry like @map, which then holds the memory; on error @map still does. */
 static int vhost_vdpa_as_add(struct vhost_vdpa_as *as, const struct vhost_iotlb_map *map)
 {
 	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
@@ -152,7 +152,7 @@ static int vhost_vdpa_as_add(struct vhost_vdpa_as *as, const struct vhost_iotlb_
 	return err;
 }
 
-/* All of @held, by age; on error what was not added stays there. */
+/* Add all of @held, by age; on error the entries that were not added stay there. */
 static int vhost_vdpa_as_add_all(struct vhost_vdpa_as *as, struct vhost_iotlb *held)
 {
 	struct vhost_iotlb_map *map;
@@ -168,7 +168,7 @@ static int vhost_vdpa_as_add_all(struct vhost_vdpa_as *as, struct vhost_iotlb *h
 	return 0;
 }
 
-/* The device takes the live tree; what it has thereby lost is released. */
+/* The device takes the live tree; entries that are not in it are released. */
 static int vhost_vdpa_as_commit(struct vhost_vdpa_as *as)
 {
 	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
@@ -184,8 +184,8 @@ static int vhost_vdpa_as_commit(struct vhost_vdpa_as *as)
 }
 
 /*
- * Everything that touches the range leaves the live tree.  The first error wins, and none stops it but
- * one: without room to remember an entry by, it stays, and so do those behind it.
+ * All entries that touch the range leave the live tree.  The first error is returned.  Only one
+ * error stops the loop: without memory for a retired entry, this entry and those behind it stay.
  */
 static int vhost_vdpa_as_remove(struct vhost_vdpa_as *as, u64 first, u64 last)
 {
@@ -223,7 +223,7 @@ static void vhost_vdpa_as_undo(struct vhost_vdpa_as *as, u64 first, u64 last)
 	}
 }
 
-/* Is it a range at all? */
+/* Is the range valid? */
 static int vhost_vdpa_range_check(const struct vhost_iotlb_msg *msg)
 {
 	if (!msg->size || msg->iova + (msg->size - 1) < msg->iova)
@@ -301,7 +301,7 @@ static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhos
 		return 0;
 	err = vhost_vdpa_as_commit(as);
 	if (err) {
-		/* The device may have taken part of it: it is offered what it had before. */
+		/* The device may have taken part of it: offer it the tree that it had before. */
 		vhost_vdpa_as_remove(as, range.iova, last);
 		vhost_vdpa_as_commit(as);
 	}
@@ -346,7 +346,7 @@ static int (*const vhost_vdpa_handlers[])(struct vhost_vdpa_as *as,
 	[VHOST_IOTLB_BATCH_END] = vhost_vdpa_message_batch_end,
 };
 
-/* Which address space?  While a batch is open, no other than its own. */
+/* The address space of a message.  While a batch is open, only the batch's own. */
 static int vhost_vdpa_message_dispatch(struct vhost_vdpa_session *s, u32 asid,
 				       const struct vhost_iotlb_msg *msg)
 {
@@ -388,7 +388,7 @@ static int vhost_vdpa_message_handle(struct vhost_vdpa_session *s, const struct 
 	return vhost_vdpa_message_dispatch(s, asid, &msg->iotlb);
 }
 
-/* One message a call; more bytes than that are left to the next call. */
+/* One message per call; further bytes are left to the next call. */
 ssize_t vhost_vdpa_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
 	struct vhost_vdpa_session *s = iocb->ki_filp->private_data;
@@ -437,7 +437,7 @@ static void vhost_vdpa_unmap_tree(struct vhost_vdpa_as *as, struct vhost_iotlb *
 		dma->sync(as, &gather);
 }
 
-/* The device has forgotten all of one address space, as far as it can be made to. */
+/* Make the device forget one address space, as far as it can. */
 static void vhost_vdpa_as_disconnect(struct vhost_vdpa_as *as)
 {
 	struct vdpa_device *vdpa = as->session->vdpa;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_vdpa: how a device is told of mappings.
+ * vhost_vdpa: three ways to give mappings to a device.
  *
  * Theory of operation
  *
@@ -12,7 +12,7 @@
  *
  * A device of the last kind without an IOMMU before it would reach all of the machine's memory with
  * addresses that user space chose; it cannot be opened (EOPNOTSUPP).  The IOMMU has to keep the
- * device's accesses coherent with the CPU caches, for nobody here flushes them.
+ * device's accesses coherent with the CPU caches, for this driver does not flush them.
  *
  * A device that writes a message signalled interrupt writes to memory.  Without interrupt remapping the
  * process that drives the device chooses vector and CPU of such a write, so the platform has to remap
@@ -21,9 +21,9 @@
  * Addresses that the platform reserves, as the window for those interrupts, never reach the domain's
  * page tables: a mapping there would have no effect.  It is refused.
  *
- * unmap only changes the page tables; sync invalidates the IOTLB, once for all that was gathered.
+ * unmap only changes the page tables; sync invalidates the IOTLB, once for all gathered ranges.
  *
- * Limits: the range offered is not cut at what is reserved; a driver sees EINVAL there.
+ * Limits: the range that is reported includes the reserved addresses; a driver sees EINVAL there.
  */
 
 #include <linux/device.h>
@@ -167,7 +167,7 @@ static const struct vhost_vdpa_dma_ops vhost_vdpa_platform_ops = {
 	.sync = vhost_vdpa_platform_sync,
 };
 
-/* Never NULL: what has no IOMMU of its own depends on the platform's. */
+/* Never NULL: a device without an IOMMU of its own depends on the platform's. */
 const struct vhost_vdpa_dma_ops *vhost_vdpa_dma_ops_of(const struct vdpa_device *vdpa)
 {
 	if (vdpa->config->dma_map)

@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- * The table below is what there is: number, direction and size (all three in the command), the
+ * The table below has all commands: number, direction and size (all three in the command), the
  * states in which it is allowed and the errno in the others, whether the caller has to be the
- * owner, and the handler.  vhost_vdpa_ioctl() does everything that is the same for all, in this order,
- * so that of several mistakes it is always the same one that is reported:
+ * owner, and the handler.  vhost_vdpa_ioctl() does the common checks, in this order, so that of
+ * several mistakes it always reports the same one:
  *
  *	ENODEV	the device is gone
  *	ENOTTY	no such command (a wrong size or direction makes it one)
@@ -15,7 +15,7 @@
  *	refusal	not in this state
  *	EFAULT	the argument cannot be read
  *	ENOBUFS	no such queue
- *	...	what the handler says
+ *	...	the handler's own errors
  *	EFAULT	the result cannot be written
  *
  * Handlers see arguments in kernel memory, copied once.  Those of variable size, and those that
@@ -27,12 +27,12 @@
  * fails with EFAULT has changed nothing: those that read an argument read all of it first, and those
  * that write a result only query.  vhost.ko's own handlers do the same.
  *
- * States come from the device status and from what was suspended:
+ * States come from the device status and from SUSPEND:
  *
- *	              FEATURES_OK            DRIVER_OK            SUSPEND
- *	    setup  ----------------> agreed -----------> running <--------> suspended
- *	      ^                        |                    |      RESUME       |
- *	      '------------------------'--------------------'-------------------'  status 0
+ *	        FEATURES_OK set             DRIVER_OK set              SUSPEND
+ *	DRIVER ----------------> FEATURES_OK --------------> DRIVER_OK <--------> SUSPENDED
+ *	  ^                           |                          |       RESUME       |
+ *	  '---------------------------'--------------------------'--------------------'  status 0
  *
  * Limits: dirty logging (SET_LOG_BASE, SET_LOG_FD) does not exist for a device, nor does giving up
  * ownership.  A device that changes its status by itself (DEVICE_NEEDS_RESET) changes no state.
@@ -46,7 +46,7 @@
 
 #include "vdpa_priv.h"
 
-/* Bytes of a configuration space, and entries of a table, that are worth being faulted in. */
+/* Most bytes of a configuration space, and most entries of a table, that are faulted in. */
 #define CONFIG_MAX  (64 << 10)
 #define REGIONS_MAX 4096
 
@@ -137,7 +137,7 @@ static int vhost_vdpa_set_features(struct vhost_vdpa_session *s, union vhost_vdp
 	return vdpa_set_features(s->vdpa, arg->bits) ? -EINVAL : 0;
 }
 
-/* The mappings of a device outlive a reset if somebody else does the mapping, or if it says so. */
+/* Mappings outlive a reset if the platform IOMMU holds them, or if the device offers that. */
 static bool vhost_vdpa_mappings_persist(struct vhost_vdpa_session *s, u64 own)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
@@ -274,7 +274,7 @@ static int vhost_vdpa_resume(struct vhost_vdpa_session *s, union vhost_vdpa_arg 
 	return err;
 }
 
-/* Which part of the configuration space?  A kernel buffer for it, for the caller to free. */
+/* Read the header of a configuration access; returns a buffer, for the caller to free. */
 static void *vhost_vdpa_config_range(struct vhost_vdpa_session *s,
 				     struct vhost_vdpa_config __user *user,
 				     struct vhost_vdpa_config *range)
@@ -399,7 +399,7 @@ static int vhost_vdpa_command_call(struct vhost_vdpa_session *s, const struct vh
 		return c->device(s, arg);
 	if (idx >= s->nvqs)
 		return -ENOBUFS;
-	/* What is written back is the whole structure: the index as it came. */
+	/* The whole structure is written back, with the index as it came. */
 	err = c->queue(s, array_index_nospec(idx, s->nvqs), arg);
 	arg->vring.index = idx;
 	return err;
@@ -431,7 +431,7 @@ static long vhost_vdpa_command_run(struct vhost_vdpa_session *s, const struct vh
 	return err;
 }
 
-/* How much of the user's memory a command may touch; 0 if even that cannot be read. */
+/* The bytes of the user's memory that a command may touch; 0 if their number cannot be read. */
 static size_t vhost_vdpa_argument_size(unsigned int cmd, void __user *user)
 {
 	struct vhost_vdpa_config range;
@@ -452,7 +452,7 @@ static size_t vhost_vdpa_argument_size(unsigned int cmd, void __user *user)
 	}
 }
 
-/* Wait for the argument's pages.  Without any lock; false if they cannot be had. */
+/* Fault in the argument's pages.  Without any lock; false if that fails. */
 static bool vhost_vdpa_fault_in(unsigned int cmd, void __user *user)
 {
 	size_t size = vhost_vdpa_argument_size(cmd, user);

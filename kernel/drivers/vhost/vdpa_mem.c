@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vhost_vdpa: the memory behind mappings.
+ * vhost_vdpa: the memory of mappings.
  *
  * Theory of operation
  *
- * Two kinds, by what the device asks for.
+ * There are two kinds; the device chooses.
  *
  * *Pinned* memory, for devices that are given physical addresses.  The owner's pages are pinned for
  * as long as they are mapped, and counted in its mm's pinned_vm against its RLIMIT_MEMLOCK.  The
  * whole range is counted before the first page is pinned, in one atomic step, so that threads that
- * map at the same time cannot exceed the limit together; what then was not mapped is given back.
- * Neighbouring pages that happen to be contiguous become one entry.
+ * map at the same time cannot exceed the limit together; the count of pages that were not mapped is
+ * subtracted again.  Neighbouring pages that happen to be contiguous become one entry.
  *
  *	pages   |a|a+1|a+2|c|d|d+1|		(pin_user_pages_fast)
  *	entries [a, 3 pages][c][d, 2 pages]	(a table of held memory; vdpa_as.c adds them)
  *
  * *Files*, for devices that take virtual addresses: an entry holds a reference to the file that is
  * mapped shared at that address, and the device maps it for itself.  Parts of a range that are no
- * shared file are passed over, as nothing can be made available of them.
+ * shared file are skipped, as the device cannot map them.
  *
- * Faulting memory in can take as long as a user-space file system likes.  Memory is therefore held
- * without vhost.mutex, and knows nothing of the device; see vdpa_as.c.
+ * Faulting memory in can take any time where a user-space file system serves it.  Memory is
+ * therefore held without vhost.mutex, and without the device; see vdpa_as.c.
  *
  * Errors: ENOMEM the limit (or no memory at all), EFAULT nothing there or not writable, EINVAL the
  * range cannot be cut at pages.
@@ -86,7 +86,7 @@ static int vhost_vdpa_pinned_check(struct vhost_vdpa_range *range)
 	return 0;
 }
 
-/* The run becomes an entry, which owns the pins from then on; otherwise they are undone. */
+/* Make an entry of the contiguous pages, which then owns the pins; on error they are undone. */
 static int vhost_vdpa_pinned_flush(struct vhost_iotlb *held, struct vhost_vdpa_pinned *pinned,
 				   u32 perm, unsigned long *mapped)
 {
@@ -220,14 +220,14 @@ static int vhost_vdpa_files_check(struct vhost_vdpa_range *range)
 	return 0;
 }
 
-/* VM_SHARED is not set where the file was opened to read; such a one can be shared as well. */
+/* VM_SHARED is not set where the file was opened to read; such a mapping can be shared as well. */
 static bool vhost_vdpa_is_shared_file(const struct vm_area_struct *vma)
 {
 	return vma->vm_file && (vma->vm_flags & VM_MAYSHARE) &&
 	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
 }
 
-/* One piece of a range, within one mapping of the process. */
+/* Hold one part of a range, within one mapping of the process. */
 static int vhost_vdpa_file_add(struct vhost_iotlb *held, u64 iova, u64 size, u64 uaddr, u32 perm,
 			       struct vm_area_struct *vma)
 {

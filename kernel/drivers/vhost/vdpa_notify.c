@@ -5,15 +5,16 @@
  * Theory of operation
  *
  * Page N of the file is the notification area of queue N.  A store there is the kick, and no system
- * call is made.  Nothing is mapped by mmap() itself: pages are put in when they are touched, so that
- * there is one place that decides, and one lock, whether the device is still there.
+ * call is made.  Nothing is mapped by mmap() itself: pages are put in when they are touched, so
+ * that one place decides, under one lock, whether the device is still there.
  *
  * Revocation: @revoked is set under notify_lock; a fault that took the lock earlier has put its page
  * in by then, and unmap_mapping_range() takes that out; one that comes later finds the flag and ends
  * in SIGBUS.  mmap() runs below mmap_lock, as faults do, and a session's mutex is taken above it:
  * hence a lock of its own.
  *
- * Limits: an area that is not exactly one page is not mapped, for it would show what lies beside it.
+ * Limits: an area that is not exactly one page is not mapped, for the page would show its
+ * neighbours.
  */
 
 #include <linux/mm.h>
@@ -21,7 +22,7 @@
 
 #include "vdpa_priv.h"
 
-/* Where the doorbell of a queue is.  notify_lock held. */
+/* The page frame of a queue's doorbell.  notify_lock held. */
 static int vhost_vdpa_doorbell(struct vhost_vdpa_session *s, unsigned long idx, unsigned long *pfn)
 {
 	struct vdpa_notification_area area;
@@ -69,7 +70,7 @@ int vhost_vdpa_mmap(struct file *file, struct vm_area_struct *vma)
 
 	mutex_lock(&s->notify_lock);
 	err = s->revoked ? -ENODEV : 0;
-	/* A doorbell is written, by nobody's private copy, and never read. */
+	/* A doorbell is only written, and through a shared mapping. */
 	if (!err && (vma_pages(vma) != 1 || !(vma->vm_flags & VM_SHARED) ||
 		     (vma->vm_flags & (VM_READ | VM_EXEC))))
 		err = -EINVAL;
@@ -87,7 +88,7 @@ int vhost_vdpa_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* No doorbell of the session is mapped afterwards, nor will be. */
+/* Unmap all doorbells of the session; none is mapped again. */
 void vhost_vdpa_notify_revoke(struct vhost_vdpa_session *s)
 {
 	mutex_lock(&s->notify_lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vhost_vdpa: what its files share.
+ * vhost_vdpa: shared by its files.
  *
  *	vdpa.c		nodes and sessions: probe, open, release, removal
  *	vdpa_ioctl.c	the table of ioctls, and those about the device
@@ -22,7 +22,7 @@
  *	node->lock	which device and which session the node has
  *	mem_lock	one IOTLB message at a time; held while memory is faulted in, which may take
  *			for ever: removal of the device never takes it
- *	vhost.mutex	everything in a session, but for what names another lock; never held while
+ *	vhost.mutex	all fields of a session, but for those that name another lock; never held while
  *			memory of a message is copied or faulted in
  *	cf_lock		of the vDPA device: its configuration
  *	notify_lock	whether doorbells may be mapped; a leaf, taken below mmap_lock
@@ -55,7 +55,7 @@ struct vhost_vdpa_session;
  * struct vhost_vdpa_node - one character device
  * @lock:	protects @vdpa and @session
  * @vdpa:	NULL once the device was removed
- * @session:	who has the node open, NULL for nobody
+ * @session:	the open of the node, NULL for none
  */
 struct vhost_vdpa_node {
 	struct device dev;
@@ -91,8 +91,8 @@ struct vhost_vdpa_queue {
 
 /**
  * struct vhost_vdpa_as - one address space
- * @live:	what user space has mapped
- * @retired:	what it has unmapped and the device may still reach; its memory stays held
+ * @live:	mapped by user space
+ * @retired:	unmapped by user space, but the device may still reach it; its memory stays held
  * @told:	the device was told of some mapping since it was opened
  *
  * All protected by vhost.mutex.
@@ -136,11 +136,11 @@ struct vhost_vdpa_dma_ops {
 };
 
 /**
- * struct vhost_vdpa_mem_ops - what stands behind mappings
+ * struct vhost_vdpa_mem_ops - a kind of memory of mappings
  * @check:	can @range be mapped at all?  May widen it.
- * @populate:	hold the memory of @range: one entry of @held per piece.  On error @held may have
- *		entries; the caller releases them.  mem_lock held, vhost.mutex not.
- * @release:	let go of the memory of one entry
+ * @populate:	hold the memory of @range: one entry of @held per contiguous part.  On error @held
+ *		may have entries; the caller releases them.  mem_lock held, vhost.mutex not.
+ * @release:	release the memory of one entry
  */
 struct vhost_vdpa_mem_ops {
 	int (*check)(struct vhost_vdpa_range *range);
@@ -159,7 +159,7 @@ struct vhost_vdpa_mem_ops {
  * @suspended:	the device was suspended and neither resumed nor reset since
  * @revoked:	no doorbell may be mapped any more; protected by @notify_lock
  * @reserved:	struct iommu_resv_region: addresses that the platform IOMMU cannot map
- * @mapping:	where the doorbells mapped so far are found
+ * @mapping:	address space of the node's inode, to unmap doorbells
  */
 struct vhost_vdpa_session {
 	struct vhost_dev vhost;

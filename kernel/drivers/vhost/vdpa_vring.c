@@ -4,7 +4,7 @@
  *
  * Theory of operation
  *
- * Addresses, size and position of a ring are the device's to use; nothing of them is kept here.
+ * Addresses, size and position of a ring go to the device; nothing of them is kept here.
  *
  *	kick eventfd  --(vhost_poll)-->  vhost_vdpa_queue_kick()  -->  config->kick_vq()
  *	device's interrupt  -->  vhost_vdpa_signal_raise()  -->  call eventfd
@@ -44,7 +44,7 @@ irqreturn_t vhost_vdpa_signal_raise(void *data)
 	return IRQ_HANDLED;
 }
 
-/* What was there before; the caller owns it now. */
+/* Returns the former context, which the caller owns now. */
 struct eventfd_ctx *vhost_vdpa_signal_swap(struct vhost_vdpa_signal *signal,
 					   struct eventfd_ctx *ctx)
 {
@@ -70,7 +70,7 @@ static void vhost_vdpa_queue_kick(struct vhost_work *work)
 	s->vdpa->config->kick_vq(s->vdpa, q - s->queue);
 }
 
-/* The queue's interrupt is offered to whoever waits on its call eventfd, typically KVM. */
+/* Offer the queue's interrupt to the consumer of its call eventfd, typically KVM. */
 static void vhost_vdpa_bypass_start(struct vhost_vdpa_session *s, u16 idx)
 {
 	struct vhost_vdpa_queue *q = &s->queue[idx];
@@ -173,7 +173,7 @@ int vhost_vdpa_vring_set_num(struct vhost_vdpa_session *s, u16 idx, union vhost_
 	return 0;
 }
 
-/* Alignments are the specification's; where the addresses lead the device has to find out. */
+/* Check the specification's alignments; the device checks where the addresses lead. */
 int vhost_vdpa_vring_set_addr(struct vhost_vdpa_session *s, u16 idx, union vhost_vdpa_arg *arg)
 {
 	const struct vhost_vring_addr *a = &arg->addr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vringh: what all kinds of memory share and what is not worth inlining.
+ * vringh: code that is common to all kinds of memory and not worth inlining.
  *
  * Faults, the growth of a list of segments, the set-up of a ring.  See vringh_core.h.
  *
@@ -34,14 +34,14 @@ static const struct {
 	[VRINGH_RING_FAULT] = { -EFAULT, "ring is inaccessible" },
 };
 
-/* Say what is wrong; the errno for it. */
+/* Log a fault; returns its errno. */
 __cold noinline int vringh_fault(enum vringh_fault fault, unsigned int value)
 {
 	pr_notice_ratelimited("%s: %u\n", vringh_faults[fault].what, value);
 	return vringh_faults[fault].error;
 }
 
-/* The same for the ring's own memory, where the access has said which errno. */
+/* The same for the ring's own memory, where the access gives the errno. */
 __cold noinline int vringh_ring_fault(int error, const void *where)
 {
 	pr_notice_ratelimited("%s at %p: %d\n", vringh_faults[VRINGH_RING_FAULT].what, where,
@@ -49,7 +49,7 @@ __cold noinline int vringh_ring_fault(int error, const void *where)
 	return error;
 }
 
-/* What all vringh_init_*() do but for the addresses; a fresh ring with nothing seen of it. */
+/* The common part of all vringh_init_*(), without the addresses. */
 int vringh_init(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers)
 {
 	if (num > U16_MAX || !num || num & (num - 1))
@@ -67,7 +67,7 @@ int vringh_init(struct vringh *vrh, u64 features, unsigned int num, bool weak_ba
 
 /*
  * Room for more segments.  The first list may be on the caller's stack: then it is copied, and
- * VRINGH_IOV_ALLOCATED tells vringh_kiov_cleanup() to free what there is now.
+ * VRINGH_IOV_ALLOCATED tells vringh_kiov_cleanup() to free the new one.
  */
 int vringh_grow(struct vringh_kiov *iov, gfp_t gfp)
 {
@@ -88,8 +88,8 @@ int vringh_grow(struct vringh_kiov *iov, gfp_t gfp)
 
 /**
  * vringh_kiov_advance - pass over bytes without copying them
- * @iov: what a getdesc gave
- * @len: how many; what is more than there is left is ignored
+ * @iov: from a getdesc
+ * @len: number of bytes; those beyond the end are ignored
  */
 void vringh_kiov_advance(struct vringh_kiov *iov, size_t len)
 {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * vringh: the device's side of a split ring, whatever memory the ring lies in.
+ * vringh: the device's side of a split ring, for any kind of memory.
  *
- * The driver's side of a ring is somebody else's: a guest, a process.  All that is read from the
- * ring (indices, descriptors, addresses, lengths) may be wrong, and may change between two reads;
- * so each thing is read once, into memory of our own, and checked there.
+ * A guest or a process is the driver's side of a ring.  Indices, descriptors, addresses and lengths
+ * in the ring may be wrong, and may change between two reads; so each is read once, into the
+ * kernel's own memory, and checked there.
  *
- * What differs between kinds of memory is three operations, struct vringh_access: read and write
- * one 16-bit index atomically, copy bytes in, copy bytes out.  vringh_kern.c, vringh_user.c and
- * vringh_iotlb.c have one constant table each, and what stands in this header is compiled into
- * each of them with that table, so that no indirect call is left:
+ * Kinds of memory differ in three operations, struct vringh_access: read and write one 16-bit index
+ * atomically, copy bytes in, copy bytes out.  vringh_kern.c, vringh_user.c and vringh_iotlb.c have
+ * one constant table each, and compile this header with that table, so that no indirect call is
+ * left:
  *
  *	getdesc		avail->idx, avail->ring[]	vringh_next_head()
  *			descriptors, indirect tables	vringh_read_chain()
@@ -19,11 +19,11 @@
  *
  * One user of a struct vringh at a time; the callers see to that.
  *
- * A chain is bounded whatever the ring says: it visits at most num descriptors of the ring itself,
- * at most as many of an indirect table as that has, and gives at most VRINGH_MAX_SEGMENTS segments.
+ * The walk through a chain is bounded, even if the ring is corrupt: it visits at most num
+ * descriptors of the ring itself, at most as many of an indirect table as that has, and gives at
+ * most VRINGH_MAX_SEGMENTS segments.
  *
- * Faults are told apart in a table (vringh.c): what they are called in the log, and which errno
- * they become.
+ * Faults are a table (vringh.c): the text for the log, and the errno.
  *
  * Limits: packed rings are not for these interfaces.  An indirect table has at most 65536
  * descriptors, as their links have 16 bits.
@@ -39,7 +39,7 @@
 #define VRINGH_MAX_TABLE    (U16_MAX + 1)
 #define VRINGH_MAX_SEGMENTS (U16_MAX + 1)
 
-/* What can be wrong with a ring; the table in vringh.c says the rest. */
+/* Faults of a ring; the table in vringh.c has their texts and errnos. */
 enum vringh_fault {
 	VRINGH_BAD_SIZE,   /* of the ring, at initialisation */
 	VRINGH_AVAIL_JUMP, /* more available than the ring holds */
@@ -50,7 +50,7 @@ enum vringh_fault {
 	VRINGH_BAD_TABLE,  /* length of an indirect table */
 	VRINGH_BAD_ORDER,  /* readable after writable */
 	VRINGH_UNWANTED,   /* a direction that the caller has no use for */
-	VRINGH_BAD_RANGE,  /* address outside of what may be accessed */
+	VRINGH_BAD_RANGE,  /* address outside of the accessible ranges */
 	VRINGH_TOO_MANY,   /* segments in a chain */
 	VRINGH_RING_FAULT, /* the ring's own memory cannot be accessed */
 };
@@ -80,7 +80,7 @@ struct vringh_access {
 
 typedef bool vringh_getrange_t(struct vringh *vrh, u64 addr, struct vringh_range *range);
 
-/* Where the walk through a chain is. */
+/* Position of the walk through a chain. */
 struct vringh_walk {
 	const struct vring_desc *table; /* at address @table_addr, if that is translated */
 	u64 table_addr;
@@ -101,8 +101,8 @@ static inline bool vringh_in_range(const struct vringh_range *range, u64 addr)
 }
 
 /*
- * Find what may be accessed from @addr on: shorten *@len to that, set *@to to the address to use.
- * Without getrange all may be accessed, at the address itself.
+ * Find the accessible range that starts at @addr: shorten *@len to it, set *@to to the address to
+ * use.  Without getrange all may be accessed, at the address itself.
  */
 static __always_inline int vringh_translate(struct vringh *vrh, vringh_getrange_t *getrange,
 					    struct vringh_range *range, u64 addr, size_t *len,
@@ -315,7 +315,7 @@ static __always_inline int vringh_next_head(struct vringh *vrh, const struct vri
 	return head;
 }
 
-/* What all vringh_getdesc_*() do. */
+/* The common part of all vringh_getdesc_*(). */
 static __always_inline int vringh_get_chain(struct vringh *vrh, struct vringh_kiov *riov,
 					    struct vringh_kiov *wiov, u16 *head,
 					    const struct vringh_access *ops,
@@ -336,7 +336,7 @@ static __always_inline int vringh_get_chain(struct vringh *vrh, struct vringh_ki
 	return ret ? ret : 1;
 }
 
-/* @part bytes of the present segment are done with; a segment that is used up gets its shape back. */
+/* Consume @part bytes of the current segment; a used-up segment gets its base and length back. */
 static __always_inline void vringh_consume(struct vringh_kiov *iov, size_t part)
 {
 	struct kvec *segment = &iov->iov[iov->i];
@@ -352,7 +352,7 @@ static __always_inline void vringh_consume(struct vringh_kiov *iov, size_t part)
 	iov->i++;
 }
 
-/* What all vringh_iov_pull_*() and _push_*() do; bytes moved, or an errno. */
+/* The common part of all vringh_iov_pull_*() and _push_*(); bytes moved, or an errno. */
 static __always_inline ssize_t vringh_transfer(const struct vringh *vrh, struct vringh_kiov *iov,
 					       void *buf, size_t len,
 					       int (*copy)(const struct vringh *vrh, void *there,
@@ -374,7 +374,7 @@ static __always_inline ssize_t vringh_transfer(const struct vringh *vrh, struct 
 	return done;
 }
 
-/* What all vringh_complete*() do. */
+/* The common part of all vringh_complete*(). */
 static __always_inline int vringh_publish(struct vringh *vrh, const struct vring_used_elem *elem,
 					  unsigned int count, const struct vringh_access *ops)
 {
@@ -413,7 +413,7 @@ static __always_inline int vringh_publish_one(struct vringh *vrh, u16 head, u32 
 	return vringh_publish(vrh, &elem, 1, ops);
 }
 
-/* Whether the driver wants to hear of what was completed since it was last asked; or an errno. */
+/* Whether the driver wants a call for the chains completed since the last check; or an errno. */
 static __always_inline int vringh_need_call(struct vringh *vrh, const struct vringh_access *ops)
 {
 	const __virtio16 *where = vrh->event_indices ? &vring_used_event(&vrh->vring)
@@ -424,8 +424,8 @@ static __always_inline int vringh_need_call(struct vringh *vrh, const struct vri
 	int ret;
 
 	/*
-	 * used->idx before the driver's wish: pairs with the barrier between the driver's wish
-	 * and its last look at used->idx.
+	 * used->idx before the driver's flags or event index: pairs with the barrier between the
+	 * driver's write of these and its last read of used->idx.
 	 */
 	virtio_mb(vrh->weak_barriers);
 
@@ -454,8 +454,8 @@ static __always_inline bool vringh_enable_kicks(struct vringh *vrh, const struct
 		ret = ops->store(vrh, &used->flags, 0);
 
 	/*
-	 * The wish before the look: pairs with the barrier between the driver's move of
-	 * avail->idx and its look at the wish.
+	 * flags or event index before avail->idx: pairs with the barrier between the driver's write
+	 * of avail->idx and its read of these.
 	 */
 	virtio_mb(vrh->weak_barriers);
 
@@ -487,7 +487,7 @@ static __always_inline void vringh_disable_kicks(struct vringh *vrh,
  *
  * abandon:	 the next getdesc gives the last @num chains once more.
  * complete:	 chain @head is done, @len bytes were written to it; 0 or an errno.
- * need_notify:	 1 if the driver wants a call for what was completed, 0 if not, or an errno.
+ * need_notify:	1 if the driver wants a call for the completed chains, 0 if not, or an errno.
  * notify_enable: ask for kicks; false if chains are waiting already.
  * notify_disable: ask for none.
  */

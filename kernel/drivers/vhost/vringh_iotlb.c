@@ -3,7 +3,7 @@
  * vringh in memory that an IOTLB translates.
  *
  * Addresses of the ring and in it are IOVAs.  Each access looks them up in the ring's vhost_iotlb,
- * which says where they are and what may be done there:
+ * which gives their place and permissions:
  *
  *	physical addresses	the page is mapped and accessed while the IOTLB's lock is held, so
  *				a range that is unmapped under that lock is not accessed any more
@@ -36,7 +36,7 @@
 #define vringh_iotlb_is_va(vrh) false
 #endif
 
-/* Which way bytes go, and what a map has to allow for that. */
+/* The direction of an access, and the permission that it needs. */
 enum vringh_iotlb_way {
 	VRINGH_IOTLB_READ = VHOST_MAP_RO,
 	VRINGH_IOTLB_WRITE = VHOST_MAP_WO,
@@ -89,7 +89,7 @@ static int vringh_iotlb_copy_locked(const struct vringh *vrh, u64 iova, void *he
 	return 0;
 }
 
-/* Where @iova is, and how much of *@len is there in one range. */
+/* Translate @iova; *@len is shortened to the contiguous part. */
 static int vringh_iotlb_find_range(const struct vringh *vrh, u64 iova, enum vringh_iotlb_way way,
 				   u64 *addr, size_t *len)
 {
@@ -129,7 +129,7 @@ static int vringh_iotlb_copy_user(const struct vringh *vrh, u64 iova, void *here
 	return 0;
 }
 
-/* All of @len bytes, or -EFAULT: whatever the IOTLB has against it, the address is bad. */
+/* All of @len bytes, or -EFAULT, for any error of the IOTLB. */
 static int vringh_iotlb_copy(const struct vringh *vrh, u64 iova, void *here, size_t len,
 			     enum vringh_iotlb_way way)
 {
@@ -267,7 +267,7 @@ static int vringh_iotlb_push(const struct vringh *vrh, void *there, void *here, 
  * vringh_set_iotlb - which IOTLB translates for a ring
  * @vrh:	the ring; before or after its initialisation
  * @iotlb:	the IOTLB; must outlive its use here
- * @iotlb_lock: taken for every look into it, and held over accesses to what it says
+ * @iotlb_lock: taken for every lookup, and held over accesses to the memory found
  */
 void vringh_set_iotlb(struct vringh *vrh, struct vhost_iotlb *iotlb, spinlock_t *iotlb_lock)
 {
@@ -278,7 +278,7 @@ EXPORT_SYMBOL_GPL(vringh_set_iotlb);
 
 /**
  * vringh_init_iotlb - a ring at IOVAs, with an IOTLB of physical addresses
- * @vrh:	   the ring; what vringh_set_iotlb() said is kept
+ * @vrh:	   the ring; keeps the values of vringh_set_iotlb()
  * @features:	   VIRTIO_F_VERSION_1 and VIRTIO_RING_F_EVENT_IDX are looked at
  * @num:	   entries, a power of two below 65536
  * @weak_barriers: the other side is a CPU
@@ -304,7 +304,7 @@ EXPORT_SYMBOL_GPL(vringh_init_iotlb);
 #ifdef VRINGH_HAS_VA
 /**
  * vringh_init_iotlb_va - the same with an IOTLB of a process's addresses
- * @vrh:	   the ring; what vringh_set_iotlb() said is kept
+ * @vrh:	   the ring; keeps the values of vringh_set_iotlb()
  * @features:	   VIRTIO_F_VERSION_1 and VIRTIO_RING_F_EVENT_IDX are looked at
  * @num:	   entries, a power of two below 65536
  * @weak_barriers: the other side is a CPU
@@ -312,7 +312,7 @@ EXPORT_SYMBOL_GPL(vringh_init_iotlb);
  * @avail:	   IOVA of the driver's part
  * @used:	   IOVA of the device's part
  *
- * Whoever uses the ring then runs with that process's memory.  Return: 0, or -EINVAL.
+ * Later calls for the ring must run with that process's memory.  Return: 0, or -EINVAL.
  */
 int vringh_init_iotlb_va(struct vringh *vrh, u64 features, unsigned int num, bool weak_barriers,
 			 struct vring_desc *desc, struct vring_avail *avail,
@@ -332,7 +332,7 @@ EXPORT_SYMBOL_GPL(vringh_init_iotlb_va);
  * @vrh:  the ring
  * @riov: gets the readable buffers, as IOVAs; NULL if there must be none
  * @wiov: gets the writable ones; NULL if there must be none
- * @head: gets what to complete; num if there is no chain, or no ring to speak of
+ * @head: gets the head to complete; num if there is no chain, or the ring is broken
  * @gfp:  for longer lists of segments
  *
  * Return: 1 for a chain, 0 for none, or an errno.  With a *@head below num that chain is broken

@@ -50,7 +50,7 @@ static int vringh_kern_push(const struct vringh *vrh, void *there, void *here, s
 
 /**
  * vringh_init_kern - a ring in the kernel's memory
- * @vrh:	   the ring; what notify and the IOTLB fields say is kept
+ * @vrh:	the ring; keeps notify and the IOTLB fields
  * @features:	   VIRTIO_F_VERSION_1 and VIRTIO_RING_F_EVENT_IDX are looked at
  * @num:	   entries, a power of two below 65536
  * @weak_barriers: the other side is a CPU
@@ -79,7 +79,7 @@ EXPORT_SYMBOL_GPL(vringh_init_kern);
  * @vrh:  the ring
  * @riov: gets the readable buffers; NULL if there must be none
  * @wiov: gets the writable ones; NULL if there must be none
- * @head: gets what to complete; num if there is no chain, or no ring to speak of
+ * @head: gets the head to complete; num if there is no chain, or the ring is broken
  * @gfp:  for longer lists of segments
  *
  * Return: 1 for a chain, 0 for none, or an errno.  With a *@head below num that chain is broken

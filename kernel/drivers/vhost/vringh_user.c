@@ -4,7 +4,7 @@
  *
  * The ring lies at addresses of the process that the caller runs in, or whose memory it has
  * borrowed.  Addresses in descriptors are the driver's; the caller's getrange says which of them
- * may be accessed, and what to add to get one of the process.  See vringh_core.h.
+ * may be accessed, and the offset to the process's addresses.  See vringh_core.h.
  *
  * Limits: an access may sleep and may fail, so none of this is for atomic context.
  */
@@ -107,7 +107,7 @@ EXPORT_SYMBOL_GPL(vringh_init_user);
  * @riov:     gets the readable buffers; NULL if there must be none
  * @wiov:     gets the writable ones; NULL if there must be none
  * @getrange: finds the range that an address of the driver is in; false if it is in none
- * @head:     gets what to complete; num if there is no chain, or no ring to speak of
+ * @head:	gets the head to complete; num if there is no chain, or the ring is broken
  *
  * Return: 1 for a chain, 0 for none, or an errno.  With a *@head below num that chain is broken
  * and was taken: the next call gives the one after.

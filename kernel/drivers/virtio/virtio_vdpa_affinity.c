@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which CPUs a queue's interrupt goes to.
+ * Affinity of the queues' interrupts.
  *
- * A virtio driver says what it wants in two ways: it has find_vqs spread its queues over the CPUs, and
- * asks afterwards which CPUs belong to which (virtio-blk), or it names CPUs for a queue (virtio-net).
- * 6.1's vDPA has no operation to hand that on, but says which interrupt is a queue's.  Devices may
- * request their interrupts as late as at DRIVER_OK and free them at reset, so
+ * A virtio driver has two ways to set affinity: it has find_vqs spread its queues over the CPUs,
+ * and asks afterwards which CPUs a queue got (virtio-blk), or it names CPUs for a queue
+ * (virtio-net).  6.1's vDPA has no operation to pass that on, but gives the interrupt of a queue.
+ * Devices may request their interrupts as late as at DRIVER_OK and free them at reset, so
  *
- *	find_vqs, set_vq_affinity	what is wanted is kept
- *	DRIVER_OK			the interrupts that are there now are told
- *	reset				and told to forget: a hint must be gone before free_irq()
+ *	find_vqs, set_vq_affinity	the wanted masks are kept
+ *	DRIVER_OK			the interrupts that exist now get hints
+ *	reset				the hints are removed: none may be left at free_irq()
  *
  * Limits: NUMA nodes are not looked at, and the sets of struct irq_affinity are taken as one.  A device
  * without an interrupt per queue ignores all this, and of queues that share one the last decides.
@@ -57,7 +57,7 @@ void virtio_vdpa_set_hints(struct virtio_vdpa *vv)
 
 /**
  * virtio_vdpa_clear_hints - the device is going to free its interrupts
- * @vv: remembers what is wanted
+ * @vv: keeps the wanted masks
  */
 void virtio_vdpa_clear_hints(struct virtio_vdpa *vv)
 {

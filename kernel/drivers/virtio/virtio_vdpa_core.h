@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of module virtio_vdpa share.
+ * Shared by the files of module virtio_vdpa.
  *
  *	virtio_vdpa_transport.c	binding, status, features, configuration
  *	virtio_vdpa_queues.c	set-up, reset and removal of virtqueues, their events
@@ -21,7 +21,7 @@
  * @vq:     the virtqueue that events go to; NULL while there is none.  Written by find_vqs, del_vqs and
  *          queue resets (which the virtio driver does not run at once), read under RCU.
  * @wanted: where its interrupt should go, NULL for anywhere; protected by affinity_lock
- * @irq:    the interrupt that was told so, or -1; protected by affinity_lock
+ * @irq:    the interrupt that has the hint, or -1; protected by affinity_lock
  */
 struct virtio_vdpa_queue {
 	struct virtqueue __rcu *vq;
@@ -31,7 +31,7 @@ struct virtio_vdpa_queue {
 
 /**
  * struct virtio_vdpa - a virtio device on a vDPA device
- * @vdev:    what virtio drivers see; its last reference frees the structure
+ * @vdev:    for virtio drivers; its last reference frees the structure
  * @vdpa:    good from probe to remove
  * @affinity_lock: see struct virtio_vdpa_queue
  * @nqueues: how many the vDPA device has

@@ -16,7 +16,7 @@
  * ring between the two.
  *
  * Limits: a device that does not stop a queue when told so would write into memory that has been freed.
- * Where it admits to that, the queue reset fails; at removal there is nothing left but to say it.
+ * Where the device reports that, the queue reset fails; at removal it is only logged.
  */
 #include <linux/log2.h>
 #include <linux/rcupdate.h>
@@ -95,7 +95,7 @@ static int virtio_vdpa_start_queue(struct virtio_vdpa *vv, struct virtqueue *vq)
 	return 0;
 }
 
-/* No event begins to use the virtqueue; the caller waits for those that have.  Did the queue stop? */
+/* Hide the virtqueue from new events; the caller waits for running ones.  Did the queue stop? */
 static bool virtio_vdpa_stop_queue(struct virtio_vdpa *vv, unsigned int index)
 {
 	const struct vdpa_config_ops *ops = vv->vdpa->config;
@@ -180,7 +180,8 @@ static void virtio_vdpa_set_config_event(struct virtio_vdpa *vv, bool on)
  * virtio_vdpa_del_queues - virtio_config_ops.del_vqs
  * @vdev: the virtio device; the driver has reset it as a rule
  *
- * First everything stops and is no longer to be found, then one grace period for all, then the rings.
+ * First all queues stop and are unpublished, then one grace period for all, then the rings are
+ * freed.
  */
 void virtio_vdpa_del_queues(struct virtio_device *vdev)
 {

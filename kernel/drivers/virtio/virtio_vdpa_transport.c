@@ -4,7 +4,7 @@
  *
  *	virtio-net, virtio-blk, ...
  *	      | struct virtio_config_ops
- *	this module: one struct virtio_vdpa a device
+ *	this module: one struct virtio_vdpa per device
  *	      | struct vdpa_config_ops, configuration under the device's cf_lock
  *	vDPA device
  *
@@ -80,7 +80,7 @@ static int virtio_vdpa_finalize_features(struct virtio_device *vdev)
 {
 	bool queue_reset = __virtio_test_bit(vdev, VIRTIO_F_RING_RESET);
 
-	/* leaves the transport's bits that virtio_ring knows; queue reset is for us to know */
+	/* leaves the transport's bits that virtio_ring knows; queue reset is this transport's */
 	vring_transport_features(vdev);
 	if (queue_reset)
 		__virtio_set_bit(vdev, VIRTIO_F_RING_RESET);
@@ -152,7 +152,7 @@ static int virtio_vdpa_probe(struct vdpa_device *vdpa)
 	err = register_virtio_device(&vv->vdev);
 	if (err) {
 		vdpa_set_drvdata(vdpa, NULL);
-		put_device(&vv->vdev.dev); /* initialized whatever went wrong after */
+		put_device(&vv->vdev.dev); /* initialized even if a later step failed */
 	}
 	return err;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Operations of a vDPA device that the kernel's own <linux/vdpa.h> has no room for.
+ * Operations of a vDPA device that the kernel's own <linux/vdpa.h> does not have.
  *
  * struct vdpa_config_ops of a stock 6.1 kernel ends where vDPA stood in 2022: a device can be
  * suspended but not resumed, and its mappings cannot outlive a reset.  The layout of that structure
- * is the kernel's and cannot grow, so a device driver hands in what is newer beside it, in a
- * structure of its own, and the bus keeps it with the device.
+ * is the kernel's and cannot grow, so a device driver passes newer operations in a structure of its
+ * own, and the bus keeps it with the device.
  *
  *	vdpa_alloc_device() -> vdpa_set_ext_ops() -> vdpa_register_device() -> ... -> release
  *
@@ -24,14 +24,14 @@
 #define VDPA_NEEDS_EXT_OPS 1
 
 /**
- * struct vdpa_ext_ops - what a device can do beyond struct vdpa_config_ops
+ * struct vdpa_ext_ops - operations of a device beyond struct vdpa_config_ops
  *
  * Every member may be NULL.  All are called with the device's configuration lock held by the caller
  * (process context, may sleep), except @get_vq_size and @get_backend_features, which only read.
  *
  * @resume:	undo config->suspend: queues go on from where they stopped.  0 or a negative errno,
  *		and then the device is still suspended.
- * @reset_map:	make address space @asid what it was after allocation (platform default mapping or
+ * @reset_map:	bring address space @asid to its state after allocation (platform default mapping or
  *		empty).  A device that has it keeps its mappings over config->reset.
  * @compat_reset: config->reset for a driver that expects mappings to be dropped by it: flags is
  *		VDPA_EXT_RESET_F_CLEAN_MAP or 0.  Used in place of config->reset where present.
@@ -58,7 +58,7 @@ struct vdpa_ext_ops {
 int vdpa_set_ext_ops(struct vdpa_device *vdev, const struct vdpa_ext_ops *ops);
 
 /**
- * vdpa_get_ext_ops - what was attached to @vdev; NULL for none
+ * vdpa_get_ext_ops - the operations attached to @vdev; NULL for none
  *
  * Any context.  The result is valid as long as the device is.
  */

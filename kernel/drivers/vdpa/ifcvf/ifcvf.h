@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Intel IFC VF: what the driver's files share.
+ * Intel IFC VF: shared by the driver's files.
  *
  *	ifcvf_main.c	PCI function and management device: probe, remove, dev_add, dev_del
- *	ifcvf_vdpa.c	operations of the vDPA device; what a virtio status bit means here
- *	ifcvf_irq.c	MSI-X vectors: who gets one, and who is called
- *	ifcvf_hw.c	registers: where they are, and every access to them
+ *	ifcvf_vdpa.c	operations of the vDPA device; the steps of each virtio status bit
+ *	ifcvf_irq.c	MSI-X vectors: which queues share one, and which callbacks run
+ *	ifcvf_hw.c	registers: their places, and every access to them
  *
  * Limits: see ifcvf_main.c.
  */
@@ -65,8 +65,7 @@ struct ifcvf_type {
  * @doorbell, @doorbell_pa: where to notify
  * @max_size: entries that the device allows
  *
- * What the user of the vDPA device asked for, handed to the device when it starts; protected by
- * vf->lock:
+ * Set by the user of the vDPA device, handed to the device when it starts; protected by vf->lock:
  * @desc, @avail, @used, @size, @ready
  * @next_avail: index to start from; in a live queue the device knows better
  * @live: the device has it
@@ -75,7 +74,7 @@ struct ifcvf_type {
  * @irq: the vector that is this queue's alone, or -EINVAL
  *
  * Protected by @cb_lock, which the interrupt handler holds while it calls:
- * @cb: whom to call
+ * @cb: the callback
  */
 struct ifcvf_queue {
 	__le16 __iomem *doorbell;
@@ -96,7 +95,7 @@ struct ifcvf_queue {
 };
 
 /**
- * struct ifcvf_line - one interrupt vector and whom it is for
+ * struct ifcvf_line - one interrupt vector and what it serves
  * @first, @count: queues
  * @config:	   configuration changes
  */
@@ -111,8 +110,8 @@ struct ifcvf_line {
 
 /**
  * struct ifcvf_dev - the vDPA device on a VF
- * @features: what it offers
- * @driver_features: what its driver chose; protected by vf->lock
+ * @features: offered
+ * @driver_features: chosen by its driver; protected by vf->lock
  */
 struct ifcvf_dev {
 	struct vdpa_device vdpa;
@@ -123,7 +122,7 @@ struct ifcvf_dev {
 
 /**
  * struct ifcvf_vf - one PCI function, from probe to remove
- * @features:	what the hardware offers and this driver can pass on
+ * @features: offered by the hardware, less those that this driver cannot pass on
  * @lock:	serializes registers that have a selector, and the queues' settings
  * @dev:	the vDPA device, of which there is at most one; protected by the vDPA core's lock
  *		around dev_add and dev_del

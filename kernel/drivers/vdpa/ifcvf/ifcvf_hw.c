@@ -4,22 +4,22 @@
  *
  * Theory of operation
  *
- * A VF is a virtio-pci function in modern mode: vendor capabilities in configuration space say in
- * which BAR, from where and how long its common, notify, ISR and device regions are.  One more region
- * has no capability: BAR 4 holds the live-migration registers, a 16-bit index for every queue, in
- * blocks of two queues.
+ * A VF is a virtio-pci function in modern mode: vendor capabilities in configuration space give
+ * BAR, offset and length of its common, notify, ISR and device regions.  One more region has no
+ * capability: BAR 4 holds the live-migration registers, a 16-bit index for every queue, in blocks
+ * of two queues.
  *
- * What the device says about itself is checked once, in ifcvf_hw_probe(), and nothing that fails
- * is ever mapped or touched: regions against their BAR in 64-bit arithmetic, and against the size
- * that their use needs; each queue's doorbell against the notify region; the number of queues
- * against the live-migration region; queue sizes against virtio's limits.  The rules for the regions
- * are a table.  After that no offset that comes from the device is used again.
+ * ifcvf_hw_probe() checks the device's description of itself once; a part that fails is never
+ * mapped or touched.  It checks regions against their BAR in 64-bit arithmetic, and against the
+ * size that their use needs; each queue's doorbell against the notify region; the number of queues
+ * against the live-migration region; queue sizes against virtio's limits.  The rules for the
+ * regions are a table.  After that no offset that comes from the device is used again.
  *
- * What can still go wrong is time and absence.  A reset is waited for, so long and no longer, and a
- * device that does not stop loses the right to master the bus, because the memory it may write to
- * is about to be somebody else's.  The configuration is read again while its generation changes,
- * so often and no more.  A device that was pulled out answers with ones; a status of 0xff, which no
- * driver ever sets, is when to ask whether it is still there.
+ * The device can still be slow, or gone.  The driver waits for a reset for a limited time; a device
+ * that does not stop by then loses the right to master the bus, because the memory it may write to
+ * is about to be freed.  The driver reads the configuration again while its generation changes, a
+ * limited number of times.  A device that was pulled out answers with ones; no driver sets a status
+ * of 0xff, so the driver then checks whether the device is still there.
  *
  * Limits: split rings only; of several capabilities of one type the first is used, as virtio has it.
  */
@@ -46,13 +46,13 @@
 #define ifcvf_common(vf, field) \
 	(&((struct virtio_pci_common_cfg __iomem *)(vf)->regions[IFCVF_COMMON].base)->field)
 
-/* What a region must be to be used. */
+/* Requirements of a region. */
 struct ifcvf_region_rule {
 	const char *name;
 	u8 cfg_type;
-	u8 cap_len;  /* bytes of its capability, at the least */
+	u8 cap_len;  /* least bytes of its capability */
 	u8 align;    /* of its start */
-	u32 min_len; /* bytes of it, at the least */
+	u32 min_len; /* its least bytes */
 };
 
 static const struct ifcvf_region_rule ifcvf_region_rules[IFCVF_LM] = {
@@ -79,8 +79,8 @@ static const struct ifcvf_region_rule ifcvf_region_rules[IFCVF_LM] = {
 };
 
 /*
- * Transport features that can be passed on: those that change only what is in the ring.  The others
- * need something of the driver (packed ring state, notification data, queue reset, SR-IOV).
+ * Transport features that can be passed on: those that change only the contents of the ring.  The
+ * others need support of the driver (packed ring state, notification data, queue reset, SR-IOV).
  */
 #define TRANSPORT_FIRST 24
 #define TRANSPORT_LAST	49
@@ -108,7 +108,7 @@ static u8 ifcvf_find_capability(struct pci_dev *pdev, u8 cfg_type)
 	int left = CAPABILITIES_MAX;
 	u8 type = 0;
 
-	/* A list can bite its own tail; the PCI core bounds each of its searches, not all together. */
+	/* The list can be circular; the PCI core bounds each of its searches, not all together. */
 	for (; pos && left; pos = pci_find_next_capability(pdev, pos, PCI_CAP_ID_VNDR), left--) {
 		pci_read_config_byte(pdev, pos + offsetof(struct virtio_pci_cap, cfg_type), &type);
 		if (type == cfg_type)
@@ -347,7 +347,7 @@ bool ifcvf_hw_removed(const struct ifcvf_vf *vf)
 	       !pci_device_is_present(vf->pdev);
 }
 
-/* One that is gone has failed; but whoever lets go of it after a reset wants to read that it was done. */
+/* A device that is gone reads as FAILED; after a reset as 0, as the bus driver expects. */
 u8 ifcvf_hw_get_status(const struct ifcvf_vf *vf)
 {
 	if (ifcvf_hw_removed(vf))

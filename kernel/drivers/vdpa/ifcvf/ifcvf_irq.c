@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * Each queue should have a vector of its own, and configuration changes one more.  A host can be
- * short of vectors, so there are plans, best first, and the first that fits into what was granted
- * is taken:
+ * short of vectors, so there are plans, best first; the driver takes the first that fits the
+ * granted number:
  *
  *	one for each queue, one for the configuration
  *	one for all queues, one for the configuration
@@ -15,8 +15,8 @@
  * A plan comes down to a list of lines, and one handler serves any line.  A callback is called under
  * the lock that guards it: once ops->set_vq_cb() has returned, the old one neither runs nor will.
  *
- * Vectors are asked for when the device starts and given back when it has been reset, so that VFs
- * that nobody uses cost none.
+ * The driver requests vectors when the device starts and frees them when it has been reset, so that
+ * unused VFs cost none.
  *
  * Locks: allocating vectors takes the kernel's locks of interrupts and, behind an IOMMU, of CPU hot-plug,
  * with vf->lock held.  Drivers ask for a queue's vector with CPU hot-plug locked (virtio-net, when it

@@ -13,9 +13,9 @@
  * may offer fewer features than the hardware (device_features).
  *
  * The function can go at any time: unbound by hand, or pulled out.  Then remove() ends the vDPA
- * device, the vDPA bus has its driver let go of it, and what is left to do is stop the hardware, if
- * it is there.  struct ifcvf_vf ends with the function; a struct ifcvf_dev that somebody still has a
- * reference to is not called any more, so it is not looked after either.
+ * device, the vDPA bus unbinds its driver, and remove() stops the hardware, if it is there.  struct
+ * ifcvf_vf ends with the function; a struct ifcvf_dev may live on for its last reference, but is
+ * not called any more.
  *
  * DMA goes through the platform's IOMMU with the function's own requester id; the device has no
  * IOMMU of its own.
@@ -32,7 +32,7 @@
 
 #include "ifcvf.h"
 
-/* Index of ifcvf_types, and the driver_data of a PCI ID, where 0 is what a dynamic ID has. */
+/* Index of ifcvf_types, and the driver_data of a PCI ID, where a dynamic ID has 0. */
 enum {
 	TYPE_UNKNOWN,
 	TYPE_NET,
@@ -93,7 +93,7 @@ static void ifcvf_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa)
 	struct ifcvf_vf *vf = ifcvf_to_vf(mgmt);
 
 	_vdpa_unregister_device(vdpa);
-	/* Not used any more, and perhaps freed; whoever drove it may have left it running. */
+	/* Not used any more, and perhaps freed; the last driver may have left it running. */
 	vf->dev = NULL;
 	ifcvf_stop(vf);
 }

@@ -5,9 +5,9 @@
  * Theory of operation
  *
  * The hardware is a virtio device, so most operations are a register.  Queues are the exception.
- * What the user of the device sets is kept in struct ifcvf_queue and handed over in one go when
- * DRIVER_OK comes, checked as a whole: it can be set in any order, as vhost does, and a queue is
- * never enabled half way.
+ * The user's settings are kept in struct ifcvf_queue, checked as a whole and handed over at once at
+ * DRIVER_OK: they can be set in any order, as vhost does, and a queue is never enabled with a part
+ * of them.
  *
  * Status bits that mean more than a write to the register are a table (ifcvf_status_steps), walked in
  * virtio's order:
@@ -15,15 +15,15 @@
  *	FEATURES_OK	the chosen features go to the device, which may decline the bit
  *	DRIVER_OK	vectors, then every queue that is ready; FAILED when that does not work
  *
- * and a status of 0 is ifcvf_stop(), which is also what ends a vDPA device, in two phases: the
- * device is reset, after which it neither writes to memory nor interrupts; then handlers are waited
- * for, and only then callbacks and settings go.  Nothing that was handed in is used after it.
+ * and a status of 0 is ifcvf_stop(), which also ends a vDPA device, in two phases: it resets the
+ * device, which then neither writes to memory nor interrupts; then it waits for handlers, and only
+ * then drops callbacks and settings.  Nothing that was handed in is used after it.
  *
  * A notification that is sent before DRIVER_OK is lost in the device, so every queue is notified
  * once when it is live.
  *
- * Queue state (where the device looks for the next available entry) is the live-migration register
- * of a live queue, and what was set of any other.
+ * Queue state (the index of the next available entry) is the live-migration register of a live
+ * queue, and the last value set of any other.
  *
  * Limits: a queue that became ready after DRIVER_OK is started then; one that became unready runs
  * on until the reset, as virtio 1.0 hardware knows no other way.  No suspend: there is no register
@@ -68,7 +68,7 @@ static int ifcvf_apply_features_ok(struct ifcvf_vf *vf)
 {
 	u64 features = vf->dev->driver_features;
 
-	/* What a driver without these two means by an address, the device cannot know. */
+	/* Without these two the device cannot tell which kind of address the driver uses. */
 	if (~features & (BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
 		return -EINVAL;
 	ifcvf_hw_set_features(vf, features);
@@ -205,7 +205,7 @@ static int ifcvf_set_driver_features(struct vdpa_device *vdpa, u64 features)
 
 	if (features & ~dev->features)
 		return -EINVAL;
-	/* None at all is what is set before the configuration is read for the first time. */
+	/* The bus sets features 0 before it reads the configuration for the first time. */
 	if (features && !(features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM)))
 		return -EINVAL;
 	mutex_lock(&dev->vf->lock);
@@ -287,7 +287,7 @@ static int ifcvf_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_
 		state->split.avail_index = queue->next_avail;
 	else
 		state->split.avail_index = ifcvf_hw_next_avail(vf, idx);
-	/* Asked afterwards: what was read of a device that is there now was no vacancy. */
+	/* Checked after the read: a device that is there now was there for the read. */
 	if (queue->live && ifcvf_hw_removed(vf))
 		ret = -ENODEV;
 	mutex_unlock(&vf->lock);

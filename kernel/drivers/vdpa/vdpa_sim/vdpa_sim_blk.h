@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A simulated disk: what its files share.
+ * A simulated disk: shared by its files.
  *
  *	vdpa_sim_blk_main.c	devices, configuration space, serving requests
- *	vdpa_sim_blk_req.c	what a request is, without the kernel
+ *	vdpa_sim_blk_req.c	parsing requests, without the kernel
  *	vdpa_sim_blk_store.c	the contents
  *
  * Limits: see vdpa_sim_blk_main.c.
@@ -16,7 +16,7 @@
 #include "vdpa_sim_core.h"
 #include "vdpa_sim_blk_req.h"
 
-/* Contents of a disk: the pages that were written; what is not there reads as zeroes. */
+/* Contents of a disk: the pages that were written; absent pages read as zeroes. */
 struct vdpa_sim_blk_store {
 	struct rw_semaphore sem; /* for writing while pages go away */
 	struct xarray pages;	 /* by index; protected by its own lock */

@@ -12,7 +12,7 @@
  * Nothing is read or written before the whole request has been checked against the size of the disk
  * and the room in its buffers.  A request that has no room for its status is given back untouched.
  *
- * A disk may be what memory is written back to.  Its worker therefore allocates without starting I/O
+ * Reclaim may write memory back to a disk.  Its worker therefore allocates without starting I/O
  * (vdpa_sim_core.c).
  *
  * Limits: size and number of queues are the same for all disks.
@@ -241,7 +241,7 @@ static const struct vdpa_sim_kind vdpa_sim_blk_kind = {
 
 static struct device *vdpa_sim_blk_parent;
 
-/* What to offer; 0 when that is not possible. */
+/* Features to offer; 0 when the request cannot be met. */
 static u64 vdpa_sim_blk_wanted_features(const struct vdpa_dev_set_config *config)
 {
 	u64 all = ALL_FEATURES & (num_queues > 1 ? U64_MAX : ~BIT_ULL(VIRTIO_BLK_F_MQ));

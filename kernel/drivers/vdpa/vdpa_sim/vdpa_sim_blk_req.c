@@ -5,9 +5,9 @@
  *	readable	[head, 16 bytes][data]
  *	writable	[data][status, 1 byte]
  *
- * A request type is a row of a table: the feature it needs, which way its data goes, and what else is
- * to be checked.  Whatever does not fit is refused: VIRTIO_BLK_S_UNSUPP for what the device does not
- * know or the driver did not negotiate, VIRTIO_BLK_S_IOERR for the rest.
+ * A request type is a row of a table: the feature it needs, the direction of its data, and other
+ * checks.  A request that fails a check is refused: with VIRTIO_BLK_S_UNSUPP for a type that the
+ * device does not know or the driver did not negotiate, otherwise with VIRTIO_BLK_S_IOERR.
  *
  * Limits: no secure erase, no zones, no lifetime.
  */
@@ -88,13 +88,13 @@ static const struct vdpa_sim_blk_type *vdpa_sim_blk_find_type(__u32 type)
 }
 
 /**
- * vdpa_sim_blk_parse - what is to be done
+ * vdpa_sim_blk_parse - parse and check a request
  * @limits:   of the device
  * @head:     the first bytes that the driver gave
  * @readable: bytes that the driver gave, @head among them: at least as many as it has
  * @writable: bytes that the driver wants written, the status among them: at least one
  *
- * Return: the request; data that it says is there, is there.
+ * Return: the request; its lengths do not exceed @readable and @writable.
  */
 struct vdpa_sim_blk_request vdpa_sim_blk_parse(const struct vdpa_sim_blk_limits *limits,
 					       const struct virtio_blk_outhdr *head,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a block request asks for, and whether it may have it.
+ * Parse a block request, and check whether it is allowed.
  *
  * Plain computation, compiled and tested in userspace as well (tests/kernel).
  *
@@ -30,7 +30,7 @@ enum vdpa_sim_blk_action {
 	VDPA_SIM_BLK_REFUSE, /* with the status in the request */
 };
 
-/* What the device knows of a request before it looks at its data. */
+/* A parsed request. */
 struct vdpa_sim_blk_request {
 	enum vdpa_sim_blk_action action;
 	__u8 status;

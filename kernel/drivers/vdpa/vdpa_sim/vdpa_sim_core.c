@@ -3,23 +3,24 @@
  * The vDPA simulator: a device without hardware, with an on-chip IOMMU of its own.
  *
  *	vdpa_sim_core.c	life of a device, the phases it goes through, its workers
- *	vdpa_sim_ops.c	what the vDPA bus asks of it
+ *	vdpa_sim_ops.c	operations for the vDPA bus
  *	vdpa_sim_iommu.c	address spaces
  *	vdpa_sim_queue.c	virtqueues and the data in them
  *	vdpa_sim_fault.c	debugfs: faults for tests
- *	vdpa_sim_meter.c	debugfs: what the driver did, and how long queues stood still
+ *	vdpa_sim_meter.c	debugfs: the driver's calls, and how long queues stood still
  *
  * A kick queues the work of the queue's unit on a workqueue of this module; the work serves a batch
  * under the unit's lock, sends interrupts, and queues itself again when there is more.
  *
- * A device is in one of three phases; vdpa_sim_transitions[] is all there is to it.  Work that finds its
- * device not running does nothing.  The phase is changed first and the work waited for afterwards, so
- * that when suspend returns no queue moves, no interrupt is on its way, and the position of every
- * queue is final.  Configuration interrupts that fall into a suspension are delivered on resume.
+ * A device is in one of three phases; vdpa_sim_transitions[] has all transitions.  Work that finds
+ * its device not running does nothing.  The phase is changed first and the work waited for
+ * afterwards, so that when suspend returns no queue moves, no interrupt is on its way, and the
+ * position of every queue is final.  Configuration interrupts that fall into a suspension are
+ * delivered on resume.
  *
  * Teardown: the vDPA bus unbinds its driver, which resets the device; after the last reference has
- * gone, free() finds no work pending that could find the device running, waits for what is queued and
- * frees.  A kick needs a bound driver, and debugfs was removed before: no new work can arise.
+ * gone, no pending work can find the device running; free() waits for queued work and frees.  A
+ * kick needs a bound driver, and debugfs was removed before: no new work can arise.
  *
  * Limits: drivers of the kernel that wait for a control command without giving up their CPU need a
  * second CPU for the worker.
@@ -37,7 +38,7 @@ MODULE_PARM_DESC(batch_mapping, "take mappings as a whole tree (default) or one 
 
 static struct workqueue_struct *vdpa_sim_workqueue;
 
-/* What an event makes of a phase; a phase that stays is an event without effect. */
+/* The phase after an event; an event that leaves the phase has no effect. */
 static const enum vdpa_sim_phase vdpa_sim_transitions[VDPA_SIM_NR_PHASES][VDPA_SIM_NR_EVENTS] = {
 	[VDPA_SIM_PHASE_INIT] = {
 		[VDPA_SIM_EVENT_DRIVER_OK]	= VDPA_SIM_PHASE_DRIVER_OK,
@@ -128,7 +129,7 @@ static void vdpa_sim_unit_work(struct work_struct *work)
 		vdpa_sim_unit_schedule(unit);
 }
 
-/* The phase has been changed: nothing runs when this returns, and nothing starts. */
+/* After a change of phase: nothing runs when this returns, and nothing starts. */
 static void vdpa_sim_wait_workers(struct vdpa_sim_device *sim)
 {
 	unsigned int i;
@@ -181,7 +182,7 @@ static void vdpa_sim_reset_state(struct vdpa_sim_device *sim)
 	vdpa_sim_clear_config_interrupt(sim);
 }
 
-/* Deliver what was held back. */
+/* Deliver the configuration interrupt that was held back. */
 static void vdpa_sim_flush_config_interrupt(struct vdpa_sim_device *sim)
 {
 	mutex_lock(&sim->config_lock);
@@ -191,7 +192,7 @@ static void vdpa_sim_flush_config_interrupt(struct vdpa_sim_device *sim)
 	mutex_unlock(&sim->config_lock);
 }
 
-/* What has to be done about a change; the phase is the new one. */
+/* Act on a change; the phase is the new one. */
 static void vdpa_sim_phase_changed(struct vdpa_sim_device *sim, enum vdpa_sim_phase from)
 {
 	switch (sim->phase) {
@@ -219,9 +220,9 @@ static const enum vdpa_sim_fault_point vdpa_sim_event_faults[VDPA_SIM_NR_EVENTS]
 /**
  * vdpa_sim_device_event - the one place where phases change
  * @sim:   the device
- * @event: what the driver wants
+ * @event: requested by the driver
  *
- * Return: 0, or what fault injection says, and then nothing has happened.
+ * Return: 0, or the errno of fault injection, and then nothing has happened.
  */
 int vdpa_sim_device_event(struct vdpa_sim_device *sim, enum vdpa_sim_event event)
 {
@@ -252,7 +253,7 @@ int vdpa_sim_device_event(struct vdpa_sim_device *sim, enum vdpa_sim_event event
 	return 0;
 }
 
-/* The configuration space is not what it was.  May sleep; a unit's lock may be held. */
+/* The configuration space has changed.  May sleep; a unit's lock may be held. */
 void vdpa_sim_config_changed(struct vdpa_sim_device *sim)
 {
 	atomic_inc(&sim->generation);

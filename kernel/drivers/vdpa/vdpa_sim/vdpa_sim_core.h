@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the simulator's core (vdpa_sim) and its kinds of device (vdpa_sim_net, vdpa_sim_blk) share.
+ * Shared by the simulator's core (vdpa_sim) and its kinds of device (vdpa_sim_net, vdpa_sim_blk).
  *
- * A kind of device says how its queues are served and what its configuration space holds; all that
- * is common to vDPA devices is the core's.
+ * A kind of device serves its queues and fills its configuration space; the core does all that is
+ * common to vDPA devices.
  *
  *	kind                        core                            vDPA bus
  *	vdpa_sim_device_new() ---------> allocate, address spaces, units
@@ -14,8 +14,8 @@
  *	kind->destroy <------------ last reference gone    <------- config->free
  *
  * Queues are grouped into units.  A unit is served by one work item at a time and has one lock, so
- * that what serves a queue pair needs no other.  All queues of a unit are in one group, hence in one
- * address space.
+ * that the code that serves a queue pair needs no other.  All queues of a unit are in one group,
+ * hence in one address space.
  *
  * Lock order:
  *
@@ -53,7 +53,7 @@ struct vdpa_sim_unit;
 struct vdpa_sim_space {
 	/*
 	 * Held for reading while a unit uses translations, for writing while they change: when an
-	 * unmap returns, nobody touches the memory any more.
+	 * unmap returns, no unit touches the memory any more.
 	 */
 	struct rw_semaphore sem;
 	struct vhost_iotlb tlb; /* protected by sem */
@@ -95,10 +95,10 @@ struct vdpa_sim_queue {
 	u64 used;
 	struct vdpa_callback cb;
 	struct vringh vring;
-	spinlock_t tlb_lock; /* wanted by vringh; space->sem is what protects */
+	spinlock_t tlb_lock; /* required by vringh; space->sem protects */
 	struct vdpa_sim_map_cache map_cache;
-	struct vringh_kiov in;	/* what the device reads */
-	struct vringh_kiov out; /* what the device writes */
+	struct vringh_kiov in;	/* buffers that the device reads */
+	struct vringh_kiov out; /* buffers that the device writes */
 	u16 head;
 	struct {
 		u64 requests;
@@ -155,7 +155,7 @@ struct vdpa_sim_fault {
 	u32 delay_ms;
 };
 
-/* What the driver did; see vdpa_sim_meter.c. */
+/* Counts of the driver's calls; see vdpa_sim_meter.c. */
 struct vdpa_sim_counters {
 	atomic64_t events[VDPA_SIM_NR_EVENTS];
 	atomic64_t map_calls;
@@ -175,8 +175,8 @@ struct vdpa_sim_counters {
  * @set_config:	the driver writes; within bounds.  May be NULL: nothing is writable.
  * @put_stats:	add a queue's vendor statistics to a netlink message; unit's lock held.
  * @debugfs:	add own knobs to the device's directory.  May be NULL.
- * @destroy:	free what the kind holds (the device itself is the core's).  May be NULL; is called
- *		even when the set-up of the device failed half-way.
+ * @destroy:	free the kind's own memory (the device itself is the core's).  May be NULL; is called
+ *		even when the set-up of the device failed.
  */
 struct vdpa_sim_kind {
 	u32 device_id;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Faults on request, for tests: off unless somebody switches them on.
+ * Faults on request, for tests: off until root switches them on.
  *
  *	/sys/kernel/debug/vdpa_sim/DEVICE/fault/POINT/times	how often; -1 always, 0 off
  *	                                             /skip	calls to let pass first
@@ -36,7 +36,7 @@ static const char *const vdpa_sim_fault_names[VDPA_SIM_NR_FAULTS] = {
 	[VDPA_SIM_FAULT_DATA] = "data",
 };
 
-/* Whether this call is one to strike, and if so count it. */
+/* Whether the fault strikes this call; counts it if so. */
 static bool vdpa_sim_fault_due(struct vdpa_sim_fault *fault)
 {
 	u32 skip = READ_ONCE(fault->skip);
@@ -89,7 +89,7 @@ void vdpa_sim_debugfs_add(struct vdpa_sim_device *sim)
 		sim->kind->debugfs(sim, sim->debugfs);
 }
 
-/* Returns when nobody is in any of the files. */
+/* Returns when no process is in any of the files. */
 void vdpa_sim_debugfs_remove(struct vdpa_sim_device *sim)
 {
 	debugfs_remove_recursive(sim->debugfs);

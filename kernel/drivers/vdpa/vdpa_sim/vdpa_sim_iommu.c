@@ -2,12 +2,12 @@
 /*
  * The simulator's on-chip IOMMU.
  *
- * One vhost_iotlb per address space, from I/O virtual to physical addresses.  Who may write into it
- * depends on who owns the device:
+ * One vhost_iotlb per address space, from I/O virtual to physical addresses.  The bus driver that
+ * has the device writes it:
  *
- *	vhost_vdpa	hands in mappings, as a whole tree (set_map) or piece by piece (dma_map and
- *			dma_unmap).  A space without mappings translates nothing: what a process did
- *			not map, its queues cannot reach.
+ *	vhost_vdpa	hands in mappings, as a whole tree (set_map) or range by range (dma_map and
+ *			dma_unmap).  A space without mappings translates nothing: queues reach only
+ *			memory that the process mapped.
  *	virtio_vdpa	maps through the kernel's DMA interface.  That is the kernel itself, so there an
  *			address is the physical one, and nothing is recorded by mapping.  The first such
  *			mapping marks the device as owned by the kernel until the next reset; queues
@@ -18,15 +18,15 @@
  * Mappings survive a reset.  They go when they are unmapped, by reset_map, or by a reset that asks
  * for it.
  *
- * Whoever translates holds the space's semaphore for reading until it has done with the memory; who
- * changes mappings holds it for writing.  Pages that a completed unmap took away are therefore not
- * touched any more, and can be unpinned.
+ * A unit that translates holds the space's semaphore for reading until it has done with the memory;
+ * a change of mappings holds it for writing.  Pages of a completed unmap are therefore not touched
+ * any more, and can be unpinned.
  *
  * A new tree is built beside the old one and takes its place only when complete, so a set_map that
  * fails leaves the device with the mappings it had.
  *
- * A table has as many entries as a process likes.  Loops over them reschedule, and entries are freed when
- * the semaphore has been dropped.
+ * A process may add any number of entries to a table.  Loops over them reschedule, and entries are
+ * freed when the semaphore has been dropped.
  *
  * Limits: memory above the direct mapping (CONFIG_HIGHMEM) is not reached.  User virtual addresses
  * are not supported: memory is pinned.
@@ -84,7 +84,7 @@ int vdpa_sim_spaces_init(struct vdpa_sim_device *sim)
 	return 0;
 }
 
-/* What an address space holds is replaced or changed; its semaphore is held for writing. */
+/* Replace or change the maps of an address space; its semaphore is held for writing. */
 static void vdpa_sim_space_set_bytes(struct vdpa_sim_device *sim, struct vdpa_sim_space *space,
 				     u64 bytes)
 {
@@ -92,7 +92,7 @@ static void vdpa_sim_space_set_bytes(struct vdpa_sim_device *sim, struct vdpa_si
 	space->bytes = bytes;
 }
 
-/* Both trees change places; nobody translates by either. */
+/* Exchange both trees; no unit translates by either. */
 static void vdpa_sim_swap_tlbs(struct vhost_iotlb *a, struct vhost_iotlb *b)
 {
 	LIST_HEAD(list);
@@ -224,7 +224,7 @@ int vdpa_sim_dma_map(struct vdpa_device *vdpa, unsigned int asid, u64 iova, u64 
 	return ret;
 }
 
-/* Unmap [@first, @last], one map at a time; how many bytes that were. */
+/* Unmap [@first, @last], one map at a time; the number of bytes. */
 static u64 vdpa_sim_remove_range(struct vhost_iotlb *tlb, u64 first, u64 last)
 {
 	struct vhost_iotlb_map *map;

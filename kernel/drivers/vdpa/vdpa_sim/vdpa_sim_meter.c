@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a driver did to its device, and how long queues stood still for it.
+ * Counts of a driver's calls, and how long they made queues stand still.
  *
  *	/sys/kernel/debug/vdpa_sim/DEVICE/queues	a line for each queue that ever ran
  *	                                 /driver	a line of counters
  *
  * A queue runs when it is set up and the device is neither suspended nor before DRIVER_OK: then a
- * frame is served.  Whatever a driver does between two runs, suspend, reset, new addresses, mapping
- * all of memory, is one standstill, and the device's clock says how long it was.  So switches of
- * drivers that work in different ways can be compared.
+ * frame is served.  All calls of a driver between two runs (suspend, reset, new addresses, mapping
+ * all of memory) are one standstill, timed by the device's clock, so that drivers that switch in
+ * different ways can be compared.
  *
  *	queues	 INDEX running=0|1 stops=N stopped_ns=N silent_ns=N since_ns=N
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A simulated NIC: what its files share.
+ * A simulated NIC: shared by its files.
  *
  *	vdpa_sim_net_main.c	devices, configuration space, statistics
  *	vdpa_sim_net_path.c	frames: from a transmit queue into the receive queue of the same pair
@@ -27,7 +27,7 @@ struct vdpa_sim_net {
 	u16 mtu;
 	u16 max_pairs;
 	bool link_down;
-	u64 filtered; /* frames for somebody else; exact within a pair only */
+	u64 filtered; /* frames that the filters refuse; exact within a pair only */
 	struct {
 		u64 good;
 		u64 bad;

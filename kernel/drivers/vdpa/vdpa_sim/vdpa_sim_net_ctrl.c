@@ -47,7 +47,7 @@ static u8 vdpa_sim_net_read_and_run(struct vdpa_sim_net *net, struct vdpa_sim_qu
 	return answer;
 }
 
-/* A command without room for its answer is not run: the driver could not know what became of it. */
+/* A command without room for its answer is not run: the driver could not learn its result. */
 static void vdpa_sim_net_serve_one(struct vdpa_sim_net *net, struct vdpa_sim_queue *vq)
 {
 	u8 answer = VIRTIO_NET_ERR;

@@ -16,9 +16,9 @@
  *
  * The permanent MAC address is that of `dev add`, or a random one.  A driver that has not started the
  * device may write it in configuration space, as hypervisors do to make it the one of their own
- * command line; what the control queue sets lasts until reset.
+ * command line; an address that the control queue sets lasts until reset.
  *
- * VIRTIO_NET_F_GUEST_ANNOUNCE is offered to those who ask for it by device_features only: with it
+ * VIRTIO_NET_F_GUEST_ANNOUNCE is offered on request (device_features) only: with it
  * QEMU would not migrate the device.  So is VIRTIO_F_RING_RESET: a queue is reset by making it not
  * ready, which the kernel's own drivers do and user space has no way to.
  *
@@ -260,7 +260,7 @@ static u16 vdpa_sim_net_wanted_pairs(const struct vdpa_dev_set_config *config)
 		       : 1;
 }
 
-/* What to offer; 0 when what is asked for does not fit together. */
+/* Features to offer; 0 when the requested attributes contradict each other. */
 static u64 vdpa_sim_net_wanted_features(const struct vdpa_dev_set_config *config, u16 pairs)
 {
 	u64 mq = pairs > 1 ? BIT_ULL(VIRTIO_NET_F_MQ) : 0;

@@ -8,14 +8,14 @@
  *	        +-- peek --+--> accept? ---------- write         | one copy
  *	                   +-------------------------------------+
  *
- * The NIC is its own wire: what it would receive from a wire that echoes comes back.  A pair is
- * served by its unit's worker alone, so pairs do not wait for each other; filters are read under
- * net->sem, which only the control queue and the administrator take for writing.
+ * The NIC is its own wire: it receives the frames that it sends, as from a wire that echoes.  A
+ * pair is served by its unit's worker alone, so pairs do not wait for each other; filters are read
+ * under net->sem, which only the control queue and the administrator take for writing.
  *
- * What becomes of a frame, and where it is counted:
+ * A frame has one of these fates, each counted:
  *
  *	received		requests and bytes of both queues
- *	for somebody else	requests of the transmit queue, net->filtered
+ *	refused by a filter	requests of the transmit queue, net->filtered
  *	no receive buffer	drops of the receive queue: a NIC does not wait for its driver
  *	buffer too short	errors of the receive queue; the buffer stays with the device
  *	no good frame		errors of the transmit queue (too short, too long, not mapped)
@@ -23,9 +23,8 @@
  *
  * The transmit buffer goes back to the driver in each of these cases.
  *
- * A frame that the driver left a checksum to fill in (VIRTIO_NET_HDR_F_NEEDS_CSUM) is passed on as it
- * is to a driver that takes such, and otherwise gets its checksum here: the one case in which a
- * frame is looked at as a whole.
+ * A frame without its checksum (VIRTIO_NET_HDR_F_NEEDS_CSUM) is passed on as it is to a driver that
+ * negotiated that, and otherwise gets its checksum here: only in this case is the whole frame read.
  *
  * Limits: no segmentation offloads and no merged receive buffers.
  */

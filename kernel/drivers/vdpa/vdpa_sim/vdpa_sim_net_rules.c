@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Receive filters of a simulated NIC, and the control queue's language (virtio 1.2, 5.1.6.5).
+ * Receive filters of a simulated NIC, and the control queue's commands (virtio 1.2, 5.1.6.5).
  *
- * Commands are a table: class, command, the feature without which it does not exist, how long its
- * data is.  What does not match a row, or is refused by the row's function, is answered by
- * VIRTIO_NET_ERR and changes nothing.
+ * Commands are a table: class, command, the feature that it needs, the length of its data.  A
+ * command that matches no row, or that the row's function refuses, is answered by VIRTIO_NET_ERR
+ * and changes nothing.
  *
  * Reception, in this order:
  *
@@ -15,8 +15,8 @@
  *	unicast			the device's own address, all of it, or by table; unless switched off
  *
  * After reset a device whose driver can switch modes is promiscuous, as QEMU's is: QEMU restores
- * the modes of a migrated guest relative to that.  Without VIRTIO_NET_F_CTRL_RX nobody could switch
- * it off; such a device receives its own address, broadcast and multicast.
+ * the modes of a migrated guest relative to that.  Without VIRTIO_NET_F_CTRL_RX the driver could
+ * not switch it off; the device then receives its own address, broadcast and multicast.
  *
  * Limits: tags are looked at in their outermost 802.1Q form only.
  */
@@ -225,7 +225,7 @@ static const struct vdpa_sim_net_command vdpa_sim_net_commands[] = {
 };
 
 /**
- * vdpa_sim_net_rules_command - what the driver put into the control queue
+ * vdpa_sim_net_rules_command - execute a control command
  * @rules:   changed if the answer is VIRTIO_NET_OK, untouched otherwise
  * @command: class, command, data; untrusted
  * @len:     of all that

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which frames a simulated NIC receives, and the control commands that say so.
+ * The frames that a simulated NIC receives, and the control commands that choose them.
  *
  * Plain computation on plain memory: no locks, no allocation, nothing of the kernel's but types, so
- * that it is compiled and tested in userspace as well (tests/kernel).  The caller sees to it that
- * nobody reads a struct vdpa_sim_net_rules while a command changes it.
+ * that it is compiled and tested in userspace as well (tests/kernel).  The caller's lock keeps
+ * readers from a struct vdpa_sim_net_rules while a command changes it.
  *
  * Limits: everything is little endian (VIRTIO_F_VERSION_1).
  */

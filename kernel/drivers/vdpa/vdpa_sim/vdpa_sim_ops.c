@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the vDPA bus asks of a simulated device.
+ * Operations of a simulated device for the vDPA bus.
  *
  * Two tables of operations differ in how mappings come (module parameter batch_mapping): as a whole
  * tree at the end of a batch, or one by one.  Operations that a kernel's struct vdpa_config_ops has no
  * member for are in vdpa_sim_ext_ops.
  *
- * Queue indices come from the bus, which got them from userspace: all go through vdpa_sim_queue_at().
+ * Queue indices come from userspace through the bus: all are checked by vdpa_sim_queue_at().
  *
- * Limits: features can be set until FEATURES_OK; the bus drivers see to that.
+ * Limits: features can be set until FEATURES_OK; the bus drivers check that.
  */
 #include <linux/log2.h>
 #include <linux/nospec.h>
@@ -125,7 +125,7 @@ static bool vdpa_sim_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
 	return vq && READ_ONCE(vq->ready);
 }
 
-/* A queue that moves has no state to set: stop it, or suspend the device. */
+/* The state of a running queue cannot be set: stop it, or suspend the device. */
 static int vdpa_sim_set_vq_state(struct vdpa_device *vdpa, u16 idx,
 				 const struct vdpa_vq_state *state)
 {
@@ -211,7 +211,7 @@ static u64 vdpa_sim_get_device_features(struct vdpa_device *vdpa)
 	return vdpa_sim_of(vdpa)->offered;
 }
 
-/* Mappings are all a queue has to reach memory by, so the driver has to know about them. */
+/* A queue reaches memory through mappings only, so the driver has to negotiate ACCESS_PLATFORM. */
 static int vdpa_sim_set_driver_features(struct vdpa_device *vdpa, u64 features)
 {
 	struct vdpa_sim_device *sim = vdpa_sim_of(vdpa);

@@ -2,11 +2,11 @@
 /*
  * Virtqueues of the simulator, seen from the device.
  *
- * The ring itself is vringh's business: fetching a request, completing it, deciding about kicks and
+ * vringh does the ring itself: fetching a request, completing it, deciding about kicks and
  * interrupts.  Data is not moved through vringh: a cursor walks over the buffers of a request and
- * hands out stretches of the kernel's direct mapping, so that a frame goes from one driver buffer
- * into another in a single copy.  Translations are remembered for the length of a batch (struct
- * vdpa_sim_map_cache): most frames lie where the one before them lay.
+ * hands out contiguous ranges of the kernel's direct mapping, so that a frame goes from one driver
+ * buffer into another in a single copy.  Translations are remembered for the length of a batch
+ * (struct vdpa_sim_map_cache): most frames lie where the one before them lay.
  *
  * Everything that is read from a ring is untrusted:
  *
@@ -15,9 +15,8 @@
  *	bad buffer	the ring is good and one request's buffer is not: -EFAULT, and the kind of
  *			device fails that request.
  *
- * No request stays half done when a unit's lock is dropped: what was fetched has been completed or
- * given back.  The position of a stopped queue is thus one number, the next available entry, which is
- * the next used entry as well.
+ * A unit completes or gives back each fetched request before it drops its lock.  The position of a
+ * stopped queue is thus one number, the next available entry, which is the next used entry as well.
  *
  * Limits: the split layout.
  */
@@ -38,7 +37,7 @@ void vdpa_sim_queue_init(struct vdpa_sim_queue *vq, struct vdpa_sim_unit *unit, 
 	vringh_kiov_init(&vq->out, NULL, 0);
 }
 
-/* Where the device is in the ring: the entry it will look at next. */
+/* The device's position in the ring: the entry it will look at next. */
 u16 vdpa_sim_queue_base(const struct vdpa_sim_queue *vq)
 {
 	return vq->active ? vq->vring.last_avail_idx : vq->position;
@@ -65,7 +64,7 @@ void vdpa_sim_queue_bind(struct vdpa_sim_queue *vq, struct vdpa_sim_space *space
 			 &vq->tlb_lock);
 }
 
-/* Begin where the queue stopped, or at what the driver has set.  A bad size leaves it inactive. */
+/* Begin where the queue stopped, or at the index that was set.  A bad size leaves it inactive. */
 void vdpa_sim_queue_start(struct vdpa_sim_queue *vq)
 {
 	struct vdpa_sim_device *sim = vq->unit->sim;
@@ -126,8 +125,8 @@ EXPORT_SYMBOL_GPL(vdpa_sim_queue_fail);
 /**
  * vdpa_sim_queue_fetch - take the next request
  * @vq:  an active queue
- * @in:  where to put what the device is to read; NULL when requests must not have that
- * @out: the same for what it is to write
+ * @in:  gets the buffers that the device reads; NULL when requests must not have any
+ * @out: the same for buffers that it writes
  *
  * Return: 1 with a request, 0 without.  A bad ring looks like one without requests from then on.
  */
@@ -171,7 +170,7 @@ int vdpa_sim_queue_complete(struct vdpa_sim_queue *vq, u32 written)
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_queue_complete);
 
-/* Tell the driver not to kick: somebody is looking, or nobody is interested. */
+/* Tell the driver not to kick: the worker polls the queue, or does not wait for it. */
 void vdpa_sim_queue_disable_kicks(struct vdpa_sim_queue *vq)
 {
 	if (!vq->quiet && !vq->broken)
@@ -238,7 +237,7 @@ void vdpa_sim_cursor_init(struct vdpa_sim_cursor *cur, struct vdpa_sim_queue *vq
 }
 EXPORT_SYMBOL_GPL(vdpa_sim_cursor_init);
 
-/* Saturates: descriptors can add up to more than a size_t holds only by lying. */
+/* Saturates: the lengths of untrusted descriptors can add up to more than a size_t holds. */
 size_t vdpa_sim_iov_bytes(const struct vringh_kiov *iov)
 {
 	size_t sum = 0;
@@ -269,8 +268,8 @@ static bool vdpa_sim_translate(struct vdpa_sim_queue *vq, u64 iova, u32 perm)
 }
 
 /*
- * The next stretch of at most @want bytes, in kernel memory.  Returns its length; 0 at the end of the
- * buffers, -EFAULT where they do not translate.
+ * The next contiguous range of at most @want bytes, in kernel memory.  Returns its length; 0 at the
+ * end of the buffers, -EFAULT where they do not translate.
  */
 static ssize_t vdpa_sim_cursor_range(struct vdpa_sim_cursor *cur, size_t want, void **memory)
 {
@@ -294,7 +293,7 @@ static ssize_t vdpa_sim_cursor_range(struct vdpa_sim_cursor *cur, size_t want, v
 	return min_t(size_t, len, INT_MAX);
 }
 
-/* What to do with a stretch of @len bytes; the other end is in @arg, @done bytes from its start. */
+/* Process @len contiguous bytes; the other end is in @arg, @done bytes from its start. */
 typedef void vdpa_sim_step_fn(void *memory, size_t len, void *arg, size_t done);
 
 static __always_inline int vdpa_sim_cursor_walk(struct vdpa_sim_cursor *cur, size_t len,
