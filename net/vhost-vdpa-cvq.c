@@ -18,10 +18,10 @@
  * each command whether the queue still runs. Failing, which ends the queue, and
  * what the guest is told of its faults are left to bottom halves.
  *
- * While a launch waits for memory (hw/virtio/vdpa/vdpa-model.c) there is no ring of
- * ours (@ring is NULL): the model takes each command that the device would be
- * given, and the launch tells the device what came of them. That kind has nothing
- * that is mapped, so it neither maps nor unmaps; both would wait.
+ * While a launch waits for memory (hw/virtio/vdpa/vdpa-model.c) QEMU has no
+ * ring (@ring is NULL): the model takes each command that the device would be
+ * given, and the launch tells the device what came of them. That kind has
+ * nothing that is mapped, so it neither maps nor unmaps; both would wait.
  */
 #include "qemu/osdep.h"
 #include "hw/virtio/vdpa/vdpa-guest-mem.h"

@@ -8,7 +8,7 @@
  * One device file is one VdpaNet. It has a network client for each queue pair,
  * and one for the control queue if there is one; each client has the struct
  * vhost_net through which vhost_net.c drives it. The work is done by the
- * VdpaDevice below (hw/virtio/vdpa/vdpa-device.h); what is decided here is
+ * VdpaDevice below (hw/virtio/vdpa/vdpa-device.h); VdpaNet decides
  *
  *   mode      data queues are passed through, and shadowed while a migration
  *             runs, or always (x-svq=on)
@@ -653,7 +653,7 @@ static int open_device(const NetdevVhostVDPAOptions *options, Error **errp)
     return fd;
 }
 
-/* Fills @net; what was opened is the caller's to close. */
+/* Fills @net; the caller closes the descriptors in it. */
 static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
                         Error **errp)
 {

@@ -4,7 +4,7 @@
 Theory of operation
 -------------------
 fetch-base and fetch-kernel need packages of suites that the machine does not use.  A Suite is apt
-with one source line of ours, on a mirror that apt itself uses for this machine's Debian, with its
+with one source line of its own, on a mirror that apt itself uses for this machine's Debian, with its
 lists and caches in a scratch folder, so that nothing of the system's changes.  apt verifies what it
 downloads with Debian's archive keys.  No mirror is named here: apt knows its own.
 

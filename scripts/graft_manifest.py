@@ -104,7 +104,7 @@ class Manifest:
 
 
 def load(path: Path, problems: Problems) -> Manifest:
-    """Read the manifest; what is malformed goes to problems and is left out of the result."""
+    """Read the manifest; malformed entries go to problems and not into the result."""
     try:
         data = tomllib.loads(path.read_text())
     except OSError as error:

@@ -155,7 +155,7 @@ class Spatch:
                 self._find_program()
 
     def _find_program(self) -> None:
-        """Of several --macro-file options spatch heeds the last only, so make it one file."""
+        """Of several --macro-file options spatch obeys the last only, so make it one file."""
         program = os.environ.get("SPATCH") or shutil.which("spatch")
         if not program:
             raise SpatchError("there is no spatch; install the package coccinelle")

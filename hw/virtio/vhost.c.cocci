@@ -5,9 +5,10 @@
 // vhost maps a queue's rings when the device starts, unless the guest has not set that queue up; when
 // the device stops, it asks the guest's registers again whether there is anything to unmap, and how
 // much.  A guest may have written to them meanwhile: a driver has no business to, but nothing keeps it
-// from writing QUEUE_ENABLE for one more queue.  Then what was never mapped is unmapped, at address 0,
-// and QEMU dies of it (address_space_unmap()).  With a queue taken away instead, what is mapped stays
-// so, and the backend is not asked where it stands; with its size changed, more is marked dirty than
+// from writing QUEUE_ENABLE for one more queue.  Then vhost unmaps a ring that
+// was never mapped, at address 0, and QEMU dies of it (address_space_unmap()).
+// With a queue taken away instead, what is mapped stays so, and the backend is
+// not asked where it stands; with its size changed, more is marked dirty than
 // the ring has.
 //
 // How it was found: tests/avocado/hostile.py, writes to a device's registers drawn by lot.

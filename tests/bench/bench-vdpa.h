@@ -1,5 +1,5 @@
 /*
- * What bench-vdpa measures, of ours and of the base's
+ * What bench-vdpa measures, of this branch and of the base
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *

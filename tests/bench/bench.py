@@ -11,8 +11,8 @@ once, so that a run cut short leaves what it had.  stats.py reduces runs to the 
 results.json, core.py counts the core's instructions, vdpa.py times the vDPA core beside the base's
 and vdpa_lab.py vhost-vdpa in the lab (rows of results.json too), report.py makes report.html.
 
-The exit status is 0 only if every run went well and every row could be made.  What was measured is
-written in any case; what failed is in the report and on the screen.
+The exit status is 0 only if every run went well and every row could be made.  Figures are written in any case;
+failures are in the report and on the screen.
 
 Limits: the figures are those of an emulated machine on shared cores; compare within one
 invocation only.  --quick shows that everything works and is no measurement.
@@ -50,7 +50,7 @@ OUTPUT = ("results.json", "core.json", "report.html", "runs.jsonl")
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="bench", description="Benchmarks of ours against the ungrafted base.",
+        prog="bench", description="Benchmarks of this branch against the ungrafted base.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="runs of each subject")
     parser.add_argument("--quick", action="store_true",
@@ -190,7 +190,7 @@ def setting(args: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
 
 def clear(out: Path) -> None:
-    """Take an earlier invocation's figures away: what is there is of this one, or is not there."""
+    """Remove an earlier invocation's figures, so that all files are of this one."""
     out.mkdir(parents=True, exist_ok=True)
     for name in OUTPUT:
         (out / name).unlink(missing_ok=True)

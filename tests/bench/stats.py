@@ -99,7 +99,7 @@ def spread(some: list[float]) -> tuple[float, float]:
 
 
 def rounded(value: float) -> float:
-    """Four significant digits: what is beyond is noise."""
+    """Four significant digits; the rest is noise."""
     return float(f"{value:.4g}")
 
 

@@ -126,7 +126,7 @@ def figures(row: Row, values: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def measure(program: Path, row: Row, runs: int) -> dict[str, Any]:
-    """One row: runs of ours and stock's by turns."""
+    """One row: runs of this branch and of stock by turns."""
     values: dict[str, list[float]] = {"ours": [], "stock": []}
     for _ in range(runs):
         for subject, found in values.items():

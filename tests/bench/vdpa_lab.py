@@ -80,7 +80,7 @@ QUICK = ("vdpa-speed/256", "vdpa-rate/shadow")
 #: Rows of the smallest and the largest guest, whose quotient says how much memory matters.
 GROWTH = {"vdpa_switch_growth": ("vdpa_switch_ms_256", "vdpa_switch_ms_4096"),
           "vdpa_downtime_growth": ("vdpa_downtime_ms_256", "vdpa_downtime_ms_4096")}
-#: What is meant where no size is said: the largest guest's.
+#: A name without a size means the largest guest's.
 PLAIN = {"vdpa_switch_ms": "vdpa_switch_ms_4096", "vdpa_downtime_ms": "vdpa_downtime_ms_4096"}
 
 

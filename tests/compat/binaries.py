@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 OURS = Path(os.environ.get("QEMU_BINARY", TOP / "build/qemu/qemu-system-x86_64"))
 STOCK = TOP / "build/stock/qemu-system-x86_64"
-PATIENCE_S = 120
+TIMEOUT_S = 120
 #: A QEMU may quit before a slow reader has read a long answer.
 TRIES = 3
 
@@ -38,7 +38,7 @@ def run(binary: Path, *words: str, stdin: str = "", preload: Path | None = None,
     """Run it with a command line, to its end; it inherits `files`."""
     extra = {"LD_PRELOAD": str(preload)} if preload else {}
     return subprocess.run([str(binary), *words], input=stdin, text=True, capture_output=True,
-                          timeout=PATIENCE_S, check=False, env={**os.environ, **extra},
+                          timeout=TIMEOUT_S, check=False, env={**os.environ, **extra},
                           pass_fds=files)
 
 

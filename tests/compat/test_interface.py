@@ -70,7 +70,7 @@ class Interface(unittest.TestCase):
         self.assertEqual(stock, re.sub(r" \(qemu-live [^()]*\)", "", ours, count=1))
 
     def test_lists(self) -> None:
-        """-netdev help and similar: each line of stock's is one of ours."""
+        """-netdev help and similar: this branch has each line of stock's."""
         for words in (("-netdev", "help"), ("-machine", "help"), ("-cpu", "help"),
                       ("-object", "help"), ("-chardev", "help"), ("-device", "help"),
                       ("-device", "virtio-net-pci,help"), ("-device", "vhost-vdpa-device-pci,help"),

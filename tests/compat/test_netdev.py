@@ -41,7 +41,7 @@ CASES = (
     (KERNEL, "id=n0,vhostfd=FD", "the file is no vhost-vdpa device"),
     (KERNEL, "id=n0,vhostfd=", r"(Invalid|named).*(number|found)"),
     (KERNEL, "id=n0,vhostfd=9999", "Bad file descriptor"),
-    (KERNEL, "id=n0,vhostfd=nobody", r"(number|named) 'nobody'"),
+    (KERNEL, "id=n0,vhostfd=absent", r"(number|named) 'absent'"),
     (KERNEL, "id=n0,vhostfd=-1", r"(Invalid|named).*(number|found)"),
     (KERNEL, "id=n0,vhostdev=/dev/fdset/7777", "no set of open files"),
     (KERNEL, "id=n0,vhostdev=SET", "the file is no vhost-vdpa device"),
@@ -139,7 +139,7 @@ class Netdev(unittest.TestCase):
                 ({"vhostdev": "/dev/null", "x-svq": True}, False),
                 ({"vhostdev": "/dev/null", "queues": "1"}, True),
                 ({"vhostdev": 3}, True),
-                ({"vhostfd": "nobody"}, True),
+                ({"vhostfd": "absent"}, True),
                 ({"vhostdev": "/dev/fdset/2"}, True),
                 ({}, True)):
             with self.subTest(arguments=arguments):

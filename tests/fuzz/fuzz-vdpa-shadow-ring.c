@@ -262,7 +262,7 @@ static void op_restart(Fuzz *f)
           "state adds up");
     check(!rewound || !state.ninflight, "rewound: none in flight");
     start(f, &state);
-    check(vdpa_shadow_ring_started(f->ring), "a state of ours is taken");
+    check(vdpa_shadow_ring_started(f->ring), "a state from stop() is taken");
     vdpa_shadow_state_clear(&state);
 }
 

@@ -14,7 +14,7 @@ typedef struct Input {
     size_t left;
 } Input;
 
-/* The next number of so many bytes; what is not there any more is not in it. */
+/* The next number of so many bytes; fewer at the end of the input. */
 static inline uint64_t eat(Input *in, unsigned bytes)
 {
     uint64_t value = 0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a file of ours may be, and every way in which manifest, repository and base can disagree."""
+"""The kinds of file, and every way in which manifest, repository and base can disagree."""
 
 import unittest
 

@@ -70,7 +70,7 @@ class Program:
 
 
 def ours(*patterns: str) -> tuple[Path, ...]:
-    """Files of ours."""
+    """Files below kernel/."""
     return tuple(path for pattern in patterns for path in sorted(OURS.glob(pattern)))
 
 

@@ -231,7 +231,7 @@ static void shuffle(unsigned int *place, unsigned int n, unsigned int seed)
 	}
 }
 
-/* What lies between chunks is nobody's: AddressSanitizer says so if it is touched. */
+/* The gaps between chunks are poisoned: AddressSanitizer reports an access. */
 static void poison_gaps(struct rig *rig, bool on)
 {
 	unsigned int i;

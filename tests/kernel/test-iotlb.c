@@ -329,7 +329,7 @@ static void test_limit_holds_against_holes(void)
 	vhost_iotlb_reset(&t);
 }
 
-/* What is gone is gone, and the table is the one that it was: as large, and a cache. */
+/* No map is left, and the table keeps its limit and its flags. */
 static void test_reset(void)
 {
 	struct vhost_iotlb *t = vhost_iotlb_alloc(2, VHOST_IOTLB_FLAG_RETIRE);

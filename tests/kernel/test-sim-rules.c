@@ -193,7 +193,7 @@ static void test_values(void)
 				    BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
 	static const __u8 pairs[][2] = { { 0, 0 }, { 5, 0 }, { 4, 1 } };
 	static const __u8 csum[8] = { 1 << VIRTIO_NET_F_GUEST_CSUM };
-	static const __u8 nobody[6];
+	static const __u8 zero_address[6];
 	size_t i;
 
 	for (i = 0; i < G_N_ELEMENTS(pairs); i++)
@@ -201,7 +201,7 @@ static void test_values(void)
 	g_assert_cmpuint(r->pairs, ==, 1);
 	g_assert_cmpuint(command(r, 5, 0, csum, 8), ==, VIRTIO_NET_ERR);	/* not negotiated */
 	g_assert_cmpuint(command(r, 1, 1, group, 6), ==, VIRTIO_NET_ERR);
-	g_assert_cmpuint(command(r, 1, 1, nobody, 6), ==, VIRTIO_NET_ERR);
+	g_assert_cmpuint(command(r, 1, 1, zero_address, 6), ==, VIRTIO_NET_ERR);
 	g_assert_cmpmem(r->mac, 6, own, 6);
 	g_assert_cmpuint(command(r, 1, 1, other, 6), ==, VIRTIO_NET_OK);
 	g_assert_true(accepts(r, other));

@@ -78,14 +78,14 @@ class Loading(unittest.TestCase):
         self.assertEqual(removed, ["vhost_vdpa", "vhost", "vhost_iotlb", "vdpa"])
 
     def test_there_already(self) -> None:
-        """What is loaded is left alone, and not unloaded either."""
+        """A loaded module is left alone, and not unloaded either."""
         self.kernel.loaded += ["vdpa"]
         self.modules.load("vhost_vdpa", {})
         self.modules.unload_all()
         self.assertEqual(self.kernel.loaded, ["vdpa"])
 
     def test_all(self) -> None:
-        """Every module of ours once, after what it needs."""
+        """Every module of this repository once, after those it needs."""
         order = self.modules.all()
         self.assertEqual(sorted(order), sorted(DEPENDS))
         self.assertEqual(order[-1], "vhost_vdpa")

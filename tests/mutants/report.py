@@ -4,7 +4,7 @@
 Rows of files that were not run this time are taken over from the document, so that it can be
 brought up to date file by file; each row says in how many runs what counts as noticed was.
 
-*Limits*: rows are recognised by their form; nobody but this file writes the document.
+*Limits*: rows are recognised by their form; only this file writes the document.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def program(words: list[str]) -> Iterator[str]:
 
 
 def make(words: list[str]) -> Iterator[str]:
-    """Targets of the Makefile; what is given to the demo and the benches are their options."""
+    """Targets of the Makefile; DEMO_ARGS and BENCH_ARGS hold options of the demo and the benches."""
     text = (TOP / "Makefile").read_text()
     known = set(re.findall(r"^([a-z][a-z -]*):", text, re.MULTILINE))
     known = {name for names in known for name in names.split()}

@@ -175,9 +175,9 @@ class Judge(unittest.TestCase):
         self.assertEqual((said, file.equivalent, file.passed()), ("equivalent", 1, True))
 
 
-def alive(pid: int, patience: float = 5.0) -> bool:
-    """Whether a process still runs when the patience is over."""
-    end = time.monotonic() + patience
+def alive(pid: int, timeout: float = 5.0) -> bool:
+    """Whether a process still runs when the timeout is over."""
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

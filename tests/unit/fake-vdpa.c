@@ -9,8 +9,8 @@
  * straddle.  Driver and device are written after the specification and the
  * kernel's <linux/virtio_ring.h>, not after the code under test.  Both obey
  * notification suppression to the letter: they ask for a notification before
- * they rest, and whoever runs them lets them rest until one comes.  A lost one
- * is then a test that stands still.
+ * they rest, and the test that runs them lets them rest until one comes.  A
+ * lost one is then a test that stands still.
  *
  * dirty() keeps a byte for each byte of guest memory; its log addresses are
  * guest addresses.

@@ -1,5 +1,6 @@
 /*
- * Dirty ring: no write is lost, whatever the kernel does and whoever harvests
+ * Dirty ring: no write is lost, whatever the kernel and the harvesting threads
+ * do
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *

@@ -11,7 +11,7 @@
  * memory, a second thread makes the conflicting access all the time, and
  * ThreadSanitizer judges.
  *
- * Limits: interleavings that nobody thought of are test-dirty-ring-model.c's.
+ * Limits: chosen interleavings; test-dirty-ring-model.c tries random ones.
  */
 #include <errno.h>
 #include <glib.h>
@@ -54,8 +54,8 @@ static void refill_and_sync(Bench *b)
 }
 
 /*
- * A sync that finds the whole ring harvested by somebody whose ioctl is still
- * running, and filled anew behind: it has to take what is new.
+ * A sync that finds the whole ring harvested by a thread whose ioctl is still
+ * running, and filled anew behind: it has to take the new entries.
  */
 static void test_sync_behind_another(void)
 {

@@ -321,7 +321,7 @@ static void test_make_room(void)
     bench_free(b);
 }
 
-/* What is released and not reset yet is no room. */
+/* Entries that are released and not reset yet are no room. */
 static void test_room_not_reset(void)
 {
     static const Step nothing[] = { { 0, NULL }, {} };
@@ -465,7 +465,7 @@ static void test_full_takes_its_own_only(void)
     bench_free(b);
 }
 
-/* Somebody else emptied the ring first: fine, any number of times. */
+/* Another thread emptied the ring first: fine, any number of times. */
 static void test_full_but_reaped(void)
 {
     Bench *b = bench_new(reset_all);

@@ -84,7 +84,7 @@ static void test_other(void)
     g_assert_cmpuint(run_queue(), ==, 1);
     g_assert_cmphex(first.env.hflags2, ==, HF2_NPT_MASK);
 
-    /* what every FXRSTOR without an x87 error does: nothing to undo, nobody is disturbed */
+    /* what every FXRSTOR without an x87 error does: nothing to undo, no vCPU is interrupted */
     ignne_drive(&first.env, false);
     g_assert_cmpuint(run_queue(), ==, 0);
 }

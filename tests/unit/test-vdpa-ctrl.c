@@ -353,7 +353,7 @@ static void test_refusal(void)
 }
 
 /* A migration stream may hold anything. */
-static void test_nonsense(void)
+static void test_malformed(void)
 {
     static const struct {
         unsigned unicast, multicast, length;
@@ -399,7 +399,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa/ctrl/hashes-only", test_hashes_only);
     g_test_add_func("/vdpa/ctrl/steering-only", test_steering_only);
     g_test_add_func("/vdpa/ctrl/refusal", test_refusal);
-    g_test_add_func("/vdpa/ctrl/nonsense", test_nonsense);
+    g_test_add_func("/vdpa/ctrl/malformed", test_malformed);
     g_test_add_func("/vdpa/ctrl/names", test_names);
     return g_test_run();
 }

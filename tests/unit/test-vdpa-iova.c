@@ -293,7 +293,7 @@ static void slot_toggle(Slots *s, unsigned i)
         s->count++;
     }
     s->there[i] = !s->there[i];
-    /* what is left of many is not left in as many blocks */
+    /* the rest of many entries takes fewer blocks */
     g_assert_cmpuint(s->lookup.nblocks, <=, s->count / 16 + 1);
     for (int k = -1; k < 2; k++) {
         check_point(s, s->first[i] + k);

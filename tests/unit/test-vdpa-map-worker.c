@@ -308,7 +308,7 @@ static void abandon_now(void *opaque)
     vdpa_worker_abandon(b->worker);
 }
 
-/* What was abandoned while the thread prepared a message is not sent. */
+/* Abandoned while the thread prepared the message: it is not sent. */
 static void test_abandon_late(void)
 {
     Bench *b = bench_new();
@@ -569,7 +569,7 @@ static void test_references(void)
     bench_free(b);
 }
 
-/* Memory of ours: one message each, its failure is its owner's alone. */
+/* QEMU's own memory: one message each, its failure is its owner's alone. */
 static void test_own(void)
 {
     Bench *b = bench_new();
@@ -612,7 +612,7 @@ static void test_idle(void)
     bench_free(b);
 }
 
-/* What is mapped in the end is what was asked for last, whoever was when done. */
+/* In the end the last request counts, whatever was completed last. */
 static void test_at_random(void)
 {
     enum { PLACES = 16, ROUNDS = 400 };

@@ -187,7 +187,7 @@ static void test_flush_fails(void)
     bench_free(b);
 }
 
-/* What was pushed is shown by stop(). */
+/* stop() shows the entries that were pushed. */
 static void test_stop_flushes(void)
 {
     Bench *b = bench_new(&bench_layout, NUM);

@@ -10,7 +10,7 @@
  * stopped and started again is asked of all of them.  Guests are tried twice:
  * with memory that is mapped, and with memory that is read and written.
  *
- * Limits: one nonsense at a time; fuzz-vdpa-shadow-ring.c does more.
+ * Limits: one malformed ring at a time; fuzz-vdpa-shadow-ring.c does more.
  */
 #include <glib.h>
 #include <string.h>

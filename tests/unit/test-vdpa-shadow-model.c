@@ -8,9 +8,9 @@
  *
  * A guest offers chains; a device takes and returns them; between them is a
  * shadow ring; now and then the device is stopped and the ring started anew,
- * or the device serves the guest's ring itself for a while.  Who acts next is
- * drawn by lot among those that may: whoever has been notified, or has work it
- * knows of.  If nobody may and work is left, a notification was lost.
+ * or the device serves the guest's ring itself for a while.  The next to act is
+ * drawn by lot among those that have been notified, or have work they know of.
+ * If there is none and work is left, a notification was lost.
  *
  * The model is a list of heads in the order of their offering, and for each
  * chain its pieces:
@@ -243,7 +243,7 @@ static Chain *next_in_order(Model *m, uint16_t *head)
             return &m->chains[*head];
         }
     }
-    g_error("the device has a chain that nobody offered");
+    g_error("the device has a chain that the guest did not offer");
 }
 
 static void check_pieces(Model *m, const Chain *c, unsigned n)
@@ -465,7 +465,7 @@ static void change_mode(Model *m)
 
 /* --- the lot -------------------------------------------------------------- */
 
-/* One step of somebody who may act; false if nobody may. */
+/* One step of an actor that may act; false if there is none. */
 static bool act(Model *m, uint64_t target)
 {
     const struct {

@@ -6,7 +6,7 @@
  * Theory of operation
  *
  * Guest and device sleep unless they are notified, as in life: a notification
- * that is lost leaves somebody waiting for ever, which is noticed in time.
+ * that is lost leaves one side waiting for ever, which is noticed in time.
  * Each buffer's content says whether it is the right one.
  *
  * Limits: how often the threads really meet is up to the machine.
@@ -20,7 +20,7 @@
 #include "shadow-bench.h"
 
 #define CHAINS 10000
-#define PATIENCE_S 30
+#define TIMEOUT_S 30
 
 /* An eventfd's like; of POSIX locks, which ThreadSanitizer knows. */
 typedef struct Event {
@@ -49,7 +49,7 @@ static void event_wait(Event *event, const char *whose)
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_S;
+    until.tv_sec += TIMEOUT_S;
     pthread_mutex_lock(&event->lock);
     while (!event->set) {
         if (pthread_cond_timedwait(&event->cond, &event->lock, &until)) {

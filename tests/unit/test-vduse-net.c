@@ -195,7 +195,7 @@ static void test_dropped(void)
     offer_piece(b, NET_TX, 0, iova_of(20), 199);        /* the buffer is still there */
     g_assert_cmpint(net_move(&b->net, 10), >, 0);
     g_assert_cmpuint(take(b, NET_RX, 0), ==, 199);
-    b->page[20][NET_HEADER] = 0x52;                     /* somebody else's */
+    b->page[20][NET_HEADER] = 0x52;                     /* another NIC's */
     offer_piece(b, NET_RX, 1, iova_of(40), 4096);
     offer_piece(b, NET_TX, 0, iova_of(20), 199);
     offer_piece(b, NET_TX, 1, iova_of(20), 17);         /* no address in it */
@@ -220,7 +220,7 @@ static void test_budget(void)
     bench_free(b);
 }
 
-/* --- nonsense ----------------------------------------------------------- */
+/* --- malformed rings --------------------------------------------------- */
 
 static void spoil_index(Bench *b)
 {
@@ -309,7 +309,7 @@ static void spoil_ring(Bench *b)
     b->readonly[3 * NET_TX + 2] = true;
 }
 
-static void test_nonsense(void)
+static void test_malformed(void)
 {
     static const struct {
         void (*spoil)(Bench *b);
@@ -387,7 +387,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vduse/loop", test_loop);
     g_test_add_func("/vduse/dropped", test_dropped);
     g_test_add_func("/vduse/budget", test_budget);
-    g_test_add_func("/vduse/nonsense", test_nonsense);
+    g_test_add_func("/vduse/malformed", test_malformed);
     g_test_add_func("/vduse/start", test_start);
     g_test_add_func("/vduse/wait", test_wait);
     return g_test_run();

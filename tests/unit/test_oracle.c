@@ -398,7 +398,7 @@ int main(int argc, char **argv)
     test_room();
     test_damage(damage_zero, ORACLE_ZERO, "a zeroed page is called zero");
     test_damage(damage_foreign, ORACLE_FOREIGN, "another page's copy: foreign");
-    test_damage(damage_noise, ORACLE_TORN, "bytes nobody wrote: torn");
+    test_damage(damage_noise, ORACLE_TORN, "bytes that no worker wrote: torn");
     test_swapped();
     test_misplaced();
     test_torn();

@@ -271,8 +271,8 @@ static void test_painted_over(void)
 }
 
 /*
- * A precopy: pages are sent in random order while workers write; what was
- * written since is sent again; one dirty bit is dropped in most runs.
+ * A precopy: pages are sent in random order while workers write; pages written
+ * since are sent again; one dirty bit is dropped in most runs.
  */
 static void precopy(Machine *src, uint8_t *dst, int drop)
 {

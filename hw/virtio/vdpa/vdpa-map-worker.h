@@ -5,8 +5,8 @@
  *
  * Theory of operation: vdpa-map.h. Jobs are done in the order they were given.
  * A failed map of guest memory makes those behind it be skipped, until the
- * failure is cleared. Unmaps are never skipped: what was never mapped is
- * unmapped without an error.
+ * failure is cleared. Unmaps are never skipped: unmapping a range that was
+ * never mapped is no error.
  *
  * While the kernel pins memory it holds two locks that others wait for, also a
  * vCPU's thread that has the BQL, so that all threads wait:
@@ -41,7 +41,7 @@
 
 typedef struct VdpaWorker VdpaWorker;
 
-/* @pins: what is mapped is pinned. */
+/* @pins: the kernel pins mapped pages. */
 VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
                             void *opaque);
 void vdpa_worker_free(VdpaWorker *w);

@@ -237,7 +237,7 @@ static void section_ranges(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
 /*
  * An IOMMU that is switched on or off unmaps everything but QEMU's rings. It
  * may unmap a part of what it mapped at once. The kernel forgets the whole of
- * each map that it finds in a range, so what is left is mapped again.
+ * each map that it finds in a range, so the rest is mapped again.
  */
 static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 {
@@ -256,7 +256,7 @@ static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
     }
 }
 
-/* What is referred to is the memory behind it: it may go before the map does. */
+/* Holds a reference to the memory, which may go before the map does. */
 static void behind_map(VdpaMap *map, const VdpaIovaMap *range)
 {
     ram_addr_t within;
@@ -320,7 +320,7 @@ static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
 }
 
 /*
- * What is referred to is the memory behind it: it may go before it is mapped.
+ * Holds a reference to the memory behind it, which may go before it is mapped.
  * All 2^64 addresses are one notification when an IOMMU unmaps everything; such
  * a range has no size in 64 bits, so ranges are compared by their last address,
  * and the kernel is told of each map that was in it.

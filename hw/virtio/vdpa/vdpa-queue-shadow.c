@@ -23,7 +23,7 @@
  * wrong with the guest's ring to vdpa_device_fault(), as does remap(), which is
  * called while the memory map changes.
  *
- * A round does so many chains; what is left is done in a bottom half, so that
+ * A round does so many chains; a bottom half does the rest, so that
  * a busy queue does not lock out the monitor.
  *
  * Memory of the rings. A device that is told of maps as a whole tree

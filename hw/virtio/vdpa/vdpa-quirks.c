@@ -208,8 +208,8 @@ static VdpaQueue *trial_queue(VdpaDevice *d)
 }
 
 /*
- * Tries the cheap way first. Only a queue in passthrough can be parked, so what
- * is tried while queues are shadowed may have no answer: a reset, this time.
+ * Tries the cheap way first. Only a queue in passthrough can be parked, so a
+ * trial while queues are shadowed may have no answer: a reset, this time.
  */
 static int try_rebase(VdpaQueue *q, bool *can, Error **errp)
 {

@@ -3,7 +3,7 @@
  *
  * For vhost.c: a virtqueue's area in this process. See vhost.c.ram.cocci.
  *
- * Thread model: the BQL, so that what was checked is what is mapped.
+ * Thread model: the BQL, so that memory cannot change between check and map.
  *
  * Limits: without an IOMMU; behind one vhost maps nothing.
  */

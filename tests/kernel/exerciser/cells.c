@@ -317,7 +317,7 @@ void walk_messages(struct subject *subject)
 
 	fd = reach(subject, OPENED);
 	ok(try_write(fd, &msg, sizeof(msg)) == expected(subject, "message", "EPERM", EPERM),
-	   "message: by nobody's owner");
+	   "message: without an owner");
 	ok(try_write(fd, (void *)0xffff888000000000, sizeof(msg)) == EFAULT,
 	   "message: at the kernel's address");
 	close(fd);

@@ -45,7 +45,7 @@
 #define RING_ENTRIES	16
 
 enum state {
-	OPENED,			/* open, and nobody's */
+	OPENED,			/* open, without an owner */
 	OWNED,
 	AGREED,			/* FEATURES_OK */
 	RUNNING,		/* DRIVER_OK */

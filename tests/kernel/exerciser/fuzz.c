@@ -198,7 +198,7 @@ void fuzz(struct subject *subject, uint64_t seed, unsigned int messages)
 	long pinned;
 
 	if (subject->reference || subject->spaces > SPACES_MAX) {
-		skipped("the model is of ours", "random messages");
+		skipped("the model describes this repository's module", "random messages");
 		close(fd);
 		return;
 	}

@@ -4,7 +4,7 @@
  * errors that come back late, threads that do everything at once, a device that goes meanwhile.
  *
  * The judge of use after free, of leaks of the slab and of locks is the kernel itself: L1 runs with
- * slub_debug, and a report of its fails the scenario.  What is checked here is what can be seen.
+ * slub_debug, and a report of its fails the scenario.  These tests check what user space sees.
  *
  * Limits: the two racing tests run for a fixed time, so what they meet differs from run to run.
  */
@@ -74,7 +74,7 @@ static void walk_heirs(const struct subject *subject)
 
 	if (pipe(gate))
 		die("pipe");
-	ok(pinned_kib() == before + KIB(IOVA_SIZE), "what is mapped is pinned");
+	ok(pinned_kib() == before + KIB(IOVA_SIZE), "mapped pages are pinned");
 	pid = fork();
 	if (!pid) {
 		int err = try_map(fd, 0, IOVA_BASE + IOVA_SIZE, PAGE, subject->arena, VHOST_ACCESS_RW);
@@ -85,7 +85,7 @@ static void walk_heirs(const struct subject *subject)
 	}
 	close(fd);
 	ok(open_errno(subject) == EBUSY, "a child keeps it open");
-	ok(pinned_kib() == before + KIB(IOVA_SIZE), "and what is mapped is still pinned");
+	ok(pinned_kib() == before + KIB(IOVA_SIZE), "and mapped pages are still pinned");
 	if (write(gate[1], &byte, 1) != 1)
 		die("pipe");
 	waitpid(pid, &status, 0);
@@ -140,7 +140,7 @@ static void walk_memlock(const struct subject *subject)
 	close(fd);
 }
 
-/* A range whose end is not there: what was pinned before that was noticed is let go of. */
+/* A range with a missing end: pages pinned before the missing one are unpinned. */
 static void walk_half_there(const struct subject *subject)
 {
 	char *memory = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -277,7 +277,7 @@ static void walk_reset(const struct subject *subject, bool persist)
 	bits |= persist ? 1 << X_F_IOTLB_PERSIST : 0;
 	ok(!try_ioctl(fd, VHOST_SET_BACKEND_FEATURES, &bits), "%s", how);
 	ok(!try_ioctl(fd, VHOST_VDPA_SET_STATUS, &zero), "%s: reset", how);
-	ok(pinned_kib() == before, "%s: what is mapped is still pinned", how);
+	ok(pinned_kib() == before, "%s: mapped pages are still pinned", how);
 	ok(try_map(fd, 0, IOVA_BASE, PAGE, subject->arena, VHOST_ACCESS_RW) == want,
 	   "%s: UPDATE: %s", how, errno_name(want));
 	ok(!try_unmap(fd, 0, IOVA_BASE, IOVA_SIZE), "%s: INVALIDATE", how);
@@ -429,7 +429,7 @@ static void walk_race(const struct subject *subject)
 	race_run(&race, wait_a_while);
 	ok(atomic_load(&race.calls) > 100, "%d threads and a kicker, all ioctls and messages", RACERS);
 	note("%u calls", atomic_load(&race.calls));
-	ok(!atomic_load(&race.gone), "nobody met ENODEV");
+	ok(!atomic_load(&race.gone), "no thread met ENODEV");
 	close(race.fd);
 	ok(!pinned_kib(), "nothing is pinned afterwards");
 }
@@ -447,12 +447,12 @@ static void walk_race_removal(struct subject *subject)
 	struct race race = { .subject = subject };
 
 	if (subject->reference) {
-		skipped("removal waits there until the file is closed", "removal amid threads");
+		skipped("removal waits there until the file is closed", "removal beside threads");
 		return;
 	}
 	race.fd = reach(subject, RUNNING);
 	race_run(&race, remove_device);
-	ok(atomic_load(&race.gone) > 0, "removal amid %d threads and a kicker", RACERS);
+	ok(atomic_load(&race.gone) > 0, "removal beside %d threads and a kicker", RACERS);
 	ok(!atomic_load(&race.wrong), "afterwards all calls met ENODEV (%u did not)",
 	   atomic_load(&race.wrong));
 	ok(!pinned_kib(), "nothing is pinned while it is still open");

@@ -10,7 +10,7 @@
  * test is the kernel's own, which differs in a few places that the tables name.  --incremental says
  * that the simulator was loaded with batch_mapping=0.  --kind is for tests/kernel/device.  --markdown prints the tables for docs/.
  *
- * Needs root, iproute2's vdpa, debugfs, and nobody else using the management device.
+ * Needs root, iproute2's vdpa, debugfs, and the management device for itself.
  *
  * Limits: see exerciser.h.
  */

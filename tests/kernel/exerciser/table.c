@@ -17,7 +17,7 @@
 #define ANYBODY	 { 0, 0, 0, 0, 0, 0, ENODEV }
 /* The owner, in every state. */
 #define OWNER(err) { EPERM, err, err, err, err, EPERM, ENODEV }
-/* Nobody ever. */
+/* No caller, ever. */
 #define NEVER	 { ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENOTTY, ENODEV }
 /* The owner, while the rings do not move. */
 #define RING	 { EPERM, 0, 0, EINVAL, 0, EPERM, ENODEV }

@@ -4,7 +4,7 @@
  *
  * Every <linux/...> header that those files name is a stub that includes this one, except for the
  * few that define the interfaces themselves, which are the base's own (check.py lists both).  Here
- * a kernel's service is the C library's of the same effect, with these turns of ours:
+ * a kernel's service is the C library's of the same effect, with these changes:
  *
  *	memory		malloc(), so that AddressSanitizer watches; shim_fail_alloc makes the n-th
  *			allocation from now fail
@@ -156,7 +156,7 @@ static inline void kfree(const void *p)
 
 struct page;
 
-/* Pages belong to somebody else: code under test may touch one only while it holds a lock. */
+/* Code under test may touch a page only while it holds a lock. */
 extern unsigned int shim_locks_held, shim_pages_unlocked;
 
 static inline struct page *pfn_to_page(u64 pfn)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A driver that lies, on a simulated NIC: rings that nobody mapped, rings full of rubbish, chains that
+ * A driver that lies, on a simulated NIC: rings that are not mapped, rings full of rubbish, chains that
  * go in circles, lengths beyond all bounds.
  *
  *	simdrive-hostile DEVICE ROUNDS SEED
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
     drive_open(&drive, argv[1], 2 << 20);
     set_up(false);               /* nothing is mapped: no ring can be read */
     if (!needs_reset(20))
-        fail("rings that nobody mapped are no error");
+        fail("rings that are not mapped are no error");
     drive_map(&drive, 0);
     for (i = 0; i < rounds; i++) {
         set_up(true);

@@ -304,7 +304,7 @@ static const struct {
     { "poweroff", do_poweroff, 0 },
 };
 
-/* An answer of ours that came back. */
+/* One of the payload's own answers came back. */
 static int is_echo(const char *line)
 {
     static const char *const whole[] = { "pong", "ok" };

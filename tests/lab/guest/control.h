@@ -6,8 +6,8 @@
  * Theory of operation
  * -------------------
  * README.md has the protocol. control_input() collects bytes into lines and
- * answers each line through ops->say(). What is done is behind ops too, so
- * that the Linux and the firmware-less payload share every word they say.
+ * answers each line through ops->say(). The actions are behind ops too, so that the Linux and the firmware-less
+ * payload share every word they say.
  *
  * A line that looks like one of our own answers is ignored: a serial line
  * that echoes (a tty, a loop-back character device) would otherwise have us

@@ -6,7 +6,7 @@ Theory of operation
 
 `Machine` starts a QEMU under plain TCG and listens for it: control port and
 monitor are sockets that QEMU connects to, so nothing that the payload says can
-be said before somebody listens. Guest RAM is a shared file in /dev/shm, which
+be said before the test listens. Guest RAM is a shared file in /dev/shm, which
 the test maps too: `machine.ram` is the guest's memory, behind the guest's back,
 and since nothing here has more than 3 GiB an offset in it is a guest address.
 

@@ -34,7 +34,7 @@
 #define FRAME_MAX       9014        /* with an MTU of 9,000 */
 #define HEAD            (ETH_HLEN + 12)
 #define WINDOW          128
-#define PATIENCE_NS     200000000ull
+#define REPLY_TIMEOUT_NS 200000000ull
 #define LINK_NS         10000000000ull
 #define SEEN            (1u << 22)  /* numbers that are told apart */
 
@@ -193,7 +193,7 @@ static int await_link(const char *want)
 
 /*
  * Frames go to the driver, past the kernel's queue: that drops some without
- * telling whoever sent them. fq_codel, Debian's, does so when they wait too
+ * telling the sender. fq_codel, Debian's, does so when they wait too
  * long, as they do for a slow device if the driver limits what it holds (Linux
  * 6.11 on); and there is none while a link comes up. A driver that has no room
  * says so: ENOBUFS.
@@ -364,7 +364,7 @@ static void await_room(void)
             before = received;
             since = now_ns();
         }
-        if (now_ns() - since > PATIENCE_NS) {
+        if (now_ns() - since > REPLY_TIMEOUT_NS) {
             net.given_up += away;
             return;
         }

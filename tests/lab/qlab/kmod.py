@@ -5,10 +5,9 @@ Theory of operation
 ===================
 
 build/kernel/VERSION holds the modules (scripts/build-kernel); L1 sees it through its root file
-system.  What a module imports from is in the module itself (modinfo's `depends`).  A name of ours
-is inserted from there, after what it depends on; any other is the stock kernel's and is left to
-modprobe, after those of its dependencies that we replace: modprobe would take the stock one of
-the same name.
+system.  What a module imports from is in the module itself (modinfo's `depends`).  A module of this repository
+is inserted from there, after those it depends on; any other is the stock kernel's and is left to modprobe,
+after those of its dependencies that we replace: modprobe would take the stock one of the same name.
 
     load("vdpa_sim_net")                      vhost_iotlb vringh vdpa vdpa_sim vdpa_sim_net
     load("vhost_vdpa")                        + the stock vhost, on our vhost_iotlb
@@ -51,7 +50,7 @@ class Modules:
         self.loaded: list[str] = []
 
     def path(self, name: str) -> Path:
-        """Where a module of ours is, if it is one."""
+        """The file of a module, if it is one of this repository."""
         return self.directory / f"{name}.ko"
 
     def is_ours(self, name: str) -> bool:
@@ -59,7 +58,7 @@ class Modules:
         return self.path(name).exists()
 
     def all(self) -> list[str]:
-        """Names of all modules of ours, each after what it depends on."""
+        """Names of all modules of this repository, each after those it depends on."""
         order: list[str] = []
         for path in sorted(self.directory.glob("*.ko")):
             self._order(path.stem, order)
@@ -73,7 +72,7 @@ class Modules:
             order.append(name)
 
     def needs(self, name: str) -> list[str]:
-        """What a module of ours imports from."""
+        """The modules that a module of this repository imports from."""
         listed = tool("/sbin/modinfo", "-F", "depends", str(self.path(name)))
         return [word for word in listed.strip().split(",") if word]
 

@@ -5,9 +5,9 @@ Theory of operation
 ===================
 
 One vCPU, unpaged 32-bit, no firmware, adds one to the first byte of each of
-PAGES pages and halts; this is repeated.  KVM_SET_SREGS puts it there, so what is
-probed is the ring and not the CPU's early modes.  With a ring much smaller than
-the pages it must stop with ring-full several times.  Unfit is a KVM where
+PAGES pages and halts; this is repeated.  KVM_SET_SREGS puts it there, so the probe tests the ring and not the
+CPU's early modes.  With a ring much smaller than the pages it must stop with ring-full several times.  Unfit is
+a KVM where
 
   * a harvest fills the whole ring (the soft limit, which leaves entries in
     reserve, was not kept, so entries may have been overwritten),

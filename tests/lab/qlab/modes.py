@@ -8,8 +8,8 @@ KVM tracks dirty pages in two implementations, the TDP MMU and the older
 shadow MMU, and uses the second in two ways (for nested paging when the TDP
 MMU is off, and for shadow paging when nested paging is off).  A mode says
 which one, by module parameters, and carries the outer CPU model with which
-the self-test (soundness-* scenarios) found it sound.  What is not sound is
-excluded by name in `excluded`, with the reason; README.md has the figures.
+the self-test (soundness-* scenarios) found it sound.  `excluded` names the modes that are not, with the reason;
+README.md has the figures.
 
 *Limits*: a mode says nothing about the kernel version; see `lab --kernel`.
 """

@@ -51,5 +51,5 @@ def run(lab: Lab, only: tuple[str, ...] = ()) -> None:
 
 
 def lab_limit() -> float:
-    """A little less than the lab's own limit, so that what was run is known."""
+    """A little less than the lab's own limit, so that the list of tests run is complete."""
     return SCENARIO.time_limit - 30

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Migrations of ours and stock by turns, in one L1 (tests/bench).
+"""Migrations of this branch and of stock by turns, in one L1 (tests/bench).
 
 Theory of operation
 ===================
@@ -30,7 +30,7 @@ from qlab.scenario import Scenario
 from qlab.stream import Stream
 
 SCENARIO = Scenario(
-    about="make bench: migrations of ours and stock by turns",
+    about="make bench: migrations of this branch and of stock by turns",
     time_limit=120,  # for one round; tests/bench multiplies
     needs=("kvm", "guest-linux", "ours", "stock"),
     suites=(),

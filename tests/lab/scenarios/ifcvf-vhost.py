@@ -60,7 +60,7 @@ SCENARIO = Scenario(
         "guest-ours": {"part": "guest", "which": "qemu"},
     },
     not_on={"6.12": {name: "vhost_vdpa is that kernel's own, and " + what for name, what in (
-        ("bypass", "this looks for a message of ours"),
+        ("bypass", "this looks for a message of this repository's module"),
         ("reserved", "maps reserved addresses"),
         ("many", "limits entries to 2,048"))}},
 )
@@ -358,7 +358,7 @@ def part_bypass(lab: Lab) -> None:
             before = twice()
             device.ioctl(vhostvdpa.SET_VRING_CALL, struct.pack("<Ii", 1, call))
             lab.check(twice() == before + more, f"another eventfd: {twice() - before}, not {more}")
-        # What was offered is withdrawn by a reset, or the next round's first offer fails as well.
+        # A reset has to withdraw each offer, or the next round's first offer fails as well.
         device.set_status(0)
         lab.check(not vf.interrupts(), f"interrupts after a reset: {vf.interrupts()}")
         lab.check("queue 0: interrupts are not bypassed" not in tool("dmesg"),

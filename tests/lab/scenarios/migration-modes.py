@@ -9,7 +9,7 @@
 `savevm`      a snapshot in a disk image; it is loaded again into the same, running QEMU.
 
 Where both sides stand still at the end their RAM is compared; the payload verifies its stamps after
-each. What was restored is then migrated as usual, with the ring.
+each. The restored guest is then migrated as usual, with the ring.
 
 With a build that dropped one entry in 2,000, `multifd` and `file` failed, `exec` and `background` in the
 migration after.  `savevm` passed: it writes a guest that stands still.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Precopy under load, there and back, judged by both oracles.
 
-Each variant migrates a guest whose payload dirties memory without rest, once
-and back again, so that what was restored is proven to be migratable too.
+Each variant migrates a guest whose payload dirties memory without rest, once and back again, so that the
+restored guest is shown to migrate too.
 
 *Limits*: source and destination are the same binary; see `crossover` for two.
 """

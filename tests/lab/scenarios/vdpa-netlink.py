@@ -397,7 +397,7 @@ def dumped(message: dict[int, bytes]) -> str:
 
 
 def dumps(lab: Lab) -> None:
-    """What is there all the time is in a dump once, whatever comes and goes."""
+    """A dump shows a permanent device once, while others come and go."""
     with Family("vdpa", buffer=4096) as family, Family("vdpa") as other:
         for command in (GET, CONFIG):
             dump_while_changing(lab, command, family, other)
@@ -430,7 +430,7 @@ def dump_while_changing(lab: Lab, command: int, family: Family, other: Family) -
 
 
 def client(serial: int, until: float) -> None:
-    """One of the crowd: anything, to anybody's devices."""
+    """One of many clients: any command, to any client's devices."""
     dice = random.Random(serial)
     done = 0
     with Family("vdpa") as family:

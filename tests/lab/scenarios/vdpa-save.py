@@ -37,7 +37,7 @@ SNAPSHOT = ("-drive", "file={tmp}/snapshot.qcow2,if=none,id=snap,format=qcow2")
 class Assume(Step):
     """QEMU reckons with this bandwidth at the switchover; 0: with the one that it has measured.
 
-    Several channels send much at once, so with what is measured a migration that is held up may complete.
+    Several channels send much at once, so a migration that is held up may complete at the measured rate.
     """
 
     bandwidth: int

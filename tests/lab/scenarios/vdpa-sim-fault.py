@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each fault that the simulator can inject gives its error, once as often as asked, and heals.
 
-The ioctls are made from here, on a device without any ring: what is under test is that the error
-arrives where it was put and that the same call works when the fault is used up.
+The ioctls are made from here, on a device without any ring: the test checks that the error arrives where it was
+put and that the same call works when the fault is used up.
 
 *Limits*: faults of the data path are seen by the vdpa tool's statistics in vdpa-sim-net. Those of maps
 are looked at with our vhost_vdpa only: 6.12's own makes EFAULT of all.

@@ -299,8 +299,8 @@ def binding(lab: Lab) -> None:
         loop_frames(up("nic"), 64, 1000 * serial)
         (DRIVER / "unbind").write_text("nic", "ascii")                  # the vDPA driver
         lab.check(not list((DEVICES / "nic").glob("virtio*")), "a virtio device without a driver")
-        override.write_text("nobody", "ascii")
-        lab.check(override.read_text("ascii") == "nobody\n", "driver_override reads differently")
+        override.write_text("absent", "ascii")
+        lab.check(override.read_text("ascii") == "absent\n", "driver_override reads differently")
         try:
             (DRIVER / "bind").write_text("nic", "ascii")
             lab.fail("bound in spite of driver_override")

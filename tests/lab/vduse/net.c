@@ -86,7 +86,7 @@ static int move_one(struct net *n)
 
 static int flush(struct net *n)
 {
-    int wishes = 0;
+    int flags = 0;
 
     for (int i = 0; i < NET_QUEUES; i++) {
         int call = ring_flush(&n->ring[i]);
@@ -94,14 +94,14 @@ static int flush(struct net *n)
         if (call < 0) {
             return -1;
         }
-        wishes |= call ? NET_CALL << i : 0;
+        flags |= call ? NET_CALL << i : 0;
     }
-    return wishes;
+    return flags;
 }
 
 int net_move(struct net *n, unsigned budget)
 {
-    int moved, wishes;
+    int moved, flags;
 
     do {
         while ((moved = budget ? move_one(n) : 0) > 0) {
@@ -112,6 +112,6 @@ int net_move(struct net *n, unsigned budget)
         }
         moved = budget ? ring_wait(&n->ring[NET_TX]) : 0;
     } while (moved > 0);
-    wishes = moved ? -1 : flush(n);
-    return wishes < 0 ? -1 : wishes | (budget ? 0 : NET_MORE);
+    flags = moved ? -1 : flush(n);
+    return flags < 0 ? -1 : flags | (budget ? 0 : NET_MORE);
 }

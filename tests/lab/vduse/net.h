@@ -6,7 +6,7 @@
  * Theory of operation: a frame that is sent to the device's own address, to all or to many comes
  * back to it, as with the kernel's simulator; any other leaves for nowhere. A frame is taken, put
  * into a receive buffer and given back in one go, so nothing is in flight when the device is
- * stopped between two calls, and what is lost is counted here: frames for which there was no
+ * stopped between two calls, and lost frames are counted here: those for which there was no
  * receive buffer, or none that was large enough.
  *
  * Thread model: one thread.

@@ -59,7 +59,7 @@ static int control, device, kick[NET_QUEUES] = { -1, -1 };
 static uint8_t status;
 static uint64_t features;           /* the driver's */
 static bool running, awaited;       /* served; DRIVER_OK, but not all queues are enabled */
-static int wishes;                  /* of net_move(), not yet done */
+static int net_flags;               /* of net_move(), not yet done */
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
@@ -104,7 +104,7 @@ static void stop(void)
         kick[i] = -1;
     }
     running = awaited = false;
-    wishes = 0;
+    net_flags = 0;
 }
 
 static void stop_for_fault(void)
@@ -121,9 +121,9 @@ static void stop_for_fault(void)
 static void interrupt(void)
 {
     for (uint32_t i = 0; i < NET_QUEUES; i++) {
-        if (wishes & NET_CALL << i &&
+        if (net_flags & NET_CALL << i &&
             (!ioctl(device, VDUSE_VQ_INJECT_IRQ, &i) || errno != EINVAL)) {
-            wishes &= ~(NET_CALL << i);
+            net_flags &= ~(NET_CALL << i);
         }
     }
 }
@@ -136,7 +136,7 @@ static void serve(void)
         stop_for_fault();
         return;
     }
-    wishes = (wishes & ~NET_MORE) | more;
+    net_flags = (net_flags & ~NET_MORE) | more;
     interrupt();
 }
 
@@ -191,7 +191,7 @@ static void start(void)
         }
     }
     running = true;
-    wishes = NET_MORE;
+    net_flags = NET_MORE;
 }
 
 static void on_driver_ok(void)
@@ -226,7 +226,7 @@ static void prepare(const struct vduse_dev_request *request, struct vduse_dev_re
     response->result = VDUSE_REQ_RESULT_FAILED;
 }
 
-static void carry_out(uint8_t wanted)
+static void set_status(uint8_t wanted)
 {
     uint8_t old = status;
 
@@ -255,7 +255,7 @@ static void on_message(void)
         die("answering message %u", request.type);
     }
     if (request.type == VDUSE_SET_STATUS) {
-        carry_out(request.s.status);
+        set_status(request.s.status);
     }
 }
 
@@ -333,9 +333,9 @@ static int ending(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static int patience(void)
+static int poll_timeout_ms(void)
 {
-    return wishes & NET_MORE ? 0 : wishes || awaited ? RETRY_MS : -1;
+    return net_flags & NET_MORE ? 0 : net_flags || awaited ? RETRY_MS : -1;
 }
 
 static void drain(int fd)
@@ -355,7 +355,7 @@ static void loop(int signals)
             { kick[NET_RX], POLLIN, 0 }, { kick[NET_TX], POLLIN, 0 },
         };
 
-        if (poll(waiting, 4, patience()) < 0 && errno != EINTR) {
+        if (poll(waiting, 4, poll_timeout_ms()) < 0 && errno != EINTR) {
             die("poll");
         }
         if (waiting[1].revents) {
