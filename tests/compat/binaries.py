@@ -30,7 +30,7 @@ def require() -> None:
     """Fail if one of the two is missing; a skip would look like success."""
     for binary in (OURS, STOCK):
         if not binary.exists():
-            raise FileNotFoundError(f"{binary} is missing: `make qemu stock`")
+            raise FileNotFoundError(f"{binary} is missing: `make && make stock`")
 
 
 def run(binary: Path, *words: str, stdin: str = "", preload: Path | None = None,

@@ -149,14 +149,18 @@ def program(words: list[str]) -> Iterator[str]:
                 "--stock", "--host-kvm", "--keep", "--no-lock")
 
 
+@cache
+def targets() -> frozenset[str]:
+    """Targets of the Makefile."""
+    rules = re.findall(r"^([a-z][a-z -]*):", (TOP / "Makefile").read_text(), re.MULTILINE)
+    suites = tomllib.loads((TOP / "tests/suites.toml").read_text())
+    return frozenset({name for rule in rules for name in rule.split()} | {f"check-{name}" for name in suites})
+
+
 def make(words: list[str]) -> Iterator[str]:
     """Targets of the Makefile; DEMO_ARGS and BENCH_ARGS hold options of the demo and the benches."""
-    text = (TOP / "Makefile").read_text()
-    known = set(re.findall(r"^([a-z][a-z -]*):", text, re.MULTILINE))
-    known = {name for names in known for name in names.split()}
-    known |= {f"check-{name}" for name in tomllib.loads((TOP / "tests/suites.toml").read_text())}
     for word in words:
-        if "=" not in word and word not in known and not word.isupper() and "SUITE" not in word:
+        if "=" not in word and word not in targets() and not word.isupper() and "SUITE" not in word:
             yield f"make has no target {word}"
         elif word.startswith("DEMO_ARGS="):
             yield from program(["scripts/demo", *word.partition("=")[2].split()])

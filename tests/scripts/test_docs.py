@@ -3,48 +3,34 @@
 
 import functools
 import re
-import subprocess
 import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
 import docs_commands
+import docs_names
+from docs_names import CODE, tracked
 from program import TOP
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"^[\w./*{},-]+\.(c|h|S|py|md|cocci|toml|append|json|in|inc|hx|build|config|ini|txt)$"
                   r"|^[\w.-]+/[\w./*-]*$")
-NAME = re.compile(r"^[A-Za-z_][\w.-]*(\(\))?$")
 #: Roots that are made by a build, or belong to the bases, the machine or a device.
 ELSEWHERE = re.compile(r"^(build|src|usr|lib|dev|sys|etc|var|proc|updates|fault|arch|virt)\b"
                        r"|^drivers/v\w+/(vdpa|iotlb)\.c|^/|^~|^\.\.\.|NAME|SUITE|TEST|PATH")
-#: Pages whose every name is to be found by grep.
-NAMED = ("README.md", "docs/glossary.md", *(f"docs/design/{name}.md" for name in (
-    "architecture", "dirty-ring", "graft", "vdpa", "vdpa-control-queue", "vdpa-memory", "vdpa-shadow-ring")))
-
-
-@functools.cache
-def tracked() -> tuple[str, ...]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=True)
-    return tuple(name for name in listed.stdout.decode().split("\0") if name and (TOP / name).exists())
+#: Pages whose every name is to be found by grep: all but those that show output or name the bases' code.
+NAMED = re.compile(r"^(README|CONTRIBUTING|docs/(?!results/|upstream/).*)\.md$")
+#: A target of make in the text of a program or of its messages.
+CITED = re.compile(r"`make ([^`]*)`|(?:\(|; |: |^    |\n    )make ([a-z]+(?:-[a-z]+)*)")
+#: Files that do not cite the Makefile, or cite it wrongly to test the tests.
+UNREAD = ("LICENSE", "tests/scripts/test_docs.py", "tests/scripts/test_result_pages.py")
+#: Words after "make" in prose; make -C is another Makefile's.
+PROSE = {"the", "a", "both", "room", "such", "-C"}
 
 
 def pages() -> list[Path]:
     return [TOP / name for name in tracked() if name.endswith(".md")]
-
-
-@functools.cache
-def words_of_the_tree() -> frozenset[str]:
-    """Every word of the files that are no documents."""
-    words: set[str] = set()
-    for name in tracked():
-        if not name.endswith(".md"):
-            text = (TOP / name).read_text("utf-8", "replace")
-            words |= set(re.findall(r"[A-Za-z_][\w.-]*|\w+", text))
-            words |= set(Path(name).parts) | {Path(name).stem}
-    return frozenset(words | {part for word in words for part in re.split(r"[.-]", word)})
 
 
 def anchors(text: str) -> set[str]:
@@ -77,17 +63,23 @@ def unknown_files(page: Path) -> Iterator[str]:
             continue
         name = re.sub(r"^(\.\./)+", "", code.rstrip("/"))
         pattern = re.escape(name).replace(r"\*", "[^/]*")
-        known = scenarios() if "/" in name else words_of_the_tree() if name.endswith("json") else ()
+        known = scenarios() if "/" in name else docs_names.words_of_code() if name.endswith("json") else ()
         whole = re.compile(rf"(^|/){pattern}(/|\.\w+\.append|\.append|$)")
         if name not in known and not any(whole.search(entry) for entry in tracked()):
             yield f"{page.name}: there is no file {code}"
 
 
 def unknown_names(page: Path) -> Iterator[str]:
-    for code in CODE.findall(page.read_text("utf-8")):
-        word = code.removesuffix("()").removesuffix(".ko")
-        if NAME.match(code) and not FILE.match(code) and word not in words_of_the_tree():
-            yield f"{page.name}: {code} is not in the tree"
+    for name in docs_names.unknown(page.read_text("utf-8")):
+        yield f"{page.name}: {name} is not in the tree"
+
+
+def unknown_targets(name: str, text: str) -> Iterator[str]:
+    for whole, target in CITED.findall(text):
+        for part in f"make {whole or target}".replace("\\", "").split("&&"):
+            words = part.split()
+            if words[:1] == ["make"] and not PROSE & set(words[1:2]):
+                yield from (f"{name}: {what}" for what in docs_commands.make(words[1:]))
 
 
 class Documents(unittest.TestCase):
@@ -100,7 +92,25 @@ class Documents(unittest.TestCase):
         self.assertEqual([what for page in pages() for what in unknown_files(page)], [])
 
     def test_names(self) -> None:
-        self.assertEqual([what for name in NAMED for what in unknown_names(TOP / name)], [])
+        named = [name for name in tracked() if NAMED.match(name)]
+        self.assertGreater(len(named), 30)
+        self.assertEqual([what for name in named for what in unknown_names(TOP / name)], [])
+
+    def test_field(self) -> None:
+        """A name of the field that the tree has got needs no entry."""
+        self.assertEqual([name for name in docs_names.FIELD if name in docs_names.words_of_code()], [])
+
+    def test_make_targets(self) -> None:
+        """Every target that a document, a comment or a message cites is one of the Makefile."""
+        self.assertEqual([what for name in tracked() if name not in UNREAD
+                          for what in unknown_targets(name, (TOP / name).read_text("utf-8", "replace"))], [])
+
+    def test_make_help(self) -> None:
+        """`make help` names every target, and no other."""
+        text = docs_commands.output("make", "-s", "help")
+        shown = set(re.findall(r"\bmake ([a-z][a-z-]*)", text))
+        self.assertEqual(shown - {"distclean"} - docs_commands.targets(), set())
+        self.assertEqual(docs_commands.targets() - shown, {"all", "build", "help"})
 
     def test_semantic_patches_have_a_page(self) -> None:
         text = (TOP / "docs/upstream/README.md").read_text()
@@ -166,6 +176,19 @@ class Planted(unittest.TestCase):
             self.assertEqual(len(list(dead_links(page))), 2)
             self.assertEqual(len(list(unknown_files(page))), 1)
             self.assertEqual(len(list(unknown_names(page))), 1)
+
+    def test_names(self) -> None:
+        text = "`struct no_such_" "struct`, `no_such_" "prefix_*`, `-netdev vhost-vdpa`, `VdpaDevice`, `SUITE.log`"
+        self.assertEqual(list(docs_names.unknown(text)), ["no_such_" "struct", "no_such_" "prefix_*"])
+        self.assertEqual(docs_names.without_comments("a.c", "/* gone */ int here; // gone").split(), ["int", "here;"])
+        self.assertEqual(docs_names.without_comments("a.py", '"""Gone."""\nhere  # gone\n').split(), ["here"])
+
+    def test_targets(self) -> None:
+        for text, wrong in (("`make check-nothing`", 1), ("(make nothing)", 1), ("make the map", 0),
+                            ("`make && make fault nothing`", 1), ("Run:\n\n    make nothing  # now\n", 1),
+                            ("it is missing; make stock", 0)):
+            with self.subTest(text):
+                self.assertEqual(len(list(unknown_targets("page", text))), wrong)
 
 
 if __name__ == "__main__":

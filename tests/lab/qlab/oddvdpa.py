@@ -17,7 +17,7 @@ from .context import Lab
 def binary(lab: Lab, how: str, qemu: Path | None = None) -> Path:
     """A QEMU (ours, if nothing is said) that finds its devices to be that odd."""
     library = lab.guest_dir / "odd-vdpa.so"
-    lab.check(library.exists(), f"{library} is missing; make guest")
+    lab.check(library.exists(), f"{library} is missing; ninja -C build/meson guest builds it")
     script = lab.tmp / f"{lab.next_name('odd')}.sh"
     script.write_text(f"#!/bin/sh\nLD_PRELOAD='{library}' ODD_VDPA='{how}' "
                       f"exec '{qemu or lab.qemu}' \"$@\"\n", encoding="utf-8")
