@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# A thin front.  What is built and tested, and how, is known to meson.build, scripts/build-qemu
-# and scripts/check; here stand the names to type.  Nothing is kept here that they could not be
-# asked for without make.  A tree that is not configured is configured with the defaults first.
+# A thin front: names to type.  meson.build, scripts/build-qemu and scripts/check know what is built and
+# tested, and how, and work without make.  A tree that is not configured is configured with the defaults
+# first.
 
 .DEFAULT_GOAL := all
 VDPA_MODEL := build/meson/tests/unit/test-vdpa-shadow-model-plain

@@ -10,8 +10,8 @@ only at paths where the signature or the file on disk differ from it.  Even then
 content is right already keeps its time stamp, because that is what ninja goes by; a file that is
 written gets the present time, also when the base's older version comes back.
 
-Paths that are not in the plan are removed, so that a withdrawn file cannot go on being built.  What
-tools leave in a source tree is spared: byte-compiled Python and egg-info.
+Paths that are not in the plan are removed, so that a withdrawn file cannot go on being built.  Files
+that tools leave in a source tree stay: byte-compiled Python and egg-info.
 
 Files are copied, never linked: a build that resolves links would leave the tree, and a build that
 writes to its source would write to the base.

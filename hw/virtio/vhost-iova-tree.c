@@ -6,7 +6,7 @@
  * Theory of operation: nothing. Such maps are vdpa-iova.c; the base's list of
  * files to build names this one.
  *
- * Limits: the base's header is still there. What includes it and calls
+ * Limits: the base's header is still there. A file that includes it and calls
  * something does not link.
  */
 #include "qemu/osdep.h"

@@ -6,7 +6,7 @@
  * Theory of operation: nothing. Shadow rings are vdpa-shadow-ring.c and
  * vdpa-queue-shadow.c; the base's list of files to build names this one.
  *
- * Limits: the base's header is still there. What includes it and calls
+ * Limits: the base's header is still there. A file that includes it and calls
  * something does not link.
  */
 #include "qemu/osdep.h"

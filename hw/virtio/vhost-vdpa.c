@@ -5,10 +5,10 @@
  *
  * Theory of operation
  * -------------------
- * vhost drives several struct vhost_dev for one device (one a queue pair, one
- * for the control queue), each in small steps. Here the steps of all of them
- * are written into the one VdpaDevice's table of queues (vdpa-device.h), and
- * the device is launched when the last of them is started, halted when the
+ * vhost drives several struct vhost_dev for one device (one per queue pair,
+ * one for the control queue), each in small steps. Here the steps of all of
+ * them are written into the one VdpaDevice's table of queues (vdpa-device.h),
+ * and the device is launched when the last of them is started, halted when the
  * first is stopped:
  *
  *   set_features, set_vring_{num,base,addr,kick,call}   note down

@@ -13,7 +13,7 @@
 //
 // How it was found: tests/avocado/hostile.py, writes to a device's registers drawn by lot.
 //
-// start, stop: what counts is what was mapped, which vhost keeps in its own struct anyway.
+// start, stop: go by the rings that were mapped, which vhost keeps in its own struct anyway.
 //
 // Delete this when the base stops a queue because it has started it; upstream would want it.
 

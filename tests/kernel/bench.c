@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What vhost_iotlb and vringh cost: one line a case, nanoseconds of CPU time an operation.
+ * What vhost_iotlb and vringh cost: one line per case, nanoseconds of CPU time per operation.
  *
  * Compiled once with our files and once with the base's; `bench` runs the two in turn.  Each case
  * is repeated for some time and the best of its repetitions is printed, the one that was disturbed

@@ -5,7 +5,7 @@
  * Every message is predicted: its errno, and how much is pinned after it.  All memory mapped here is
  * one physical page, seen again and again at consecutive addresses.  No two neighbours are contiguous
  * then, so every page becomes an entry of its own, and what INVALIDATE takes out is exactly the pages
- * that it touches.  The model is therefore one bit a page and space.
+ * that it touches.  The model is therefore one bit per page and space.
  *
  * In a batch of a device that takes whole trees, what INVALIDATE takes out stays pinned until
  * BATCH_END; the model counts it.

@@ -7,7 +7,7 @@
  * -------------------
  *   control    the main thread: reads lines from /dev/ttyS1 (ttyS0 where the
  *              machine has no second port) and answers them
- *   workers    one a vCPU, pinned to it; asleep on their job's futex, or doing
+ *   workers    one per vCPU, pinned to it; asleep on their job's futex, or doing
  *              worker_step() after worker_step()
  *   ticker     wakes every millisecond and notes the longest gap
  *

@@ -11,7 +11,7 @@
  *   area   pages x 4096 bytes, written by the workers
  *   A      u32 a page: the sequence number of the page's last write, and a
  *          busy bit while a write is under way
- *   B      8 bytes a page, in reverse order: the same sequence complemented,
+ *   B      8 bytes per page, in reverse order: the same sequence complemented,
  *          last writer, scar, and a check value over them
  *   X, Y   a record a worker: how many writes it made, and a running hash of
  *          what the tables must say; Y is X complemented. All records of X

@@ -12,7 +12,7 @@ of the lab's guests writes RAM while it is loaded.
 
 KVM does, in one place.  Restoring MSR_KVM_WALL_CLOCK makes it write the guest's
 struct pvclock_wall_clock (u32 version, sec, nsec) anew, so by design those twelve
-bytes are not the source's.  One page a guest may differ in nothing but that, with
+bytes are not the source's.  One page per guest may differ in nothing but that, with
 a version that grew by the two of each update (loading the CPU state can set the
 MSR more than once: four was seen); it is counted, in Compared.clocks.
 

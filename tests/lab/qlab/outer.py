@@ -8,7 +8,7 @@ A scenario with `l1_monitor` finds the outer emulator's QMP monitor behind a vir
 (machine.py connects the two).  A scenario runs inside L1 and uses it as a tool from outside: pull
 a device, plug one, tell a device model to misbehave.
 
-Answers come in order, one a line; anything else that comes is an event and is dropped.
+Answers come in order, one per line; anything else that comes is an event and is dropped.
 
 *Limits*: one scenario process at a time; needs the virtio_console module.
 """

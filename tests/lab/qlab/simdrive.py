@@ -110,7 +110,7 @@ class Sim:
 
 
 def compiled(lab: Lab, program: str) -> Path:
-    """A driver: what simdrive/build made, if that is up to date; else compiled, once a run."""
+    """A driver: what simdrive/build made, if that is up to date; else compiled, once per run."""
     sources = [str(SOURCES / name) for name in FILES[program]]
     built = BUILT / f"simdrive-{program}"
     newest = max(path.stat().st_mtime for path in SOURCES.glob("*.[ch]"))

@@ -5,17 +5,17 @@ Theory of operation
 ===================
 
 The verdict channel says how a scenario ended; some programs (scripts/demo, the
-benches) also want to know how it goes.  A `Stream` appends JSON objects, one a
-line, to stream.jsonl in the run's own directory, which L1 shares with the host
-by 9p without a cache, so a line is on the host when write() returns.  On the
-host a `Follower` hands out each line once.  An object has `event`, what it is,
-and `t`, seconds since the scenario's stream began; the rest is the event's.
+benches) also want to know how it goes.  A `Stream` appends JSON objects, one per line, to
+stream.jsonl in the run's own directory, which L1 shares with the host by 9p without a cache, so a
+line is on the host when write() returns.  On the host a `Follower` hands out each line once.  An
+object has `event`, what it is, and `t`, seconds since the scenario's stream began; the rest is the
+event's.
 
     scenario: Stream(lab.out).put("sample", remaining=...)
     host:     for item in Follower(out).new(): ...
 
 *Limits*: nothing that decides a verdict goes this way; a line that is torn,
-because its writer died, is never handed out.  One writer a run.
+because its writer died, is never handed out.  One writer per run.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ def complaints(vf: Vf) -> list[str]:
 def part_faults(lab: Lab) -> None:
     """One VF for each fault: no fault gets further than an error."""
     outer = Outer()
-    # virtio-pci gets each of them first.  What it finds is for no driver above it: virtio_net stops the
+    # virtio-pci gets each of them first.  Its devices are for no driver above it: virtio_net stops the
     # kernel (BUG) at a configuration that is too short.
     write(VIRTIO_AUTOPROBE, "0")
     for fault in FAULTS:

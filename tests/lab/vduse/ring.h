@@ -10,7 +10,7 @@
  * piece of that is in this process.
  *
  * The driver is not trusted: it may write anything at any time. Each field is read once, checked,
- * and used from the copy. What does not hold is a fault: its text names it, and every later call
+ * and used from the copy. A failed check is a fault: its text names it, and every later call
  * does nothing and returns -1.
  *
  * This is a device to test drivers with, so it shares no code with the ring code that is under

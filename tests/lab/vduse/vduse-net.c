@@ -22,8 +22,8 @@
  * ends it; the vDPA device has to be deleted before (`vdpa dev del NAME`), or the VDUSE device stays.
  *
  * Limits: one queue pair and no control queue: Linux up to 6.12 refuses a network device with one
- * (EINVAL), and without one no driver uses more pairs. What takes effect while a device runs is
- * reset only: the protocol has no suspension.
+ * (EINVAL), and without one no driver uses more pairs. Only reset takes effect while a device runs: the
+ * protocol has no suspension.
  */
 #define _GNU_SOURCE
 #include <errno.h>

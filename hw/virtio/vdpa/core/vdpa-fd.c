@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A vhost-vdpa character device, one call a command. See vdpa-fd.h, also for
+ * A vhost-vdpa character device, one call per command. See vdpa-fd.h, also for
  * the limits.
  */
 #include <errno.h>

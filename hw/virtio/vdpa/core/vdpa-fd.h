@@ -1,7 +1,7 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A vhost-vdpa character device, one call a command.
+ * A vhost-vdpa character device, one call per command.
  *
  * Theory of operation
  * -------------------

@@ -28,7 +28,7 @@
  *
  * Failures: what does not fit is refused, with an errno that says which way.
  *
- * Limits: 256 bytes a map, and 24 to 100 in each of two indexes.  A map of all
+ * Limits: 256 bytes per map, and 24 to 100 in each of two indexes.  A map of all
  * 2^64 bytes cannot be said.
  * Neighbouring maps are not merged: the kernel was told of them one by one,
  * and will be told so again when they go.
