@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's checkpatch.pl reports nothing in the C files that are added to it."""
+"""QEMU's checkpatch.pl reports nothing in the C files that are added to it.
+
+QEMU has no configuration for clang-format, and the one that comes nearest breaks lines otherwise than QEMU does:
+it would change 56 of 92 files.
+"""
 
 import re
 from collections.abc import Iterator
