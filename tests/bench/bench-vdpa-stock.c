@@ -147,8 +147,8 @@ void virtio_queue_set_notification(VirtQueue *vq, int enable)
     smp_mb();
 }
 
-/* How many pieces a chain has, of those that the device reads and writes. */
-static void count_pieces(const FakeDriver *driver, uint16_t head,
+/* How many segments a chain has, of those that the device reads and writes. */
+static void count_segments(const FakeDriver *driver, uint16_t head,
                          unsigned *nread, unsigned *nwrite)
 {
     const struct vring_desc *desc = &driver->desc[head];
@@ -189,7 +189,7 @@ void *virtqueue_pop(VirtQueue *vq, size_t size)
         return NULL;
     }
     head = driver->avail->ring[vq->last_avail++ % RING_NUM];
-    count_pieces(driver, head, &out, &in);
+    count_segments(driver, head, &out, &in);
     elem = make_element(size, out, in);
     elem->index = head;
     elem->ndescs = 1;

@@ -205,31 +205,31 @@ static FakeVdpa *guest_with(size_t maps, GRand *rand)
     return vdpa;
 }
 
-/* 64 chains of @pieces pieces, half to read and half to write if several. */
-static void offer_batch(FakeDriver *driver, size_t maps, unsigned pieces,
+/* 64 chains of @nsegs segments, half to read and half to write if several. */
+static void offer_batch(FakeDriver *driver, size_t maps, unsigned nsegs,
                         size_t *next)
 {
     for (unsigned i = 0; i < BATCH; i++) {
         VdpaGuestSegment segments[8];
 
-        for (unsigned k = 0; k < pieces; k++) {
+        for (unsigned k = 0; k < nsegs; k++) {
             uint64_t at = (1 + scatter((*next)++, maps)) << 20;
 
-            segments[k] = (VdpaGuestSegment) { at + i * 2048, 1500, k >= pieces / 2 };
+            segments[k] = (VdpaGuestSegment) { at + i * 2048, 1500, k >= nsegs / 2 };
         }
-        g_assert_cmpint(fake_driver_offer(driver, segments, pieces, 0), >=, 0);
+        g_assert_cmpint(fake_driver_offer(driver, segments, nsegs, 0), >=, 0);
     }
     fake_driver_publish(driver);
 }
 
 static void serve(FakeDevice *device)
 {
-    static FakePiece pieces[FAKE_PIECES_MAX];
+    static FakeSegment segs[FAKE_SEGMENTS_MAX];
     unsigned n;
     int head;
 
-    while ((head = fake_device_take(device, pieces, &n)) >= 0) {
-        sum += pieces[0].addr;
+    while ((head = fake_device_take(device, segs, &n)) >= 0) {
+        sum += segs[0].addr;
         fake_device_return(device, head, 64);
     }
     fake_device_enable(device);
@@ -257,7 +257,7 @@ static double timed(void (*step)(void *ring), void *ring)
 }
 
 static double measure_ring(const BenchRing *subject, size_t maps,
-                           unsigned pieces, size_t rounds, double *kicks)
+                           unsigned nsegs, size_t rounds, double *kicks)
 {
     const VdpaGuestLayout layout = {
         .desc = 0x1000, .avail = 0x3000, .used = 0x4000,
@@ -274,14 +274,14 @@ static double measure_ring(const BenchRing *subject, size_t maps,
     fake_driver_init(&driver, vdpa, &layout, 0);
     ring = subject->make(vdpa, &driver, &device, true);
     for (size_t i = 0; i < rounds; i++) {
-        offer_batch(&driver, maps, pieces, &next);
+        offer_batch(&driver, maps, nsegs, &next);
         ns += timed(subject->forward, ring);
         serve(&device);
         ns += timed(subject->complete, ring);
         take_back(&driver);
     }
     *kicks = (double)subject->kicks(ring) / (rounds * BATCH);
-    return ns / (rounds * BATCH * pieces);
+    return ns / (rounds * BATCH * nsegs);
 }
 
 int main(int argc, char **argv)

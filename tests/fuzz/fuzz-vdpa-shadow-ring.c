@@ -163,11 +163,11 @@ static void op_complete(Fuzz *f)
 
 static void op_take(Fuzz *f)
 {
-    static FakePiece pieces[FAKE_PIECES_MAX];
+    static FakeSegment segs[FAKE_SEGMENTS_MAX];
     unsigned n;
 
     if (f->device.next_avail != f->shown && f->nheld < f->device_num) {
-        f->held[f->nheld++] = fake_device_take(&f->device, pieces, &n);
+        f->held[f->nheld++] = fake_device_take(&f->device, segs, &n);
     }
 }
 

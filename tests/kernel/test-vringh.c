@@ -18,7 +18,7 @@
 #define V1	BIT_ULL(VIRTIO_F_VERSION_1)
 #define EVENTS	(V1 | BIT_ULL(VIRTIO_RING_F_EVENT_IDX))
 #define NUM	16
-#define MOST_IN_TABLE	65536	/* and pieces of a chain */
+#define MOST_IN_TABLE	65536	/* and segments of a chain */
 
 static const char text[] = "Arma virumque cano, Troiae qui primus ab oris";
 
@@ -513,7 +513,7 @@ static void test_user_table_at_end(struct rig *rig)
 }
 
 /* The longest chain, and one with a buffer more. */
-static void test_most_pieces(struct rig *rig)
+static void test_most_segments(struct rig *rig)
 {
 	struct vring_desc *table = calloc(MOST_IN_TABLE, sizeof(*table));
 	unsigned int i;
@@ -547,7 +547,7 @@ static void test_table_limits(struct rig *rig)
 	free(table);
 }
 
-/* --- lists of pieces ------------------------------------------------------------------------- */
+/* --- lists of segments ----------------------------------------------------------------------- */
 
 static void offer_long_chain(struct rig *rig)
 {
@@ -612,7 +612,7 @@ static void test_advance(struct rig *rig)
 	g_assert_cmpmem(got, 4, text + 13, 4);
 	vringh_kiov_advance(&rig->riov, 1000);
 	g_assert_cmpuint(vringh_kiov_length(&rig->riov), ==, 0);
-	/* Used up, the pieces have their shape back. */
+	/* Used up, the segments have their base and length back. */
 	g_assert_cmpuint(rig->riov.iov[0].iov_len, ==, 10);
 	g_assert_cmpuint(rig->riov.iov[1].iov_len, ==, 10);
 }
@@ -744,7 +744,7 @@ static const struct test tests[] = {
 	{ "ranges", test_user_ranges, .only = "user" },
 	{ "table-at-end", test_user_table_at_end, .only = "user" },
 	{ "table-limits", test_table_limits, .only = "kern" },
-	{ "most-pieces", test_most_pieces, .only = "kern" },
+	{ "most-segments", test_most_segments, .only = "kern" },
 	{ "growth", test_growth },
 	{ "growth-fails", test_growth_fails },
 	{ "advance", test_advance },

@@ -393,7 +393,7 @@ void fake_device_on_guest(FakeDevice *device, const FakeDriver *driver,
     };
 }
 
-int fake_device_take(FakeDevice *device, FakePiece *pieces, unsigned *n)
+int fake_device_take(FakeDevice *device, FakeSegment *segs, unsigned *n)
 {
     const struct vring_desc *table = device->desc;
     uint16_t head, index;
@@ -413,8 +413,8 @@ int fake_device_take(FakeDevice *device, FakePiece *pieces, unsigned *n)
             index = 0;
             continue;
         }
-        g_assert_cmpuint(*n, <, FAKE_PIECES_MAX);
-        pieces[(*n)++] = (FakePiece) { desc.addr, desc.len,
+        g_assert_cmpuint(*n, <, FAKE_SEGMENTS_MAX);
+        segs[(*n)++] = (FakeSegment) { desc.addr, desc.len,
                                        desc.flags & VRING_DESC_F_WRITE };
         more = desc.flags & VRING_DESC_F_NEXT;
         index = desc.next;

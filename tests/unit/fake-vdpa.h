@@ -115,21 +115,21 @@ typedef struct FakeDevice {
     FakeVdpa *guest;            /* on a guest's ring: has indirect tables */
 } FakeDevice;
 
-typedef struct FakePiece {
+typedef struct FakeSegment {
     uint64_t addr;
     uint32_t len;
     bool writes;
-} FakePiece;
+} FakeSegment;
 
-#define FAKE_PIECES_MAX 4096
+#define FAKE_SEGMENTS_MAX 4096
 
 void fake_device_on_shadow(FakeDevice *device, const VdpaRingMemory *memory,
                            uint16_t num, bool event_idx);
 void fake_device_on_guest(FakeDevice *device, const FakeDriver *driver,
                           uint16_t base);
 
-/* Takes a chain: its head, or -1.  Fills *@n @pieces. */
-int fake_device_take(FakeDevice *device, FakePiece *pieces, unsigned *n);
+/* Takes a chain: its head, or -1.  Fills *@n @segs. */
+int fake_device_take(FakeDevice *device, FakeSegment *segs, unsigned *n);
 
 /* Returns one; true if the driver is to be interrupted. */
 bool fake_device_return(FakeDevice *device, uint16_t head, uint32_t len);

@@ -83,10 +83,10 @@ int bench_complete(Bench *b)
 
 int bench_take(Bench *b)
 {
-    static FakePiece pieces[FAKE_PIECES_MAX];
+    static FakeSegment segs[FAKE_SEGMENTS_MAX];
     unsigned n;
 
-    return fake_device_take(&b->device, pieces, &n);
+    return fake_device_take(&b->device, segs, &n);
 }
 
 void bench_expect_broken(Bench *b, int ret, const char *reason)

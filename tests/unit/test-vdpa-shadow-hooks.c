@@ -295,7 +295,7 @@ static void test_publish(void)
     }
 }
 
-/* --- pieces --------------------------------------------------------------- */
+/* --- segments ------------------------------------------------------------- */
 
 static bool log_apart;
 
@@ -318,7 +318,7 @@ static void test_log(void)
     for (int apart = 0; apart < 2; apart++) {
         Bench *b = bench_new(&bench_layout, NUM);
         const uint8_t *dirty = b->vdpa->dirty;
-        FakePiece pieces[NUM];
+        FakeSegment segs[NUM];
         unsigned n;
 
         log_apart = apart;
@@ -329,7 +329,7 @@ static void test_log(void)
         fake_driver_publish(&b->driver);
         bench_forward(b);
         fake_device_return(&b->device,
-                           fake_device_take(&b->device, pieces, &n), 30);
+                           fake_device_take(&b->device, segs, &n), 30);
         g_assert_cmpuint(n, ==, apart ? 2 : 1);
         bench_complete(b);
         for (uint64_t at = 0; at < 3 * FAKE_PAGE; at++) {

@@ -184,7 +184,7 @@ static void table_longer_than_ring(Bench *b)
     b->driver.desc[0].len = (NUM + 1) * 16;
 }
 
-/* One buffer in more pieces than the device's ring has descriptors. */
+/* One buffer in more segments than the device's ring has descriptors. */
 static void many_maps(Bench *b)
 {
     b->driver.desc[0].addr = RAM / 2;

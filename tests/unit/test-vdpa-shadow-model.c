@@ -13,11 +13,11 @@
  * If there is none and work is left, a notification was lost.
  *
  * The model is a list of heads in the order of their offering, and for each
- * chain its pieces:
+ * chain its segments:
  *
  *   taken       the next that the device gets is the first of the list that
  *               it has not got (since it was last stopped), in these very
- *               pieces, found through a table of pages; what it is to read is
+ *               segments, found through a table of pages; what it is to read is
  *               there
  *   returned    the guest gets what the device returned, with its length; what
  *               the device wrote is there
@@ -89,7 +89,7 @@ typedef struct Model {
     bool kick, call;                /* the shadow ring's events */
     bool more_forward, more_complete;
     bool driver_awake, device_awake;
-    FakePiece pieces[FAKE_PIECES_MAX];
+    FakeSegment segs[FAKE_SEGMENTS_MAX];
 } Model;
 
 static unsigned pick(Model *m, unsigned below)
@@ -119,7 +119,7 @@ static unsigned near_boundary(Model *m, unsigned at, unsigned limit)
     return pick(m, 3) || close < at || close > limit ? at : close;
 }
 
-/* A chain's pieces lie in its head's own part of memory, gaps between. */
+/* A chain's segments lie in its head's own part of memory, gaps between. */
 static void make_chain(Model *m, Chain *c, uint16_t head, unsigned n)
 {
     unsigned nread = pick(m, n + 1), at = DATA + head * ARENA;
@@ -162,7 +162,7 @@ static bool offer_one(Model *m)
     c = &m->chains[head];
     g_assert_false(c->offered);
     make_chain(m, c, head, n);
-    /* A table shares the arena with the pieces: only if they leave room. */
+    /* A table shares the arena with the segments: only if they leave room. */
     if (c->segments[n - 1].addr + c->segments[n - 1].len > table_for(m, head)) {
         indirect = false;
     }
@@ -246,26 +246,26 @@ static Chain *next_in_order(Model *m, uint16_t *head)
     g_error("the device has a chain that the guest did not offer");
 }
 
-static void check_pieces(Model *m, const Chain *c, unsigned n)
+static void check_segments(Model *m, const Chain *c, unsigned n)
 {
     const VdpaGuestSegment *seg = c->segments;
     uint32_t offset = 0;
 
     for (unsigned i = 0; i < n; i++) {
-        const FakePiece *piece = &m->pieces[i];
-        uint64_t gpa = !m->shadowed ? piece->addr
-                       : fake_vdpa_gpa(m->vdpa, piece->addr, piece->len,
-                                       piece->writes);
+        const FakeSegment *found = &m->segs[i];
+        uint64_t gpa = !m->shadowed ? found->addr
+                       : fake_vdpa_gpa(m->vdpa, found->addr, found->len,
+                                       found->writes);
 
         g_assert_cmpuint(seg - c->segments, <, c->n);
         g_assert_cmphex(gpa, ==, seg->addr + offset);
-        g_assert_cmpuint(piece->len, <=, seg->len - offset);
-        g_assert_cmpint(piece->writes, ==, seg->device_writes);
-        for (unsigned k = 0; !piece->writes && k < piece->len; k++) {
+        g_assert_cmpuint(found->len, <=, seg->len - offset);
+        g_assert_cmpint(found->writes, ==, seg->device_writes);
+        for (unsigned k = 0; !found->writes && k < found->len; k++) {
             g_assert_cmpuint(m->vdpa->ram[gpa + k], ==,
                              pattern(c->serial, offset + k));
         }
-        offset += piece->len;
+        offset += found->len;
         if (offset == seg->len) {
             seg++;
             offset = 0;
@@ -278,7 +278,7 @@ static void device_takes(Model *m)
 {
     for (unsigned i = 1 + pick(m, 40); i; i--) {
         unsigned n;
-        int device_head = fake_device_take(&m->device, m->pieces, &n);
+        int device_head = fake_device_take(&m->device, m->segs, &n);
         uint16_t head;
         Chain *c;
 
@@ -287,7 +287,7 @@ static void device_takes(Model *m)
             return;
         }
         c = next_in_order(m, &head);
-        check_pieces(m, c, n);
+        check_segments(m, c, n);
         c->taken = true;
         m->held[m->nheld++] = (Held) { device_head, head };
     }

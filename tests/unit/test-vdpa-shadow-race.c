@@ -70,16 +70,16 @@ static void *device_thread(void *opaque)
 {
     Race *race = opaque;
     FakeDevice *device = &race->b->device;
-    g_autofree FakePiece *pieces = g_new(FakePiece, FAKE_PIECES_MAX);
+    g_autofree FakeSegment *segs = g_new(FakeSegment, FAKE_SEGMENTS_MAX);
     unsigned n;
     int head;
 
     while (!__atomic_load_n(&race->over, __ATOMIC_ACQUIRE)) {
-        while ((head = fake_device_take(device, pieces, &n)) >= 0) {
+        while ((head = fake_device_take(device, segs, &n)) >= 0) {
             uint8_t *ram = race->b->vdpa->ram;
-            uint64_t from = fake_vdpa_gpa(race->b->vdpa, pieces[0].addr, 8,
+            uint64_t from = fake_vdpa_gpa(race->b->vdpa, segs[0].addr, 8,
                                           false);
-            uint64_t to = fake_vdpa_gpa(race->b->vdpa, pieces[1].addr, 8,
+            uint64_t to = fake_vdpa_gpa(race->b->vdpa, segs[1].addr, 8,
                                         true);
 
             memcpy(ram + to, ram + from, 8);

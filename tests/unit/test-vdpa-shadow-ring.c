@@ -326,7 +326,7 @@ static void test_odd_translation(void)
     VdpaShadowOps ops = fake_vdpa_ops;
     const VdpaShadowState state = {};
     Bench *b = bench_new(&bench_layout, NUM);
-    FakePiece pieces[FAKE_PIECES_MAX];
+    FakeSegment segs[FAKE_SEGMENTS_MAX];
     unsigned n;
 
     vdpa_shadow_ring_free(b->ring);
@@ -336,10 +336,10 @@ static void test_odd_translation(void)
     odd_len = 1ull << 40;
     bench_offer(b, 0);
     g_assert_cmpint(bench_forward(b), ==, VDPA_SHADOW_KICK);
-    fake_device_take(&b->device, pieces, &n);
+    fake_device_take(&b->device, segs, &n);
     g_assert_cmpuint(n, ==, 2);
-    g_assert_cmpuint(pieces[0].len, ==, 100);
-    g_assert_cmpuint(pieces[1].len, ==, 50);
+    g_assert_cmpuint(segs[0].len, ==, 100);
+    g_assert_cmpuint(segs[1].len, ==, 50);
     odd_len = 0;
     bench_offer(b, 0);
     bench_expect_broken(b, bench_forward(b), "not mapped");

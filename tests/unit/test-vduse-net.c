@@ -3,7 +3,7 @@
  *
  * The lab's network device in user space (tests/lab/vduse), without a kernel.
  *
- * The test is the driver. Memory is given to the device a page a piece, so whatever is longer
+ * The test is the driver. Memory is given to the device in segments of a page, so whatever is longer
  * lies across maps. What a driver can get wrong is a table: each entry spoils one thing of a sound
  * ring and names the words of the fault.
  *
@@ -102,8 +102,8 @@ static void offer(Bench *b, int queue, uint16_t head)
     words[1] = ++b->avail[queue];
 }
 
-/* A chain of one piece. */
-static void offer_piece(Bench *b, int queue, uint16_t head, uint64_t iova, uint32_t len)
+/* A chain of one segment. */
+static void offer_segment(Bench *b, int queue, uint16_t head, uint64_t iova, uint32_t len)
 {
     descriptors(b, queue)[head] = (struct vring_desc) {
         iova, len, queue == NET_RX ? VRING_DESC_F_WRITE : 0, 0,
@@ -160,10 +160,10 @@ static void test_loop(void)
                 };
                 offer(b, NET_TX, head);
             } else {
-                offer_piece(b, NET_TX, head, iova_of(20), len);
+                offer_segment(b, NET_TX, head, iova_of(20), len);
             }
             fill(b, 20, len, i);
-            offer_piece(b, NET_RX, head, iova_of(40), 9000);
+            offer_segment(b, NET_RX, head, iova_of(40), 9000);
             avail_words(b, NET_RX)[2 + NUM] = b->used[NET_RX];      /* used_event */
             avail_words(b, NET_TX)[2 + NUM] = b->used[NET_TX] + 1;
             g_assert_cmpint(net_move(&b->net, 10), ==,
@@ -185,20 +185,20 @@ static void test_dropped(void)
 {
     Bench *b = bench_new(0, false, false);
 
-    offer_piece(b, NET_TX, 0, iova_of(20), fill(b, 20, 200, 0));
+    offer_segment(b, NET_TX, 0, iova_of(20), fill(b, 20, 200, 0));
     g_assert_cmpint(net_move(&b->net, 10), ==, NET_CALL << NET_TX);
     g_assert_cmpuint(b->net.dropped, ==, 1);
-    offer_piece(b, NET_RX, 0, iova_of(40), 199);
-    offer_piece(b, NET_TX, 0, iova_of(20), 200);
+    offer_segment(b, NET_RX, 0, iova_of(40), 199);
+    offer_segment(b, NET_TX, 0, iova_of(20), 200);
     g_assert_cmpint(net_move(&b->net, 10), ==, NET_CALL << NET_TX);
     g_assert_cmpuint(b->net.dropped, ==, 2);
-    offer_piece(b, NET_TX, 0, iova_of(20), 199);        /* the buffer is still there */
+    offer_segment(b, NET_TX, 0, iova_of(20), 199);        /* the buffer is still there */
     g_assert_cmpint(net_move(&b->net, 10), >, 0);
     g_assert_cmpuint(take(b, NET_RX, 0), ==, 199);
     b->page[20][NET_HEADER] = 0x52;                     /* another NIC's */
-    offer_piece(b, NET_RX, 1, iova_of(40), 4096);
-    offer_piece(b, NET_TX, 0, iova_of(20), 199);
-    offer_piece(b, NET_TX, 1, iova_of(20), 17);         /* no address in it */
+    offer_segment(b, NET_RX, 1, iova_of(40), 4096);
+    offer_segment(b, NET_TX, 0, iova_of(20), 199);
+    offer_segment(b, NET_TX, 1, iova_of(20), 17);         /* no address in it */
     g_assert_cmpint(net_move(&b->net, 10), >, 0);
     g_assert_cmpuint(b->net.gone, ==, 2);
     g_assert_cmpuint(b->net.dropped, ==, 2);
@@ -210,8 +210,8 @@ static void test_budget(void)
     Bench *b = bench_new(0, true, false);
 
     for (int i = 0; i < 5; i++) {
-        offer_piece(b, NET_RX, i, iova_of(40 + i), 4096);
-        offer_piece(b, NET_TX, i, iova_of(20), fill(b, 20, 100, 0));
+        offer_segment(b, NET_RX, i, iova_of(40 + i), 4096);
+        offer_segment(b, NET_TX, i, iova_of(20), fill(b, 20, 100, 0));
     }
     g_assert_cmpint(net_move(&b->net, 3) & NET_MORE, ==, NET_MORE);
     g_assert_cmpuint(b->net.looped, ==, 3);
@@ -234,35 +234,35 @@ static void spoil_head(Bench *b)
 
 static void spoil_loop(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(20), 100);
+    offer_segment(b, NET_TX, 0, iova_of(20), 100);
     descriptors(b, NET_TX)[0].flags = VRING_DESC_F_NEXT;
 }
 
 static void spoil_next(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(20), 100);
+    offer_segment(b, NET_TX, 0, iova_of(20), 100);
     descriptors(b, NET_TX)[0].flags = VRING_DESC_F_NEXT;
     descriptors(b, NET_TX)[0].next = 0xffff;
 }
 
 static void spoil_address(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(PAGES) - 10, 100);
+    offer_segment(b, NET_TX, 0, iova_of(PAGES) - 10, 100);
 }
 
 static void spoil_length(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(PAGES - 1), UINT32_MAX);
+    offer_segment(b, NET_TX, 0, iova_of(PAGES - 1), UINT32_MAX);
 }
 
 static void spoil_wrap(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, UINT64_MAX - 5, 100);
+    offer_segment(b, NET_TX, 0, UINT64_MAX - 5, 100);
 }
 
 static void spoil_order(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(20), 100);
+    offer_segment(b, NET_TX, 0, iova_of(20), 100);
     descriptors(b, NET_TX)[0].flags = VRING_DESC_F_NEXT | VRING_DESC_F_WRITE;
     descriptors(b, NET_TX)[0].next = 1;
     descriptors(b, NET_TX)[1] = (struct vring_desc) { iova_of(21), 100, 0, 0 };
@@ -270,7 +270,7 @@ static void spoil_order(Bench *b)
 
 static void spoil_indirect(Bench *b)
 {
-    offer_piece(b, NET_TX, 0, iova_of(20), 24);
+    offer_segment(b, NET_TX, 0, iova_of(20), 24);
     descriptors(b, NET_TX)[0].flags = VRING_DESC_F_INDIRECT;
 }
 
@@ -283,29 +283,29 @@ static void spoil_nested(Bench *b)
     };
 }
 
-static void spoil_pieces(Bench *b)
+static void spoil_segments(Bench *b)
 {
     struct vring_desc *table = (struct vring_desc *)b->page[21];
 
     for (int i = 0; i < 256; i++) {
         table[i] = (struct vring_desc) { iova_of(20), 5 * PAGE, VRING_DESC_F_NEXT, i + 1 };
     }
-    offer_piece(b, NET_TX, 0, iova_of(21), PAGE);
+    offer_segment(b, NET_TX, 0, iova_of(21), PAGE);
     descriptors(b, NET_TX)[0].flags = VRING_DESC_F_INDIRECT;
 }
 
 static void spoil_readonly(Bench *b)
 {
     fill(b, 20, 100, 0);
-    offer_piece(b, NET_TX, 0, iova_of(20), 100);
-    offer_piece(b, NET_RX, 0, iova_of(40), 100);
+    offer_segment(b, NET_TX, 0, iova_of(20), 100);
+    offer_segment(b, NET_RX, 0, iova_of(40), 100);
     b->readonly[40] = true;
 }
 
 static void spoil_ring(Bench *b)
 {
     fill(b, 20, 100, 0);
-    offer_piece(b, NET_TX, 0, iova_of(20), 100);
+    offer_segment(b, NET_TX, 0, iova_of(20), 100);
     b->readonly[3 * NET_TX + 2] = true;
 }
 
@@ -325,7 +325,7 @@ static void test_malformed(void)
         { spoil_order, "to read after one to write" },
         { spoil_indirect, "indirect table of 24 bytes" },
         { spoil_nested, "indirect table of 16 bytes" },
-        { spoil_pieces, "more than 1024 pieces" },
+        { spoil_segments, "more than 1024 segments" },
         { spoil_readonly, "not mapped for the device to write" },
         { spoil_ring, "not mapped for the device to write" },
     };
@@ -375,7 +375,7 @@ static void test_wait(void)
         Bench *b = bench_new(0, event_idx, false);
 
         g_assert_cmpint(ring_wait(&b->net.ring[NET_TX]), ==, 0);
-        offer_piece(b, NET_TX, 0, iova_of(20), 100);
+        offer_segment(b, NET_TX, 0, iova_of(20), 100);
         g_assert_cmpint(ring_wait(&b->net.ring[NET_TX]), ==, 1);
         bench_free(b);
     }

@@ -50,22 +50,22 @@ static void begin(const char *path)
 /* The status that the device writes; 0xee if it wrote none. */
 static uint8_t request(uint32_t type, uint64_t sector, uint32_t out, uint32_t in)
 {
-    struct piece pieces[4];
+    struct segment segments[4];
     unsigned count = 0;
     uint16_t id;
     uint32_t len;
 
     *head = (struct virtio_blk_outhdr) { .type = type, .sector = sector };
     *status = 0xee;
-    pieces[count++] = (struct piece) { head, sizeof(*head), false };
-    if (out > 7)            /* in two pieces: boundaries mean nothing */
-        pieces[count++] = (struct piece) { data, 7, false };
+    segments[count++] = (struct segment) { head, sizeof(*head), false };
+    if (out > 7)            /* in two segments: boundaries mean nothing */
+        segments[count++] = (struct segment) { data, 7, false };
     if (out)
-        pieces[count++] = (struct piece) { out > 7 ? data + 7 : data, out > 7 ? out - 7 : out, false };
+        segments[count++] = (struct segment) { out > 7 ? data + 7 : data, out > 7 ? out - 7 : out, false };
     if (in)
-        pieces[count++] = (struct piece) { data, in, true };
-    pieces[count++] = (struct piece) { status, 1, true };
-    ring_post(ring, 0, pieces, count);
+        segments[count++] = (struct segment) { data, in, true };
+    segments[count++] = (struct segment) { status, 1, true };
+    ring_post(ring, 0, segments, count);
     ring_kick(ring);
     if (!ring_wait(ring, &id, &len, 20))
         fail("request %u: no answer in 20 s", type);
@@ -150,8 +150,8 @@ static void expect(const char *what, uint8_t got, uint8_t want)
 /* Requests whose chain is wrong, which the table cannot say. */
 static void odd_chains(void)
 {
-    struct piece no_status[] = { { head, sizeof(*head), false } };
-    struct piece short_head[] = { { head, 5, false }, { status, 1, true } };
+    struct segment no_status[] = { { head, sizeof(*head), false } };
+    struct segment short_head[] = { { head, 5, false }, { status, 1, true } };
     uint16_t id;
     uint32_t len;
 
@@ -241,7 +241,7 @@ static void rate(double limit)
     while (now < start + limit) {
         while (posted - done < 64) {
             ring_post(ring, posted % 64 * 3,
-                      (struct piece[]) { { head, sizeof(*head), false },
+                      (struct segment[]) { { head, sizeof(*head), false },
                                          { data, 8 * SECTOR, true }, { status, 1, true } }, 3);
             posted++;
         }

@@ -222,17 +222,17 @@ uint16_t ring_base(struct ring *r)
 }
 
 /* A request of COUNT descriptors from HEAD on; the next free descriptor. */
-uint16_t ring_post(struct ring *r, uint16_t head, const struct piece *pieces, unsigned count)
+uint16_t ring_post(struct ring *r, uint16_t head, const struct segment *segments, unsigned count)
 {
     unsigned i;
 
     for (i = 0; i < count; i++) {
         struct vring_desc *desc = &r->desc[(head + i) % r->num];
 
-        desc->addr = drive_iova(r->drive, pieces[i].memory);
-        desc->len = pieces[i].len;
+        desc->addr = drive_iova(r->drive, segments[i].memory);
+        desc->len = segments[i].len;
         desc->next = (head + i + 1) % r->num;
-        desc->flags = (pieces[i].device_writes ? VRING_DESC_F_WRITE : 0) |
+        desc->flags = (segments[i].device_writes ? VRING_DESC_F_WRITE : 0) |
                       (i + 1 < count ? VRING_DESC_F_NEXT : 0);
     }
     r->avail->ring[r->next_avail++ % r->num] = head % r->num;

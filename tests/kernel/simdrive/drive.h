@@ -58,7 +58,7 @@ struct drive {
 };
 
 /* One buffer of a request. */
-struct piece {
+struct segment {
     void *memory;
     uint32_t len;
     bool device_writes;
@@ -83,7 +83,7 @@ void ring_set_up(struct drive *d, unsigned idx, uint16_t num);
 void ring_again(struct ring *r, uint16_t base);
 void ring_enable(struct ring *r);
 uint16_t ring_base(struct ring *r);
-uint16_t ring_post(struct ring *r, uint16_t head, const struct piece *pieces, unsigned count);
+uint16_t ring_post(struct ring *r, uint16_t head, const struct segment *segments, unsigned count);
 void ring_kick(struct ring *r);
 bool ring_reap(struct ring *r, uint16_t *head, uint32_t *len);
 bool ring_wait(struct ring *r, uint16_t *head, uint32_t *len, double limit);

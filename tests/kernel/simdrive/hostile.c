@@ -103,9 +103,9 @@ static void prove_it_works(void)
     memset(out + 12, 0xff, 6);
     memset(out + 30, 0x5a, 70);
     memset(in, 0, 200);
-    ring_post(rx, 0, &(struct piece) { in, 200, true }, 1);
+    ring_post(rx, 0, &(struct segment) { in, 200, true }, 1);
     ring_kick(rx);
-    ring_post(tx, 0, &(struct piece) { out, 100, false }, 1);
+    ring_post(tx, 0, &(struct segment) { out, 100, false }, 1);
     ring_kick(tx);
     if (!ring_wait(rx, &head, &len, 20) || len != 100 || memcmp(in + 12, out + 12, 88))
         fail("the device does not work after a reset");

@@ -111,21 +111,21 @@ uint8_t net_command(struct drive *d, uint8_t class, uint8_t cmd, const void *dat
     static uint8_t *buf;
     struct ring *r = &d->rings[d->nrings - 1];
     uint16_t head;
-    struct piece pieces[3];
+    struct segment segments[3];
     unsigned count = 0;
     uint32_t written;
 
     if (!buf)
         buf = drive_alloc(d, 65536, 64);
-    pieces[count++] = (struct piece) { buf, 2, false };
+    segments[count++] = (struct segment) { buf, 2, false };
     buf[0] = class;
     buf[1] = cmd;
     memcpy(buf + 2, data, len);
     buf[60000] = 0xee;
     if (len)
-        pieces[count++] = (struct piece) { buf + 2, len, false };
-    pieces[count++] = (struct piece) { buf + 60000, 1, true };
-    ring_post(r, 0, pieces, count);
+        segments[count++] = (struct segment) { buf + 2, len, false };
+    segments[count++] = (struct segment) { buf + 60000, 1, true };
+    ring_post(r, 0, segments, count);
     ring_kick(r);
     if (!ring_wait(r, &head, &written, 20))
         fail("control command %u.%u: no answer in 20 s", class, cmd);
@@ -136,7 +136,7 @@ uint8_t net_command(struct drive *d, uint8_t class, uint8_t cmd, const void *dat
 
 static void post_rx(struct pair *p, uint16_t id)
 {
-    ring_post(p->rx, id, &(struct piece) { p->rx_buf[id], BUF_SIZE, true }, 1);
+    ring_post(p->rx, id, &(struct segment) { p->rx_buf[id], BUF_SIZE, true }, 1);
     p->rx_posted++;
 }
 
@@ -187,12 +187,12 @@ static void fill(struct frame *f, unsigned pair, uint64_t seq, uint32_t len)
         f->payload[i] = pattern(seq, i);
 }
 
-/* In up to three pieces, to make the device walk. */
+/* In up to three segments, to make the device walk. */
 static void post_tx(struct pair *p, uint32_t len)
 {
     uint16_t id = p->tx_free[--p->tx_nfree];
 
-    ring_post(p->tx, id, &(struct piece) { p->tx_buf[id], sizeof(struct frame) + len, false }, 1);
+    ring_post(p->tx, id, &(struct segment) { p->tx_buf[id], sizeof(struct frame) + len, false }, 1);
     p->rx_posted--;
     p->sent++;
 }

@@ -66,7 +66,7 @@ static unsigned try_probes(struct state *s)
 
     for (kind = 0; kind < NPROBES; kind++) {
         make_probe(s, kind);
-        ring_post(tx, kind, &(struct piece) { &s->tx[kind], sizeof(*s->tx), false }, 1);
+        ring_post(tx, kind, &(struct segment) { &s->tx[kind], sizeof(*s->tx), false }, 1);
     }
     ring_kick(tx);
     for (kind = 0; kind < NPROBES; kind++)
@@ -74,7 +74,7 @@ static unsigned try_probes(struct state *s)
             fail("a transmit buffer did not come back in 20 s");
     while (ring_reap(rx, &head, &len)) {
         seen |= B(s->rx[head].rest[20]);
-        ring_post(rx, head, &(struct piece) { &s->rx[head], sizeof(*s->rx), true }, 1);
+        ring_post(rx, head, &(struct segment) { &s->rx[head], sizeof(*s->rx), true }, 1);
     }
     ring_kick(rx);
     return seen;
@@ -160,7 +160,7 @@ static void check_checksum(struct state *s)
     p->head.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     p->head.csum_start = 12 + 4;
     p->head.csum_offset = 4;
-    ring_post(tx, 0, &(struct piece) { p, sizeof(*p), false }, 1);
+    ring_post(tx, 0, &(struct segment) { p, sizeof(*p), false }, 1);
     ring_kick(tx);
     if (!ring_wait(rx, &head, &len, 20))
         fail("the frame without a checksum did not come back");
@@ -186,7 +186,7 @@ void net_ctrl_cases(struct drive *d, const uint8_t *mac)
     s.tx = drive_alloc(d, RING_SIZE * sizeof(*s.tx), 64);
     s.rx = drive_alloc(d, RING_SIZE * sizeof(*s.rx), 64);
     for (i = 0; i < RING_SIZE / 2; i++)
-        ring_post(&d->rings[0], i, &(struct piece) { &s.rx[i], sizeof(*s.rx), true }, 1);
+        ring_post(&d->rings[0], i, &(struct segment) { &s.rx[i], sizeof(*s.rx), true }, 1);
     ring_kick(&d->rings[0]);
     seen = try_probes(&s);
     if (seen != ALL_BUT(0))

@@ -15,9 +15,9 @@ static size_t gather(const struct ring_chain *c, uint8_t *to, size_t room)
 
     for (unsigned i = 0; i < c->nread && done < room; i++) {
         size_t left = room - done;
-        size_t len = c->piece[i].iov_len < left ? c->piece[i].iov_len : left;
+        size_t len = c->segment[i].iov_len < left ? c->segment[i].iov_len : left;
 
-        memcpy(to + done, c->piece[i].iov_base, len);
+        memcpy(to + done, c->segment[i].iov_base, len);
         done += len;
     }
     return done;
@@ -26,9 +26,9 @@ static size_t gather(const struct ring_chain *c, uint8_t *to, size_t room)
 static void scatter(const struct ring_chain *c, const uint8_t *from, size_t bytes)
 {
     for (unsigned i = c->nread; bytes; i++) {
-        size_t len = c->piece[i].iov_len < bytes ? c->piece[i].iov_len : bytes;
+        size_t len = c->segment[i].iov_len < bytes ? c->segment[i].iov_len : bytes;
 
-        memcpy(c->piece[i].iov_base, from, len);
+        memcpy(c->segment[i].iov_base, from, len);
         from += len;
         bytes -= len;
     }

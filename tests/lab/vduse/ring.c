@@ -184,7 +184,7 @@ static bool usable(const struct ring *r)
 
 /* --- chains ------------------------------------------------------------- */
 
-static int add_piece(struct ring *r, struct ring_chain *c, const struct vring_desc *d)
+static int add_segment(struct ring *r, struct ring_chain *c, const struct vring_desc *d)
 {
     bool write = d->flags & VRING_DESC_F_WRITE;
     uint64_t len;
@@ -196,14 +196,14 @@ static int add_piece(struct ring *r, struct ring_chain *c, const struct vring_de
         void *at;
 
         len = d->len - done;
-        if (c->nread + c->nwrite == RING_PIECES) {
-            return fault(r, "a chain of more than %u pieces", RING_PIECES);
+        if (c->nread + c->nwrite == RING_SEGMENTS) {
+            return fault(r, "a chain of more than %u segments", RING_SEGMENTS);
         }
         at = locate(r, d->addr + done, &len, write);
         if (!at) {
             return -1;
         }
-        c->piece[c->nread + c->nwrite] = (struct iovec) { at, len };
+        c->segment[c->nread + c->nwrite] = (struct iovec) { at, len };
         *(write ? &c->nwrite : &c->nread) += 1;
         *(write ? &c->write_len : &c->read_len) += len;
     }
@@ -241,7 +241,7 @@ static int walk(struct ring *r, struct ring_chain *c)
             seen = 0;
             continue;
         }
-        if (add_piece(r, c, &d)) {
+        if (add_segment(r, c, &d)) {
             return -1;
         }
         if (!(d.flags & VRING_DESC_F_NEXT)) {

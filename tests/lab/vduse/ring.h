@@ -6,8 +6,8 @@
  * Theory of operation
  * -------------------
  * What a driver made available is taken with pop(), given back with push(), and shown to the driver
- * by flush(). Ring and buffers lie in I/O virtual memory; a function of the caller's says where a
- * piece of that is in this process.
+ * by flush(). Ring and buffers lie in I/O virtual memory; a function of the caller's translates a
+ * range of it to an address of this process.
  *
  * The driver is not trusted: it may write anything at any time. Each field is read once, checked,
  * and used from the copy. A failed check is a fault: its text names it, and every later call
@@ -22,7 +22,7 @@
  *
  * Thread model: one thread.
  *
- * Limits: split rings, little-endian machines, RING_PIECES pieces a chain.
+ * Limits: split rings, little-endian machines, RING_SEGMENTS segments per chain.
  */
 #ifndef TESTS_LAB_VDUSE_RING_H
 #define TESTS_LAB_VDUSE_RING_H
@@ -32,10 +32,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define RING_PIECES 1024
+#define RING_SEGMENTS 1024
 
 /*
- * Where @iova is in this process, and in *@len how much of it lies there in one piece: at most
+ * Where @iova is in this process, and in *@len how much of it is contiguous there: at most
  * what *@len asked for. NULL if the device must not get at it that way.
  */
 struct ring_memory {
@@ -63,7 +63,7 @@ struct ring_chain {
     uint16_t head;
     unsigned nread, nwrite;
     size_t read_len, write_len;
-    struct iovec piece[RING_PIECES];
+    struct iovec segment[RING_SEGMENTS];
 };
 
 /* Takes up a ring whose next available index is @next. 0 or -1. */
