@@ -149,7 +149,7 @@ void walk_ioctls(struct subject *subject)
 /* The state in which a row's bad arguments are tried. */
 static enum state trial_state(const struct ioctl_row *row)
 {
-	return row->expect[AGREED] ? OWNED : AGREED;
+	return row->expect[FEATURES_OK] ? OWNED : FEATURES_OK;
 }
 
 static void walk_pointers(const struct subject *subject, int fd, const struct ioctl_row *row)
@@ -309,7 +309,7 @@ void walk_messages(struct subject *subject)
 {
 	const struct message_row *row;
 	struct vhost_msg_v2 msg = good_message(subject);
-	int fd = reach(subject, AGREED);
+	int fd = reach(subject, FEATURES_OK);
 
 	for (row = message_rows; row->what; row++)
 		walk_message(subject, fd, row);

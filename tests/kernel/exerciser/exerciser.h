@@ -47,7 +47,7 @@
 enum state {
 	OPENED,			/* open, without an owner */
 	OWNED,
-	AGREED,			/* FEATURES_OK */
+	FEATURES_OK,
 	RUNNING,		/* DRIVER_OK */
 	SUSPENDED,
 	OTHER,			/* running; the caller is not the owner */

@@ -25,7 +25,7 @@
 const char *const state_names[STATES] = {
 	[OPENED] = "opened",
 	[OWNED] = "owned",
-	[AGREED] = "features ok",
+	[FEATURES_OK] = "features ok",
 	[RUNNING] = "running",
 	[SUSPENDED] = "suspended",
 	[OTHER] = "not the owner",
@@ -200,7 +200,7 @@ static void own(const struct subject *subject, int fd)
 	must(try_map(fd, 0, IOVA_BASE, IOVA_SIZE, subject->arena, VHOST_ACCESS_RW), "UPDATE");
 }
 
-static void agree(int fd)
+static void set_features(int fd)
 {
 	uint64_t bits;
 
@@ -240,8 +240,8 @@ int reach(const struct subject *subject, enum state state)
 	memset(subject->arena, 0, ARENA_SIZE);
 	if (state >= OWNED)
 		own(subject, fd);
-	if (state >= AGREED)
-		agree(fd);
+	if (state >= FEATURES_OK)
+		set_features(fd);
 	if (state >= RUNNING)
 		start(fd);
 	if (state == SUSPENDED)

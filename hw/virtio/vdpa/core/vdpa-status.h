@@ -60,8 +60,8 @@ typedef enum VdpaEvent {
 typedef struct VdpaStatus {
     VdpaFd *fd;
     VdpaState state;
-    uint64_t features;      /* what AGREE asks for */
-    uint64_t resets;        /* how often RESET was done */
+    uint64_t features;      /* of VDPA_EVENT_SET_FEATURES */
+    uint64_t resets;        /* how often VDPA_EVENT_RESET was done */
 } VdpaStatus;
 
 void vdpa_status_init(VdpaStatus *status, VdpaFd *fd);
