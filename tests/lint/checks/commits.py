@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 
+from checks.language import PATTERN as HIDES_ACTOR
 from tree import RULES, Planted, Skipped, Tree
 
 SUBJECT = re.compile(r"[\w./{}*+-]+(?:, [\w./{}*+-]+)*: ([A-Z][a-z-]+)\b")
@@ -18,6 +19,7 @@ WHY = "\n\nThe reason.\n"
 PLANTED = (Planted("more than 72", {"a": ""}, f"component: Plant a subject {'very ' * 10}long{WHY}"),
            Planted("not `component: Imperative`", {"a": ""}, f"Plant a subject{WHY}"),
            Planted("`Planted` is not an imperative", {"a": ""}, f"component: Planted a fault{WHY}"),
+           Planted('the subject has "some' 'body"', {"a": ""}, f"component: Plant some{'body'}{WHY}"),
            Planted("no body that says why", {"a": ""}, "component: Plant a subject\n"),
            Planted("no `Fixes: HASH", {"a": ""}, f"component: Plant a subject{WHY}\nFixes: 0123abc\n"),
            Planted("no body that says why", {"a": ""}, 'component: Plant\n\nFixes: 0123456789ab ("a: B")\n'))
@@ -33,6 +35,7 @@ def complaints(message: str) -> Iterator[str]:
         yield "the subject is not `component: Imperative`"
     elif re.search(r"(ed|ing|[^s]s)$", found[1]) and found[1] not in IMPERATIVES:
         yield f"`{found[1]}` is not an imperative"
+    yield from (f'the subject has "{words[0]}": check language' for words in HIDES_ACTOR.finditer(subject))
     trailers = [line for line in body.splitlines() if re.match(r"fixes\b *:", line, re.I)]
     for line in trailers:
         if not FIXES.fullmatch(line):
