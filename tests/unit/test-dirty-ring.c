@@ -280,6 +280,25 @@ static void test_leave_alone(void)
     bench_free(b);
 }
 
+/* A look counts entries once, and leaves them where they are. */
+static void test_look_once(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    dirty_ring_bind(b->ring[0], b, &b->counter);
+    g_assert_cmpuint(dirty_ring_look(b->ring[0]), ==, 0);
+    bench_push_run(b, 0, 0, 5);
+    g_assert_cmpuint(dirty_ring_look(b->ring[0]), ==, 5);
+    g_assert_cmpuint(dirty_ring_look(b->ring[0]), ==, 5);
+    g_assert_cmpuint(b->counter, ==, 5);
+    g_assert_cmpuint(b->calls, ==, 0);
+    bench_push_run(b, 0, 0, 2);
+    g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 7);
+    g_assert_cmpuint(dirty_ring_look(b->ring[0]), ==, 7);
+    g_assert_cmpuint(b->counter, ==, 7);
+    bench_free(b);
+}
+
 /* What the reaper was shown of ring 0, which comes last. */
 static DirtyRingLevel shown;
 
@@ -614,6 +633,7 @@ int main(int argc, char **argv)
         { "unknown-entries", test_unknown_entries },
         { "bind", test_bind },
         { "leave-alone", test_leave_alone },
+        { "look-once", test_look_once },
         { "room/made", test_make_room },
         { "room/enough", test_room_enough },
         { "room/not-reset", test_room_not_reset },

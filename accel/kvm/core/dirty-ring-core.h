@@ -300,6 +300,9 @@ void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);
 /* Entries seen in @ring since it was added. */
 uint64_t dirty_ring_harvested(DirtyRing *ring);
 
+/* The same, after a look at the ring: counts what KVM has added, releases nothing. */
+uint64_t dirty_ring_look(DirtyRing *ring);
+
 /* Entries that @ring holds; *@most is the most that it has held. */
 uint64_t dirty_ring_occupied(DirtyRing *ring, uint64_t *most);
 

@@ -100,6 +100,17 @@ void dirty_ring_look_locked(DirtyRing *ring)
                                            ring->armed + ring->set->size));
 }
 
+uint64_t dirty_ring_look(DirtyRing *ring)
+{
+    uint64_t seen;
+
+    pthread_mutex_lock(&ring->lock);
+    dirty_ring_look_locked(ring);
+    seen = ring->seen;
+    pthread_mutex_unlock(&ring->lock);
+    return seen;
+}
+
 /* Taking */
 
 static inline void entry_mark_released(struct kvm_dirty_gfn *entry)
