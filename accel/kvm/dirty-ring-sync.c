@@ -5,9 +5,24 @@
  *
  * Theory of operation
  *
- * A sync kicks all vCPUs out of the guest, because hardware may hold dirty
- * pages back until then (page modification logging), releases all rings, and
- * waits until other threads have published what they have released.
+ * A sync of a running VM makes all vCPUs leave the guest, releases all rings, and
+ * waits until other threads have published what they have released.  A reset of
+ * full rings takes milliseconds, so the sync releases the BQL meanwhile; the rings
+ * have locks of their own.  It keeps the BQL
+ *
+ *  - if it runs on a vCPU's thread, which emulates a device, or if nothing tracks
+ *    all of memory: a display asks then, in the middle of its own work, and the
+ *    rings hold the display's pages only;
+ *  - if the RAM list's mutex is held.  A migration holds it when it starts to
+ *    log, and a thread that adds memory waits for it with the BQL held.
+ *
+ * The vCPUs leave the guest because hardware may hold dirty pages back until then
+ * (page modification logging).  The sync does not wait for them.  A page that it
+ * misses for this reason is not lost: KVM reports it when the vCPU leaves the
+ * guest, as a page written after the sync, and a later sync publishes it.
+ *
+ * A sync of a VM that does not run has no later sync to rely on.  It waits until
+ * every vCPU has left the guest: the run state changes before the last one has.
  *
  * The last sync of a migration finds the VM stopped.  No page is written then, so
  * none need be protected, and a reset would only add to the downtime: the sync
@@ -15,8 +30,7 @@
  * the VM runs on, the next sync publishes them again, or the end of logging
  * drains them.
  *
- * All functions run with the BQL held, which kick_all_vcpus() releases while it
- * waits.
+ * All functions are called with the BQL held.
  *
  * Limits: a sync is of all address spaces, since each ring holds the entries of
  * all of them.  Under COLO each checkpoint's sync is a last one, so pages whose
@@ -29,6 +43,7 @@
 #include "exec/memory.h"
 #include "exec/memory-refresh.h"
 #include "exec/ram_addr.h"
+#include "exec/ramlist.h"
 #include "hw/core/cpu.h"
 #include "migration/fail.h"
 #include "system/kvm.h"
@@ -76,6 +91,61 @@ static void kick_all_vcpus(void)
     qemu_cond_destroy(&kick.done);
 }
 
+/* Asks every vCPU to leave the guest once, and does not wait for it. */
+static void kick_all_vcpus_nowait(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->created && !cpu->stopped && !qemu_cpu_is_self(cpu)) {
+            qemu_cpu_kick(cpu);
+        }
+    }
+}
+
+/* True if this thread may hold the RAM list's mutex. */
+static bool ram_list_is_locked(void)
+{
+    if (qemu_mutex_trylock(&ram_list.mutex)) {
+        return true;
+    }
+    qemu_mutex_unlock(&ram_list.mutex);
+    return false;
+}
+
+static void sync_running(void)
+{
+    bool release_bql = global_dirty_tracking && !current_cpu &&
+                       !ram_list_is_locked();
+
+    kick_all_vcpus_nowait();
+    if (release_bql) {
+        bql_unlock();
+    }
+    dirty_ring_reap_all(&kvm_dirty_rings.set);
+    dirty_ring_wait_published(&kvm_dirty_rings.set);
+    if (release_bql) {
+        bql_lock();
+    }
+}
+
+/* @in_place: publish all entries and leave them in the rings. */
+static void sync_stopped(bool in_place)
+{
+    /* Holding the mutex means that logging starts: more syncs will follow. */
+    if (ram_list_is_locked()) {
+        kick_all_vcpus_nowait();
+    } else {
+        kick_all_vcpus();
+    }
+    if (in_place) {
+        dirty_ring_publish_all(&kvm_dirty_rings.set);
+    } else {
+        dirty_ring_reap_all(&kvm_dirty_rings.set);
+    }
+    dirty_ring_wait_published(&kvm_dirty_rings.set);
+}
+
 static void slot_sync_backup(KVMSlot *slot)
 {
     if (slot->memory_size && slot->flags & KVM_MEM_LOG_DIRTY_PAGES &&
@@ -121,19 +191,18 @@ static void fail_migration(void)
 
 /*
  * Brings every page that the guest dirtied before the call into the RAM list's
- * bitmaps.
+ * bitmaps, if the VM does not run; otherwise, every page that KVM has reported.
+ * Releases the BQL meanwhile, see the top of this file.
  */
 static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
 {
     GLOBAL_STATE_CODE();
     trace_kvm_dirty_ring_flush(0);
-    kick_all_vcpus();
-    if (last_stage && !runstate_is_running()) {
-        dirty_ring_publish_all(&kvm_dirty_rings.set);
+    if (runstate_is_running() && !last_stage) {
+        sync_running();
     } else {
-        dirty_ring_reap_all(&kvm_dirty_rings.set);
+        sync_stopped(last_stage && !runstate_is_running());
     }
-    dirty_ring_wait_published(&kvm_dirty_rings.set);
     qatomic_inc(&kvm_dirty_rings.syncs);
     if (kvm_state->kvm_dirty_ring_with_bitmap &&
         backup_bitmaps_final(last_stage)) {

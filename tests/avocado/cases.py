@@ -153,6 +153,12 @@ SIGNALLED: list[Case] = [
     {"name": "blocked", "needs": "kvm"},
 ]
 
+#: syncs.py, SlowReset.
+SLOW_RESET: list[Case] = [{"name": "monitor-answers"}]
+
+#: syncs.py, MemoryAdded.
+MEMORY_ADDED: list[Case] = [{"name": "no-deadlock"}]
+
 #: broken.py, SlotRemoval.
 SLOT_REMOVAL: list[Case] = [
     {"name": "vcpus-outside", "needs": "kvm"},
