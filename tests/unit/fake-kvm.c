@@ -179,6 +179,7 @@ typedef struct Gathered {
 
 static void gathered_protect(FakeKvm *kvm, Gathered *gathered)
 {
+    kvm->protects += gathered->mask != 0;
     pthread_mutex_lock(&kvm->mmu_lock);
     for (unsigned bit = 0; bit < 64; bit++) {
         uint64_t page = gathered->base + bit;

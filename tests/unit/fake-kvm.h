@@ -40,6 +40,7 @@ typedef struct FakeKvm {
     FakeReset reset_mode;
     unsigned seed;          /* protected by slots_lock */
     unsigned calls;         /* protected by slots_lock */
+    unsigned protects;      /* in modes that gather: protected by slots_lock */
 
     pthread_mutex_t slots_lock;
     pthread_mutex_t mmu_lock;

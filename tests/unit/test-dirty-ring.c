@@ -414,6 +414,17 @@ static void test_publish_all(void)
     bench_free(b);
 }
 
+/* A ring that is dirty all around is read once. */
+static void test_publish_overrun(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    bench_push_run(b, 0, 0, SIZE);
+    g_assert_cmpuint(dirty_ring_publish_all(&b->set), ==, SIZE);
+    g_assert_true(dirty_ring_broken(&b->set));
+    bench_free(b);
+}
+
 static uint64_t peeked[SIZE];
 static size_t npeeked;
 
@@ -639,6 +650,7 @@ int main(int argc, char **argv)
         { "room/not-reset", test_room_not_reset },
         { "look", test_look },
         { "publish-all", test_publish_all },
+        { "publish-overrun", test_publish_overrun },
         { "peek", test_peek },
         { "full/ordinary", test_full },
         { "full/takes-its-own-only", test_full_takes_its_own_only },

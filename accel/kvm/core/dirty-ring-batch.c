@@ -9,12 +9,15 @@
  * it is published.  The batches in flight are a list in the order of their
  * sequence numbers.  Batches are published in any order, so
  * dirty_ring_wait_published() waits until the oldest in the list is younger than
- * its own call.  A published batch goes to the free list and keeps the memory
- * that its arrays have grown to.
+ * its own call.  A published batch goes to the free list.  It keeps the memory that
+ * its arrays have grown to, unless that is more than a full ring's exit needs.
  *
  * Limits: as many batches are kept as were in flight at once.
  */
 #include "dirty-ring-batch.h"
+
+/* A batch on the free list keeps room for this many entries at most. */
+#define KEPT_ENTRIES 2048
 
 static DirtyBatch *batch_new(void)
 {
@@ -29,7 +32,34 @@ void dirty_batch_free(DirtyBatch *batch)
 {
     g_array_unref(batch->pages);
     g_array_unref(batch->marks);
+    g_free(batch->spare);
     g_free(batch);
+}
+
+DirtyRingEntry *dirty_batch_spare(DirtyBatch *batch, size_t n)
+{
+    if (batch->nspare < n) {
+        g_free(batch->spare);
+        batch->nspare = MAX(n, KEPT_ENTRIES);
+        batch->spare = g_new(DirtyRingEntry, batch->nspare);
+    }
+    return batch->spare;
+}
+
+/* Empties a published batch. */
+static void batch_clear(DirtyBatch *batch)
+{
+    if (batch->pages->len > KEPT_ENTRIES) {
+        g_array_unref(batch->pages);
+        batch->pages = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    }
+    if (batch->nspare > KEPT_ENTRIES) {
+        g_free(batch->spare);
+        batch->spare = NULL;
+        batch->nspare = 0;
+    }
+    g_array_set_size(batch->pages, 0);
+    g_array_set_size(batch->marks, 0);
 }
 
 /* Takes a batch from the free list; NULL if the list is empty. */
@@ -90,10 +120,9 @@ static void batch_unlink_locked(DirtyRingSet *set, DirtyBatch *batch)
 
 void dirty_batch_published(DirtyRingSet *set, DirtyBatch *batch)
 {
+    batch_clear(batch);
     pthread_mutex_lock(&set->batch_lock);
     batch_unlink_locked(set, batch);
-    g_array_set_size(batch->pages, 0);
-    g_array_set_size(batch->marks, 0);
     batch->next = set->free_batches;
     set->free_batches = batch;
     pthread_cond_broadcast(&set->batch_published);

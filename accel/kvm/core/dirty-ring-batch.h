@@ -26,10 +26,15 @@ typedef struct DirtyBatch {
     GArray *pages;              /* of uint64_t */
     GArray *marks;              /* of DirtyMark, not yet armed */
     uint64_t harvested;         /* entries, translated or not */
+    DirtyRingEntry *spare;      /* for sorting: nspare entries */
+    size_t nspare;
 } DirtyBatch;
 
 /* Returns an empty batch, which is in flight from now on. */
 DirtyBatch *dirty_batch_start(DirtyRingSet *set);
+
+/* Returns room for @n entries that the batch keeps; its contents are undefined. */
+DirtyRingEntry *dirty_batch_spare(DirtyBatch *batch, size_t n);
 
 /* Takes @batch, which is published, out of the list of batches in flight. */
 void dirty_batch_published(DirtyRingSet *set, DirtyBatch *batch);

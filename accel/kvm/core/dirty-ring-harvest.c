@@ -22,15 +22,23 @@
  * KVM_RESET_DIRTY_RINGS.  A page whose entry is not released costs the guest no
  * further fault.
  *
+ * Entries that are released are sorted first, and written back in their new order,
+ * since KVM protects neighbouring pages together (dirty-ring-sort.c).  Until they
+ * are marked they are ours, so KVM does not see them change.
+ *
  * A take stops after as many entries as the ring has.  More cannot have been
  * there when it began, so a guest that continues to write does not keep it busy.
  *
  * Limits: a chunk of entries is translated at a time, see HARVEST_CHUNK.
  */
 #include "dirty-ring-internal.h"
+#include "dirty-ring-sort.h"
 
 /* Entries translated at a time: what fits comfortably on a stack. */
 #define HARVEST_CHUNK 256
+
+/* Fewer entries are not worth sorting. */
+#define SORT_MIN 16
 
 /* Looking */
 
@@ -144,11 +152,11 @@ static inline bool fault_drops(DirtyRingSet *set)
  * are suspects, wherever they stood.  They are reset, or the kernel could not
  * have filled them; code that judges by ring->armed waits for the ioctl first.
  */
-static void ring_make_copy_room_locked(DirtyRing *ring)
+static void ring_make_copy_room_locked(DirtyRing *ring, uint64_t at)
 {
     uint32_t size = ring->set->size;
 
-    if (ring->released - ring->armed == size) {
+    if (at - ring->armed == size) {
         g_array_append_val(ring->passed,
                            ring->copies[ring->armed & (size - 1)]);
         ring->armed++;
@@ -174,15 +182,62 @@ static size_t read_chunk_locked(DirtyRing *ring, uint64_t at, uint32_t *slots,
     return n;
 }
 
-/* Marks @n entries, which are in @slots and @pages, for the kernel to reset. */
-static void release_chunk_locked(DirtyRing *ring, const uint32_t *slots,
-                                 const uint64_t *pages, size_t n)
+/*
+ * Copies at most @max dirty entries, the oldest that are not released, into
+ * ring->copies.  Returns how many.  *@sorted is set if they are in order.
+ */
+static uint64_t copy_entries_locked(DirtyRing *ring, uint64_t max, bool *sorted)
+{
+    uint64_t from = ring->released;
+    DirtyRingEntry last = {};
+    uint64_t n;
+
+    *sorted = true;
+    for (n = 0; n < max && entry_is_dirty(ring, from + n); n++) {
+        const struct kvm_dirty_gfn *entry = entry_at(ring, from + n);
+        DirtyRingEntry copy = { .slot = entry->slot, .offset = entry->offset };
+
+        ring_make_copy_room_locked(ring, from + n);
+        ring->copies[(from + n) & (ring->set->size - 1)] = copy;
+        if (copy.slot < last.slot ||
+            (copy.slot == last.slot && copy.offset < last.offset)) {
+            *sorted = false;
+        }
+        last = copy;
+    }
+    return n;
+}
+
+/*
+ * Sorts the @n entries of ring->copies from position ring->released on.  Where they
+ * reach beyond the array's end, each part is sorted for itself.
+ */
+static void sort_copies_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)
+{
+    uint32_t size = ring->set->size;
+    uint32_t first = ring->released & (size - 1);
+    uint64_t part = MIN(n, size - first);
+    DirtyRingEntry *spare = dirty_batch_spare(batch, n);
+
+    dirty_ring_sort(&ring->copies[first], spare, part);
+    dirty_ring_sort(ring->copies, spare, n - part);
+}
+
+/*
+ * Writes @n entries of ring->copies back into the ring, marked for the kernel to
+ * reset, and into @slots and @pages.
+ */
+static void release_chunk_locked(DirtyRing *ring, uint32_t *slots,
+                                 uint64_t *pages, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        ring_make_copy_room_locked(ring);
-        ring->copies[ring->released & (ring->set->size - 1)] =
-            (DirtyRingEntry){ .slot = slots[i], .offset = pages[i] };
-        entry_mark_released(entry_at(ring, ring->released));
+        struct kvm_dirty_gfn *entry = entry_at(ring, ring->released);
+        const DirtyRingEntry *copy =
+            &ring->copies[ring->released & (ring->set->size - 1)];
+
+        slots[i] = entry->slot = copy->slot;
+        pages[i] = entry->offset = copy->offset;
+        entry_mark_released(entry);
         ring->released++;
     }
 }
@@ -214,26 +269,17 @@ static void batch_append(DirtyRingSet *set, DirtyBatch *batch,
     count(&set->stats.unknown, kept - known);
 }
 
-/*
- * Moves at most @max of the oldest entries of @ring into @batch and, with
- * @release, marks them; without, they stay where they are.  Returns how many.
- */
-uint64_t dirty_ring_take_locked(DirtyRing *ring, DirtyBatch *batch,
-                                 uint64_t max, bool release)
+uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch)
 {
-    uint64_t at = ring->released;
+    uint64_t at = ring->released, taken = 0;
     uint32_t slots[HARVEST_CHUNK];
     uint64_t pages[HARVEST_CHUNK];
-    uint64_t taken = 0;
     size_t n;
 
     ring_check_overrun_locked(ring);
     do {
         n = read_chunk_locked(ring, at + taken, slots, pages,
-                              MIN(HARVEST_CHUNK, max - taken));
-        if (release) {
-            release_chunk_locked(ring, slots, pages, n);
-        }
+                              MIN(HARVEST_CHUNK, ring->set->size - taken));
         taken += n;
         if (n) {
             batch_append(ring->set, batch, slots, pages, n);
@@ -243,19 +289,29 @@ uint64_t dirty_ring_take_locked(DirtyRing *ring, DirtyBatch *batch,
     return taken;
 }
 
-/*
- * Releases at most @max of the oldest entries of @ring into @batch, and notes
- * there what has to be armed: all that is released, by other threads, too, since
- * to wait for those is harmless.
- */
 uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
-                                    uint64_t max)
+                                   uint64_t max)
 {
     DirtyMark mark = { .ring = ring };
-    uint64_t taken = dirty_ring_take_locked(ring, batch, max, true);
+    uint32_t slots[HARVEST_CHUNK];
+    uint64_t pages[HARVEST_CHUNK];
+    uint64_t taken;
+    bool sorted;
 
+    ring_check_overrun_locked(ring);
+    taken = copy_entries_locked(ring, max, &sorted);
+    if (!sorted && taken >= SORT_MIN) {
+        sort_copies_locked(ring, batch, taken);
+    }
+    mark.upto = ring->released + taken;
+    while (ring->released < mark.upto) {
+        size_t n = MIN(HARVEST_CHUNK, mark.upto - ring->released);
+
+        release_chunk_locked(ring, slots, pages, n);
+        batch_append(ring->set, batch, slots, pages, n);
+    }
+    ring_set_seen_locked(ring, MAX(ring->seen, ring->released));
     if (taken) {
-        mark.upto = ring->released;
         g_array_append_val(batch->marks, mark);
     }
     batch->harvested += taken;

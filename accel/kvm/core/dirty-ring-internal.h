@@ -61,12 +61,10 @@ void dirty_ring_set_overflowed(DirtyRing *ring);
 void dirty_ring_look_locked(DirtyRing *ring);
 
 /*
- * Copies at most @max of the oldest entries of @ring into @batch and, with
- * @release, marks them for a reset; without, they stay as they are.  Returns their
- * number.  Called with the ring lock held.
+ * Copies all that @ring holds into @batch, a whole ring at most, and releases
+ * nothing.  Returns the number of entries.  Called with the ring lock held.
  */
-uint64_t dirty_ring_take_locked(DirtyRing *ring, DirtyBatch *batch,
-                                uint64_t max, bool release);
+uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch);
 
 /*
  * Releases at most @max of the oldest entries of @ring into @batch, and notes

@@ -129,7 +129,7 @@ static uint64_t rings_read(DirtyRingSet *set, DirtyBatch *batch)
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
         pthread_mutex_lock(&ring->lock);
-        taken += dirty_ring_take_locked(ring, batch, set->size, false);
+        taken += dirty_ring_read_locked(ring, batch);
         pthread_mutex_unlock(&ring->lock);
     }
     return taken;

@@ -1,0 +1,86 @@
+/*
+ * KVM dirty ring: entries in the order of their pages
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Theory of operation
+ *
+ * KVM_RESET_DIRTY_RINGS protects entries that follow each other, are of one slot
+ * and lie within 64 pages together: it takes the MMU lock and walks the page table
+ * once for them.  A guest seldom writes pages in order, so entries are sorted
+ * before they are released.
+ *
+ * This is a radix sort, a byte of the key per pass, least significant byte first.
+ * Bytes in which no two keys differ need no pass: entries of one slot in a guest of
+ * 4 GiB take three.
+ *
+ * Limits: none on values; a kernel may have written any.
+ */
+#include "dirty-ring-sort.h"
+
+#include <string.h>
+
+#define BYTE_VALUES 256
+
+typedef uint8_t (*KeyByte)(const DirtyRingEntry *entry, unsigned shift);
+
+static inline uint8_t offset_byte(const DirtyRingEntry *entry, unsigned shift)
+{
+    return entry->offset >> shift;
+}
+
+static inline uint8_t slot_byte(const DirtyRingEntry *entry, unsigned shift)
+{
+    return entry->slot >> shift;
+}
+
+/* Copies @from to @to in the order of one byte; equal ones keep their order. */
+static inline void sort_by_byte(const DirtyRingEntry *from, DirtyRingEntry *to,
+                                size_t n, KeyByte byte, unsigned shift)
+{
+    size_t start[BYTE_VALUES] = {}, sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        start[byte(&from[i], shift)]++;
+    }
+    for (unsigned value = 0; value < BYTE_VALUES; value++) {
+        size_t equal = start[value];
+
+        start[value] = sum;
+        sum += equal;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[start[byte(&from[i], shift)]++] = from[i];
+    }
+}
+
+void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n)
+{
+    DirtyRingEntry *from = entries, *to = spare, *swap;
+    uint64_t offsets = 0;
+    uint32_t slots = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        offsets |= entries[i].offset ^ entries[0].offset;
+        slots |= entries[i].slot ^ entries[0].slot;
+    }
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        if (offsets >> shift & 0xff) {
+            sort_by_byte(from, to, n, offset_byte, shift);
+            swap = from;
+            from = to;
+            to = swap;
+        }
+    }
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        if (slots >> shift & 0xff) {
+            sort_by_byte(from, to, n, slot_byte, shift);
+            swap = from;
+            from = to;
+            to = swap;
+        }
+    }
+    if (from != entries) {
+        memcpy(entries, from, n * sizeof(*entries));
+    }
+}

@@ -1,0 +1,19 @@
+/*
+ * KVM dirty ring: entries in the order of their pages
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef ACCEL_KVM_DIRTY_RING_SORT_H
+#define ACCEL_KVM_DIRTY_RING_SORT_H
+
+#include <stddef.h>
+
+#include "dirty-ring-suspects.h"
+
+/*
+ * Sorts @n entries by slot, then by offset, both ascending.  @spare has room for
+ * @n entries; its contents are undefined afterwards.  Takes no lock.
+ */
+void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n);
+
+#endif
