@@ -93,11 +93,15 @@ class Questions(unittest.TestCase):
                 """The report."""
                 return report or ""
 
+        watchdog = self.top / "watchdog_thresh"
+        watchdog.write_text("2", "ascii")
         with mock.patch.object(debugkernel, "DEBUGFS", mock.MagicMock(
-                __truediv__=lambda *_: File())), mock.patch("time.sleep"):
+                __truediv__=lambda *_: File())), mock.patch("time.sleep"), mock.patch.object(
+                debugkernel, "WATCHDOG", watchdog):
             complaints = debugkernel.check_kmemleak(self.top)
         if report is not None:
             self.assertEqual(asked, ["scan", "scan"])
+            self.assertEqual(watchdog.read_text("ascii"), str(debugkernel.WATCHDOG_S))
         return complaints
 
     def test_kmemleak(self) -> None:
