@@ -344,10 +344,7 @@ static void cvq_release(VdpaCvq *c)
     VdpaDevice *d = c->q->device;
 
     g_clear_pointer(&c->ring, vdpa_ring_device_free);
-    vdpa_unmap_host_bufs(vdpa_device_map(d), &c->bufs);
-    for (int i = 0; i < AREAS; i++) {
-        vdpa_host_buf_free(c->area[i].at, c->area[i].size);
-    }
+    vdpa_free_host_bufs(vdpa_device_map(d), &c->bufs);
     event_notifier_cleanup(&c->device_kick);
     event_notifier_cleanup(&c->device_call);
     cvq_unref(c);
@@ -376,6 +373,9 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
     VdpaDevice *d = c->q->device;
     int err;
 
+    c->bufs = (VdpaHostBufs) {
+        vdpa_device_control_asid(d), c->area, AREAS
+    };
     for (int i = 0; i < AREAS; i++) {
         VdpaHostBuf *a = &c->area[i];
 
@@ -387,9 +387,6 @@ static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
             return -ENOMEM;
         }
     }
-    c->bufs = (VdpaHostBufs) {
-        vdpa_device_control_asid(d), c->area, AREAS
-    };
     err = vdpa_map_host_bufs(vdpa_device_map(d), &c->bufs, errp);
     return err ?: vdpa_await_host_bufs(vdpa_device_map(d), &c->bufs, errp);
 }

@@ -13,6 +13,7 @@ send.  Then the start fails, for one reason:
     incoming    ... when a migration arrives
     ioctls      each ioctl fails
     rings       a part of a ring lies outside RAM
+    stalled     the kernel does not return from mapping the memory of QEMU's rings
     generic     all of these for vhost-vdpa-device-pci, which has no link
 
 After a start that failed, the device has to be reset, the guest sees its link down, query-vhost-vdpa has
@@ -63,7 +64,8 @@ class StartFails(Hostile):
         self.values = [int(word) for word in str(values).split()] or list(
             range(41 if self.pairs == 1 else 61))
         {"load": self.load, "device-add": self.device_add, "incoming": self.incoming,
-         "ioctls": self.ioctls, "rings": self.bad_rings, "generic": self.generic_device}[name]()
+         "ioctls": self.ioctls, "rings": self.bad_rings, "stalled": self.stalled,
+         "generic": self.generic_device}[name]()
 
     # --- the machine ---------------------------------------------------------
 
@@ -326,6 +328,24 @@ class StartFails(Hostile):
                 self.assertRegex(str(self.info().get("last-error")), self.reason)
                 self.comes_back(by_link=False)
                 self.nic.reset()
+        self.assertNotIn("falling back", self.end())
+
+    def stalled(self) -> None:
+        """QEMU waits for a limited time; then a start waits without the BQL, and the guest is answered."""
+        self.reason = "mapping memory for the device for more than 40 s"
+        self.begin()
+        self.runs_once()
+        self.prepare()
+        self.configure(hold=1)
+        self.assertFalse(self.started())
+        self.nic.reset()
+        self.prepare()
+        self.nic.ready()
+        self.assertTrue(self.info()["waiting"])
+        self.assertEqual(self.nic.command(PROMISC), 0)
+        self.vm.cmd("set_link", name="n0", up=False)
+        self.configure(hold=0)
+        self.comes_back(by_link=True)
         self.assertNotIn("falling back", self.end())
 
     def generic_starts(self, reason: str) -> bool:

@@ -1,160 +1,14 @@
 /*
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The thread that maps guest memory, against a kernel that notes down every
- * message, and that can hold one up.
+ * The thread that maps guest memory, against a kernel that returns
+ * (map-worker-bench.h; one that does not: test-vdpa-map-late.c).
  *
- * Limits: the kernel is a list of messages; no batch is enforced.
+ * Limits: the bench's.
  */
 #include <sys/resource.h>
-#include <glib.h>
 
-#include "worker-shim.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
-#include "hw/virtio/vdpa/vdpa-map-worker.h"
-
-#define PIECE   (2 * MiB)
-#define MOST    4096
-
-typedef struct Message {
-    int type;
-    uint64_t iova, size, uaddr;
-} Message;
-
-/* protected by lock */
-typedef struct Kernel {
-    QemuMutex lock;
-    QemuCond moved;
-    Message log[MOST];
-    unsigned logged;
-    bool hold, held;        /* the next message waits; it does */
-    unsigned slow_us;       /* each message takes so long */
-    int end_error;          /* of BATCH_END */
-    uint64_t bad;           /* this IOVA cannot be mapped */
-    int error;
-} Kernel;
-
-typedef struct Bench {
-    Kernel kernel;
-    VdpaKernel functions;
-    VdpaFd fd;
-    VdpaWorker *worker;
-    unsigned idle;
-} Bench;
-
-static long take(void *opaque, int fd, const void *bytes, size_t size)
-{
-    Kernel *k = opaque;
-    const struct vhost_msg_v2 *msg = bytes;
-    bool fails;
-
-    qemu_mutex_lock(&k->lock);
-    k->held = k->hold;
-    qemu_cond_broadcast(&k->moved);
-    while (k->hold) {
-        qemu_cond_wait(&k->moved, &k->lock);
-    }
-    k->held = false;
-    shim_pass(k->slow_us);
-    g_assert_cmpuint(k->logged, <, MOST);
-    k->log[k->logged++] = (Message) {
-        msg->iotlb.type, msg->iotlb.iova, msg->iotlb.size, msg->iotlb.uaddr,
-    };
-    fails = k->error && msg->iotlb.type == VHOST_IOTLB_UPDATE &&
-            msg->iotlb.iova == k->bad;
-    errno = fails ? k->error
-                  : msg->iotlb.type == VHOST_IOTLB_BATCH_END ? k->end_error : 0;
-    fails = errno;
-    qemu_mutex_unlock(&k->lock);
-    return fails ? -1 : (long)size;
-}
-
-static void idle(void *opaque)
-{
-    Bench *b = opaque;
-
-    b->idle++;
-}
-
-static Bench *bench_new_for(bool pins)
-{
-    Bench *b = g_new0(Bench, 1);
-
-    qemu_mutex_init(&b->kernel.lock);
-    qemu_cond_init(&b->kernel.moved);
-    vdpa_fd_init(&b->fd, 7);
-    b->functions.message = take;
-    b->fd.kernel = &b->functions;
-    b->fd.opaque = &b->kernel;
-    b->fd.backend = UINT64_C(1) << VHOST_BACKEND_F_IOTLB_BATCH;
-    b->worker = vdpa_worker_new(&b->fd, pins, idle, b);
-    return b;
-}
-
-static Bench *bench_new(void)
-{
-    return bench_new_for(true);
-}
-
-static void bench_free(Bench *b)
-{
-    vdpa_worker_free(b->worker);
-    qemu_mutex_destroy(&b->kernel.lock);
-    qemu_cond_destroy(&b->kernel.moved);
-    g_free(b);
-}
-
-/* The next message gets stuck in the kernel, or goes on. */
-static void hold(Bench *b, bool on)
-{
-    qemu_mutex_lock(&b->kernel.lock);
-    b->kernel.hold = on;
-    qemu_cond_broadcast(&b->kernel.moved);
-    qemu_mutex_unlock(&b->kernel.lock);
-}
-
-static void await_held(Bench *b)
-{
-    qemu_mutex_lock(&b->kernel.lock);
-    while (!b->kernel.held) {
-        qemu_cond_wait(&b->kernel.moved, &b->kernel.lock);
-    }
-    qemu_mutex_unlock(&b->kernel.lock);
-}
-
-static unsigned messages(Bench *b)
-{
-    unsigned n;
-
-    qemu_mutex_lock(&b->kernel.lock);
-    n = b->kernel.logged;
-    qemu_mutex_unlock(&b->kernel.lock);
-    return n;
-}
-
-static void give_map(Bench *b, uint64_t iova, uint64_t size, MemoryRegion *mr)
-{
-    VdpaIovaMap map = { iova, size, iova + 0x7f0000000000, iova,
-                        VDPA_IOVA_RW };
-
-    vdpa_worker_map(b->worker, 0, &map, mr);
-}
-
-static void check(const Bench *b, unsigned i, int type, uint64_t iova,
-                  uint64_t size)
-{
-    const Message *m = &b->kernel.log[i];
-
-    g_assert_cmpuint(i, <, b->kernel.logged);
-    g_assert_cmpint(m->type, ==, type);
-    if (type == VHOST_IOTLB_UPDATE || type == VHOST_IOTLB_INVALIDATE) {
-        g_assert_cmphex(m->iova, ==, iova);
-        g_assert_cmphex(m->size, ==, size);
-    }
-    if (type == VHOST_IOTLB_UPDATE) {
-        g_assert_cmphex(m->uaddr, ==, iova + 0x7f0000000000);
-    }
-}
+#include "map-worker-bench.h"
 
 /* In the order they were asked for, and cut where huge pages end. */
 static void test_messages(void)
@@ -167,7 +21,7 @@ static void test_messages(void)
     give_map(b, 0, PIECE, &mr);
     give_map(b, 2 * PIECE - 4 * KiB, 8 * KiB, &mr);
     vdpa_worker_batch(b->worker, false);
-    vdpa_worker_unmap(b->worker, 0, 2 * PIECE - 4 * KiB, 8 * KiB, false);
+    vdpa_worker_unmap(b->worker, 0, 2 * PIECE - 4 * KiB, 8 * KiB);
     vdpa_worker_drain(b->worker);
     check(b, 0, VHOST_IOTLB_BATCH_BEGIN, 0, 0);
     check(b, 1, VHOST_IOTLB_UPDATE, 0, PIECE);
@@ -432,8 +286,8 @@ static void test_failure(void)
     b->kernel.error = EFAULT;
     give_map(b, 0, 4 * PIECE, &mr);
     give_map(b, 4 * PIECE, PIECE, &mr);
-    vdpa_worker_unmap(b->worker, 0, 0, 4 * PIECE, false);
-    vdpa_worker_unmap(b->worker, 0, 4 * PIECE, PIECE, false);
+    vdpa_worker_unmap(b->worker, 0, 0, 4 * PIECE);
+    vdpa_worker_unmap(b->worker, 0, 4 * PIECE, PIECE);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 4);
     check(b, 1, VHOST_IOTLB_UPDATE, PIECE, PIECE);
@@ -463,7 +317,7 @@ static void test_words(void)
     limit.rlim_cur = MIN(before.rlim_max, 4 * MiB);
     g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &limit), ==, 0);
     give_map(b, 0, 64 * MiB, &mr);
-    vdpa_worker_unmap(b->worker, 0, 0, 64 * MiB, false);
+    vdpa_worker_unmap(b->worker, 0, 0, 64 * MiB);
     vdpa_worker_drain(b->worker);
     b->kernel.bad = 8 * MiB;
     b->kernel.error = ENOMEM;
@@ -537,7 +391,7 @@ static void test_abandon(void)
     give_map(b, 16 * PIECE, 16 * PIECE, &mr);
     await_held(b);
     vdpa_worker_abandon(b->worker);
-    vdpa_worker_unmap(b->worker, 0, 0, 32 * PIECE, false);
+    vdpa_worker_unmap(b->worker, 0, 0, 32 * PIECE);
     hold(b, false);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(messages(b), ==, 2);
@@ -559,7 +413,7 @@ static void test_references(void)
     hold(b, true);
     give_map(b, 0, 2 * PIECE, &mr);
     await_held(b);
-    vdpa_worker_unmap(b->worker, 0, 0, 2 * PIECE, false);
+    vdpa_worker_unmap(b->worker, 0, 0, 2 * PIECE);
     shim_main_loop();
     g_assert_cmpint(mr.refs, ==, 1);
     hold(b, false);
@@ -624,7 +478,7 @@ static void test_at_random(void)
         unsigned at = g_test_rand_int_range(0, PLACES);
 
         if (wanted[at]) {
-            vdpa_worker_unmap(b->worker, 0, at * 2 * PIECE, 2 * PIECE, false);
+            vdpa_worker_unmap(b->worker, 0, at * 2 * PIECE, 2 * PIECE);
         } else {
             give_map(b, at * 2 * PIECE, 2 * PIECE, &mr[at]);
         }
@@ -669,6 +523,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa-map-worker/references", test_references);
     g_test_add_func("/vdpa-map-worker/own", test_own);
     g_test_add_func("/vdpa-map-worker/idle", test_idle);
+    add_late_tests();
     g_test_add_func("/vdpa-map-worker/at-random", test_at_random);
     return g_test_run();
 }

@@ -24,6 +24,8 @@ static QEMUBH *bhs[BHS];
 static int64_t now;                 /* atomic */
 void (*shim_on_populate)(void *opaque);
 void *shim_on_populate_opaque;
+void (*shim_on_limit)(void *opaque);
+void *shim_on_limit_opaque;
 static unsigned reported;
 static ShimPopulated populated;     /* the worker's, while it is not idle */
 static __thread bool is_main;
@@ -68,6 +70,18 @@ void shim_main_loop(void)
             bhs[i]->run(bhs[i]->opaque);
         }
     }
+}
+
+bool qemu_cond_timedwait(QemuCond *cond, QemuMutex *lock, int ms)
+{
+    if (!shim_on_limit) {
+        qemu_cond_wait(cond, lock);
+        return true;
+    }
+    qemu_mutex_unlock(lock);
+    shim_on_limit(shim_on_limit_opaque);
+    qemu_mutex_lock(lock);
+    return false;
 }
 
 int64_t shim_now(void)

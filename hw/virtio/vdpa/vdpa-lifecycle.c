@@ -772,16 +772,20 @@ VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last, Error **errp)
 
 void vdpa_device_free(VdpaDevice *d)
 {
+    bool idle;
+
     GLOBAL_STATE_CODE();
     vdpa_device_halt(d);
     vdpa_device_reset(d);
     QTAILQ_REMOVE(&devices, d, next);
     vdpa_rings_drop(d);
-    vdpa_map_destroy(d->map);
+    idle = vdpa_map_destroy(d->map);
     vdpa_fault_destroy(d);
     g_free(d->last_error);
     g_free(d->path);
-    g_free(d);
+    if (idle) {
+        g_free(d);
+    }
 }
 
 VdpaDevice *vdpa_device_first(void)

@@ -5,6 +5,7 @@
  * for the limits.
  */
 #include "qemu/osdep.h"
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <linux/vhost.h>
 #include "qemu/error-report.h"
@@ -18,6 +19,7 @@
 #include "hw/virtio/trace.h"
 
 #define YIELD_US    100
+#define LOOKS       8       /* in the time after which the kernel is late */
 
 /* How much of guest memory at a time; see vdpa-map-worker.h. */
 #define STEP        (128 * KiB)
@@ -32,8 +34,10 @@ typedef struct VdpaJob {
     unsigned asid;
     VdpaIovaMap map;
     MemoryRegion *mr;       /* a reference; NULL for QEMU's memory */
-    int *result;            /* QEMU's memory: where a failure goes */
-    bool own;               /* QEMU's memory; unmaps only */
+    bool host;              /* QEMU's memory */
+    int *result;            /* of such: where a failure goes; NULL: nowhere */
+    void *free;             /* of such: unmapped from QEMU, too, when done */
+    bool abandoned;         /* atomic: skip what is left of it */
     QSIMPLEQ_ENTRY(VdpaJob) next;
 } VdpaJob;
 
@@ -51,21 +55,30 @@ struct VdpaWorker {
 
     /* protected by lock */
     QSIMPLEQ_HEAD(, VdpaJob) todo, done;
+    VdpaJob *current;       /* NULL: none */
     bool busy, quit;
+    bool late;              /* the kernel took longer than limit_ms */
+    bool left;              /* the thread frees the worker */
 
     /* atomic */
-    bool abandon;
     int error;
     uint64_t maps, unmaps;
+    uint64_t steps;         /* that the thread has taken so far */
 
     /* written under the BQL, read by the thread: atomic */
     uint64_t asked;         /* bytes of guest memory; see account() */
 
     /* protected by the BQL */
     bool reported;
+    unsigned limit_ms;
 };
 
 /* --- the thread --------------------------------------------------------- */
+
+static void count_step(VdpaWorker *w)
+{
+    qatomic_set(&w->steps, w->steps + 1);
+}
 
 static int message(VdpaWorker *w, unsigned asid, int type,
                    const VdpaIovaMap *map)
@@ -80,30 +93,32 @@ static int message(VdpaWorker *w, unsigned asid, int type,
     };
     int err = vdpa_fd_message(w->fd, &msg);
 
+    count_step(w);
     trace_vdpa_message(type, asid, map->iova, map->size, err);
     return err;
 }
 
-static bool skipping(const VdpaWorker *w)
+static bool skipping(const VdpaWorker *w, const VdpaJob *job)
 {
-    return qatomic_read(&w->abandon) || qatomic_read(&w->error);
+    return qatomic_read(&job->abandoned) || qatomic_read(&w->error);
 }
 
 /*
  * Memory that is not there yet is made so; pinning it takes no lock for long
  * then. What goes wrong here will with the pinning, too, and is said by that.
  */
-static void populate(const VdpaWorker *w, const VdpaIovaMap *map)
+static void populate(VdpaWorker *w, const VdpaJob *job, const VdpaIovaMap *map)
 {
     uint64_t done = 0;
     bool wanted = w->pins && (map->perm & VDPA_IOVA_WRITE);
 
-    while (wanted && done < map->size && !skipping(w)) {
-        size_t step = MIN(STEP, map->size - done);
+    while (wanted && done < map->size && !skipping(w, job)) {
+        size_t size = MIN(STEP, map->size - done);
         void *at = (void *)(uintptr_t)(map->hva + done);
 
-        wanted = !qemu_madvise(at, step, QEMU_MADV_POPULATE_WRITE);
-        done += step;
+        wanted = !qemu_madvise(at, size, QEMU_MADV_POPULATE_WRITE);
+        done += size;
+        count_step(w);
     }
 }
 
@@ -146,21 +161,22 @@ static void adapt_range_size(VdpaWorker *w, uint64_t size, int64_t us)
 }
 
 /* Commands go first. */
-static int map_range(VdpaWorker *w, unsigned asid, const VdpaIovaMap *range)
+static int map_range(VdpaWorker *w, const VdpaJob *job,
+                     const VdpaIovaMap *range)
 {
     int64_t start;
     int err;
 
-    populate(w, range);
-    while (vdpa_fd_wanted(w->fd) && !skipping(w)) {
+    populate(w, job, range);
+    while (vdpa_fd_wanted(w->fd) && !skipping(w, job)) {
         g_usleep(YIELD_US);
     }
-    if (skipping(w)) {
+    if (skipping(w, job)) {
         return 0;
     }
     qatomic_set(&w->maps, w->maps + 1);
     start = g_get_monotonic_time();
-    err = message(w, asid, VHOST_IOTLB_UPDATE, range);
+    err = message(w, job->asid, VHOST_IOTLB_UPDATE, range);
     adapt_range_size(w, range->size, g_get_monotonic_time() - start);
     return err;
 }
@@ -170,12 +186,12 @@ static int map_guest(VdpaWorker *w, const VdpaJob *job)
     VdpaIovaMap left = job->map;
     int err = 0;
 
-    while (left.size && !err && !skipping(w)) {
+    while (left.size && !err && !skipping(w, job)) {
         VdpaIovaMap range;
 
         w->range_size = MAX(w->range_size, range_least(w));
         range = take_range(w, &left);
-        err = map_range(w, job->asid, &range);
+        err = map_range(w, job, &range);
     }
     return err;
 }
@@ -190,10 +206,16 @@ static int batch(VdpaWorker *w, const VdpaJob *job, int type)
 
 static int unmap(VdpaWorker *w, const VdpaJob *job)
 {
-    if (!job->own) {
+    int err;
+
+    if (!job->host) {
         qatomic_set(&w->unmaps, w->unmaps + 1);
     }
-    return message(w, job->asid, VHOST_IOTLB_INVALIDATE, &job->map);
+    err = message(w, job->asid, VHOST_IOTLB_INVALIDATE, &job->map);
+    if (job->free) {
+        munmap(job->free, job->map.size);
+    }
+    return err;
 }
 
 static int do_job(VdpaWorker *w, VdpaJob *job)
@@ -206,18 +228,18 @@ static int do_job(VdpaWorker *w, VdpaJob *job)
     case JOB_UNMAP:
         return unmap(w, job);
     case JOB_MAP:
-        return job->result
+        return job->host
             ? message(w, job->asid, VHOST_IOTLB_UPDATE, &job->map)
             : map_guest(w, job);
     }
     g_assert_not_reached();
 }
 
-static void record_error(VdpaWorker *w, VdpaJob *job, int err)
+static void record_error_locked(VdpaWorker *w, VdpaJob *job, int err)
 {
     if (err && job->result) {
         *job->result = err;
-    } else if (err && !w->error) {
+    } else if (err && !job->host && !job->abandoned && !w->error) {
         qatomic_set(&w->error, err);
     }
 }
@@ -226,32 +248,66 @@ static VdpaJob *next_job(VdpaWorker *w)
 {
     while (QSIMPLEQ_EMPTY(&w->todo) && !w->quit) {
         if (w->busy) {
-            w->busy = false;
+            w->busy = w->late = false;
             qemu_cond_broadcast(&w->rest);
             qemu_bh_schedule(w->idle_bh);
         }
         qemu_cond_wait(&w->work, &w->lock);
     }
-    return QSIMPLEQ_FIRST(&w->todo);
+    return w->left ? NULL : QSIMPLEQ_FIRST(&w->todo);
+}
+
+static void worker_destroy(VdpaWorker *w)
+{
+    qemu_cond_destroy(&w->work);
+    qemu_cond_destroy(&w->rest);
+    qemu_mutex_destroy(&w->lock);
+    g_free(w);
+}
+
+static void free_jobs(VdpaJob *job)
+{
+    while (job) {
+        VdpaJob *next = QSIMPLEQ_NEXT(job, next);
+
+        g_free(job);
+        job = next;
+    }
+}
+
+/* References to memory regions stay: they are dropped under the BQL only. */
+static void destroy_left(VdpaWorker *w)
+{
+    free_jobs(QSIMPLEQ_FIRST(&w->todo));
+    free_jobs(QSIMPLEQ_FIRST(&w->done));
+    worker_destroy(w);
+    pthread_detach(pthread_self());
 }
 
 static void *worker_main(void *opaque)
 {
     VdpaWorker *w = opaque;
     VdpaJob *job;
+    bool left;
 
     qemu_mutex_lock(&w->lock);
     while ((job = next_job(w))) {
         int err;
 
         QSIMPLEQ_REMOVE_HEAD(&w->todo, next);
+        w->current = job;
         qemu_mutex_unlock(&w->lock);
         err = do_job(w, job);
         qemu_mutex_lock(&w->lock);
-        record_error(w, job, err);
+        w->current = NULL;
+        record_error_locked(w, job, err);
         QSIMPLEQ_INSERT_TAIL(&w->done, job, next);
     }
+    left = w->left;
     qemu_mutex_unlock(&w->lock);
+    if (left) {
+        destroy_left(w);
+    }
     return NULL;
 }
 
@@ -300,14 +356,14 @@ static void idle_bh(void *opaque)
 
 static void enqueue(VdpaWorker *w, VdpaJob job)
 {
-    VdpaJob *own = g_memdup2(&job, sizeof(job));
+    VdpaJob *copy = g_memdup2(&job, sizeof(job));
 
-    if (own->mr) {
-        memory_region_ref(own->mr);
+    if (copy->mr) {
+        memory_region_ref(copy->mr);
     }
     QEMU_LOCK_GUARD(&w->lock);
     w->busy = true;
-    QSIMPLEQ_INSERT_TAIL(&w->todo, own, next);
+    QSIMPLEQ_INSERT_TAIL(&w->todo, copy, next);
     qemu_cond_signal(&w->work);
 }
 
@@ -335,6 +391,7 @@ VdpaWorker *vdpa_worker_new(VdpaFd *fd, bool pins, void (*idle)(void *opaque),
     w->pins = pins;
     w->range_size = RANGE_LEAST;
     w->room = kernel_table_size();
+    w->limit_ms = VDPA_WORKER_LIMIT_MS;
     w->idle = idle;
     w->opaque = opaque;
     w->idle_bh = qemu_bh_new(idle_bh, w);
@@ -353,20 +410,45 @@ void vdpa_worker_set_room(VdpaWorker *w, uint64_t maps)
     w->room = maps;
 }
 
-void vdpa_worker_free(VdpaWorker *w)
+void vdpa_worker_set_limit(VdpaWorker *w, unsigned ms)
 {
-    vdpa_worker_drain(w);
-    account(w, -(int64_t)w->asked);
+    w->limit_ms = ms;
+}
+
+/* The thread ends after the message under way, without the jobs behind it. */
+static void leave_thread(VdpaWorker *w)
+{
+    QEMU_LOCK_GUARD(&w->lock);
+    w->quit = w->left = true;
+    if (w->current) {
+        qatomic_set(&w->current->abandoned, true);
+    }
+    qemu_cond_signal(&w->work);
+}
+
+static void join_thread(VdpaWorker *w)
+{
     WITH_QEMU_LOCK_GUARD(&w->lock) {
         w->quit = true;
         qemu_cond_signal(&w->work);
     }
     qemu_thread_join(&w->thread);
-    qemu_bh_delete(w->idle_bh);
-    qemu_cond_destroy(&w->work);
-    qemu_cond_destroy(&w->rest);
-    qemu_mutex_destroy(&w->lock);
-    g_free(w);
+    worker_destroy(w);
+}
+
+bool vdpa_worker_free(VdpaWorker *w)
+{
+    QEMUBH *bh = w->idle_bh;
+    bool idle = vdpa_worker_drain(w);
+
+    account(w, -(int64_t)w->asked);
+    if (idle) {
+        join_thread(w);
+    } else {
+        leave_thread(w);
+    }
+    qemu_bh_delete(bh);
+    return idle;
 }
 
 void vdpa_worker_batch(VdpaWorker *w, bool open)
@@ -382,12 +464,10 @@ void vdpa_worker_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
 }
 
 void vdpa_worker_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
-                       uint64_t size, bool own)
+                       uint64_t size)
 {
-    if (!own) {
-        account(w, -(int64_t)size);
-    }
-    enqueue(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .own = own,
+    account(w, -(int64_t)size);
+    enqueue(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid,
                            .map = { .iova = iova, .size = size } });
 }
 
@@ -395,40 +475,96 @@ void vdpa_worker_host_batch(VdpaWorker *w, unsigned asid, bool open,
                            int *result)
 {
     enqueue(w, (VdpaJob) { .kind = open ? JOB_OPEN : JOB_CLOSE, .asid = asid,
-                           .result = result });
+                           .host = true, .result = result });
 }
 
 void vdpa_worker_host_map(VdpaWorker *w, unsigned asid, const VdpaIovaMap *map,
                          int *result)
 {
-    enqueue(w, (VdpaJob) { JOB_MAP, asid, *map, NULL, result });
+    enqueue(w, (VdpaJob) { .kind = JOB_MAP, .asid = asid, .map = *map,
+                           .host = true, .result = result });
 }
 
-void vdpa_worker_drain(VdpaWorker *w)
+void vdpa_worker_host_unmap(VdpaWorker *w, unsigned asid, uint64_t iova,
+                            void *at, uint64_t size)
 {
+    enqueue(w, (VdpaJob) { .kind = JOB_UNMAP, .asid = asid, .host = true,
+                           .free = at, .map = { .iova = iova, .size = size } });
+}
+
+static void forget_result(VdpaJob *job, const int *result)
+{
+    if (job->result == result) {
+        job->result = NULL;
+    }
+}
+
+void vdpa_worker_forget(VdpaWorker *w, const int *result)
+{
+    VdpaJob *job;
+
     QEMU_LOCK_GUARD(&w->lock);
-    while (w->busy) {
-        qemu_cond_wait(&w->rest, &w->lock);
+    QSIMPLEQ_FOREACH(job, &w->todo, next) {
+        forget_result(job, result);
+    }
+    if (w->current) {
+        forget_result(w->current, result);
+    }
+}
+
+/* The limit is for a step: many of them may take long. */
+bool vdpa_worker_drain(VdpaWorker *w)
+{
+    uint64_t steps = qatomic_read(&w->steps);
+    unsigned looks = 0;
+
+    QEMU_LOCK_GUARD(&w->lock);
+    while (w->busy && !w->late) {
+        if (!qemu_cond_timedwait(&w->rest, &w->lock, w->limit_ms / LOOKS)) {
+            looks = steps == qatomic_read(&w->steps) ? looks + 1 : 0;
+            steps = qatomic_read(&w->steps);
+            w->late = w->busy && looks == LOOKS;
+        }
     }
     free_done_locked(w);
+    return !w->busy;
 }
 
 bool vdpa_worker_busy(const VdpaWorker *w)
 {
-    VdpaWorker *own = (VdpaWorker *)w;
+    VdpaWorker *worker = (VdpaWorker *)w;
 
-    QEMU_LOCK_GUARD(&own->lock);
-    return own->busy;
+    QEMU_LOCK_GUARD(&worker->lock);
+    return worker->busy;
+}
+
+bool vdpa_worker_late(VdpaWorker *w)
+{
+    QEMU_LOCK_GUARD(&w->lock);
+    return w->late;
+}
+
+void vdpa_worker_late_error(const VdpaWorker *w, Error **errp)
+{
+    error_setg(errp, "the kernel has been mapping memory for the device for more"
+               " than %u s", w->limit_ms / 1000);
 }
 
 void vdpa_worker_abandon(VdpaWorker *w)
 {
-    qatomic_set(&w->abandon, true);
+    VdpaJob *job;
+
+    QEMU_LOCK_GUARD(&w->lock);
+    QSIMPLEQ_FOREACH(job, &w->todo, next) {
+        qatomic_set(&job->abandoned, !job->host);
+    }
+    if (w->current) {
+        qatomic_set(&w->current->abandoned, !w->current->host);
+    }
 }
 
 void vdpa_worker_reset(VdpaWorker *w)
 {
-    qatomic_set(&w->abandon, false);
     account(w, -(int64_t)w->asked);
     vdpa_worker_clear_error(w);
 }

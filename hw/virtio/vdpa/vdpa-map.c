@@ -83,8 +83,13 @@ static void finish_changes(VdpaMap *map)
     if (!map->live) {
         return;
     }
-    vdpa_worker_drain(map->worker);
-    if (vdpa_worker_error(map->worker, NULL)) {
+    if (!vdpa_worker_drain(map->worker)) {
+        Error *err = NULL;
+
+        vdpa_worker_late_error(map->worker, &err);
+        vdpa_error_reportf_err(err, "vhost-vdpa: the device may miss memory: ");
+        map->holes = true;
+    } else if (vdpa_worker_error(map->worker, NULL)) {
         vdpa_worker_report(map->worker);
         vdpa_worker_clear_error(map->worker);
         map->holes = true;
@@ -138,7 +143,7 @@ static void range_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
     map->stats.ranges--;
     map->stats.bytes -= size;
     batch_open(map);
-    vdpa_worker_unmap(map->worker, VDPA_ASID_GUEST, iova, size, false);
+    vdpa_worker_unmap(map->worker, VDPA_ASID_GUEST, iova, size);
     g_hash_table_remove(map->behind, &iova);
 }
 
@@ -555,16 +560,19 @@ void vdpa_map_drop(VdpaMap *map)
     map->holes = false;
 }
 
-void vdpa_map_destroy(VdpaMap *map)
+bool vdpa_map_destroy(VdpaMap *map)
 {
+    bool idle;
+
     vdpa_map_drop(map);
-    vdpa_worker_free(map->worker);
+    idle = vdpa_worker_free(map->worker);
     g_hash_table_destroy(map->unmap_queue);
     g_hash_table_destroy(map->behind);
     for (int i = 0; i < VDPA_ASIDS; i++) {
         vdpa_iova_free(map->table[i]);
     }
     g_free(map);
+    return idle;
 }
 
 void vdpa_map_live(VdpaMap *map, bool live)
@@ -607,13 +615,6 @@ void *vdpa_host_buf_new(size_t size)
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return at == MAP_FAILED ? NULL : at;
-}
-
-void vdpa_host_buf_free(void *at, size_t size)
-{
-    if (at) {
-        munmap(at, size);
-    }
 }
 
 /* Gives @buf an address. */
@@ -663,6 +664,10 @@ int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
 {
     VdpaIovaTable *table = map->table[bufs->asid];
 
+    if (vdpa_worker_late(map->worker)) {
+        vdpa_worker_late_error(map->worker, errp);
+        return -ETIMEDOUT;
+    }
     for (unsigned i = 0; i < bufs->n; i++) {
         int err = host_buf_alloc(map, bufs->asid, &bufs->buf[i], errp);
 
@@ -687,35 +692,41 @@ int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
 
 int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
 {
-    vdpa_worker_drain(map->worker);
+    if (!vdpa_worker_drain(map->worker)) {
+        vdpa_worker_late_error(map->worker, errp);
+        return -ETIMEDOUT;
+    }
     if (bufs->result) {
         error_setg_errno(errp, -bufs->result, "cannot map a ring");
     }
     return bufs->result;
 }
 
-void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *bufs)
+static void host_buf_free(VdpaMap *map, unsigned asid, VdpaHostBuf *buf)
 {
-    bool any = false;
-
-    vdpa_worker_drain(map->worker);     /* begin()'s result is its last word */
-    for (unsigned i = 0; i < bufs->n; i++) {
-        VdpaHostBuf *buf = &bufs->buf[i];
-
-        if (!buf->iova) {
-            continue;
-        }
-        if (!any) {
-            vdpa_worker_host_batch(map->worker, bufs->asid, true,
-                                  &bufs->result);
-        }
-        any = true;
-        vdpa_worker_unmap(map->worker, bufs->asid, buf->iova, buf->size, true);
-        host_buf_release(map, bufs->asid, buf);
+    if (buf->iova) {
+        vdpa_worker_host_unmap(map->worker, asid, buf->iova, buf->at, buf->size);
+        host_buf_release(map, asid, buf);
         map->stats.host_buf_unmaps++;
+    } else if (buf->at) {
+        munmap(buf->at, buf->size);
     }
-    if (any) {
-        vdpa_worker_host_batch(map->worker, bufs->asid, false, &bufs->result);
+    buf->at = NULL;
+}
+
+void vdpa_free_host_bufs(VdpaMap *map, VdpaHostBufs *bufs)
+{
+    bool mapped = bufs->n && bufs->buf[0].iova;     /* all are, or none */
+
+    vdpa_worker_forget(map->worker, &bufs->result);
+    if (mapped) {
+        vdpa_worker_host_batch(map->worker, bufs->asid, true, NULL);
+    }
+    for (unsigned i = 0; i < bufs->n; i++) {
+        host_buf_free(map, bufs->asid, &bufs->buf[i]);
+    }
+    if (mapped) {
+        vdpa_worker_host_batch(map->worker, bufs->asid, false, NULL);
         vdpa_worker_drain(map->worker);
     }
 }

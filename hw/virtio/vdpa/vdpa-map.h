@@ -88,7 +88,9 @@ typedef struct VdpaMapStats {
 typedef void (*VdpaMapReady)(void *opaque);
 
 VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last);
-void vdpa_map_destroy(VdpaMap *map);
+
+/* False: the kernel still uses the VdpaFd, which must never be freed. */
+bool vdpa_map_destroy(VdpaMap *map);
 
 /* Begins to map @as; nothing if that is what is mapped, without holes. */
 void vdpa_map_begin(VdpaMap *map, AddressSpace *as);
@@ -129,13 +131,14 @@ typedef struct VdpaHostBuf {
  * there is none.
  */
 void *vdpa_host_buf_new(size_t size);
-void vdpa_host_buf_free(void *at, size_t size);
 
 /*
  * Several buffers that come and go together, in one address space. Begins to
  * map them, without waiting; await() waits, and says what failed: 0, or -errno
- * with @errp. unmap() waits, too, and may follow either; nothing happens to
- * what is not mapped. begin() fails only if there are no addresses left.
+ * with @errp; -ETIMEDOUT if the kernel is late (vdpa-map-worker.h). begin() fails
+ * if it is, or if there are no addresses left. free() may follow any of them: it
+ * unmaps what is mapped, and frees all that is not NULL, in its turn where the
+ * kernel is late.
  */
 typedef struct VdpaHostBufs {
     unsigned asid;
@@ -146,7 +149,7 @@ typedef struct VdpaHostBufs {
 
 int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
 int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
-void vdpa_unmap_host_bufs(VdpaMap *map, VdpaHostBufs *bufs);
+void vdpa_free_host_bufs(VdpaMap *map, VdpaHostBufs *bufs);
 
 /*
  * Where guest memory that the device sees at @iova is in this process: fills

@@ -102,6 +102,10 @@ static VdpaRings *rings_new(VdpaMap *map, unsigned num, Error **errp)
                                          false);
     rings->area[RINGS_DEVICE] = host_buf(vdpa_ring_device_area_size(num),
                                          true);
+    rings->bufs = (VdpaHostBufs) {
+        .asid = VDPA_ASID_GUEST, .buf = rings->area,
+        .n = ARRAY_SIZE(rings->area),
+    };
     for (int i = 0; i < ARRAY_SIZE(rings->area); i++) {
         if (!rings->area[i].at) {
             error_setg(errp, "no memory for a ring");
@@ -109,10 +113,6 @@ static VdpaRings *rings_new(VdpaMap *map, unsigned num, Error **errp)
             return NULL;
         }
     }
-    rings->bufs = (VdpaHostBufs) {
-        .asid = VDPA_ASID_GUEST, .buf = rings->area,
-        .n = ARRAY_SIZE(rings->area),
-    };
     if (vdpa_map_host_bufs(map, &rings->bufs, errp)) {
         vdpa_rings_free(rings);
         return NULL;
@@ -130,10 +130,7 @@ void vdpa_rings_free(VdpaRings *rings)
     if (!rings) {
         return;
     }
-    vdpa_unmap_host_bufs(rings->map, &rings->bufs);
-    for (int i = 0; i < ARRAY_SIZE(rings->area); i++) {
-        vdpa_host_buf_free(rings->area[i].at, rings->area[i].size);
-    }
+    vdpa_free_host_bufs(rings->map, &rings->bufs);
     g_free(rings);
 }
 

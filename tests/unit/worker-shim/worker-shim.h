@@ -38,6 +38,8 @@
 #define QSIMPLEQ_FIRST          STAILQ_FIRST
 #define QSIMPLEQ_REMOVE_HEAD    STAILQ_REMOVE_HEAD
 #define QSIMPLEQ_INSERT_TAIL    STAILQ_INSERT_TAIL
+#define QSIMPLEQ_NEXT           STAILQ_NEXT
+#define QSIMPLEQ_FOREACH        STAILQ_FOREACH
 
 /* --- threads ------------------------------------------------------------ */
 
@@ -59,6 +61,15 @@ typedef pthread_t QemuThread;
 #define qemu_thread_join(t)     pthread_join(*(t), NULL)
 #define qemu_thread_create(t, name, run, opaque, how)   \
     pthread_create(t, NULL, run, opaque)
+
+/*
+ * A wait with a limit: it passes in each call of @shim_on_limit, which is made
+ * without the lock. NULL: no limit passes.
+ */
+bool qemu_cond_timedwait(QemuCond *cond, QemuMutex *lock, int ms);
+
+extern void (*shim_on_limit)(void *opaque);
+extern void *shim_on_limit_opaque;
 
 static inline QemuMutex *shim_locked(QemuMutex *m)
 {
