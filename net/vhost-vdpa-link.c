@@ -12,11 +12,13 @@
 #include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "system/runstate.h"
 #include "vhost-vdpa-link.h"
 
 struct VdpaLink {
     char *netdev;
     QEMUBH *interrupt;
+    VMChangeStateEntry *vm_change;
     bool failed;        /* a failure took it down, and keeps it down */
     bool due;           /* the bottom half will interrupt the guest */
     bool own;           /* set_link is this file's own */
@@ -57,17 +59,43 @@ static void interrupt(void *opaque)
     }
 }
 
+/* A failure is forgotten; the guest is interrupted if it was for the failure. */
+static void take_up(VdpaLink *link, NetClientState *client)
+{
+    NetClientState *nic = client->peer;
+
+    forget(link);
+    mark(link, false);
+    if (nic) {
+        nic->info->link_status_changed(nic);
+    }
+}
+
+/* When the VM stops: called after the device is stopped, and nothing starts it. */
+static void vm_changes(void *opaque, bool running, RunState state)
+{
+    VdpaLink *link = opaque;
+    NetClientState *client = !running && link->failed
+                             ? qemu_find_netdev(link->netdev) : NULL;
+
+    if (client) {
+        take_up(link, client);
+    }
+}
+
 VdpaLink *vdpa_link_new(const char *netdev)
 {
     VdpaLink *link = g_new0(VdpaLink, 1);
 
     link->netdev = g_strdup(netdev);
     link->interrupt = qemu_bh_new(interrupt, link);
+    link->vm_change = qemu_add_vm_change_state_handler(vm_changes, link);
     return link;
 }
 
 void vdpa_link_free(VdpaLink *link)
 {
+    qemu_del_vm_change_state_handler(link->vm_change);
     qemu_bh_delete(link->interrupt);
     g_free(link->netdev);
     g_free(link);

@@ -9,7 +9,8 @@
  * started, or that fails later, is a link that is down: the guest sees that, and
  * QEMU's model answers the control queue.
  *
- *   up --fail()--> down by a failure --set_link up, or a reset of the NIC--> up
+ *   up --fail()--> down by a failure --set_link up, a reset of the NIC, or a
+ *                     |                stop of the VM--> up
  *                     |
  *                     '--set_link down--> down by the user
  *
@@ -21,11 +22,16 @@
  * The guest's driver resets the NIC before each start, so the next load of a
  * driver tries again. A link that the user took down stays down.
  *
+ * A failure is the host's, and the stream of a migration has only the link's state,
+ * not why it is down. So a stop of the VM ends a failure: the stream says that the
+ * link is up, and the QEMU that continues the VM (the destination, this QEMU after a
+ * migration that failed or by `cont`) tries to start the device. If that fails, the
+ * link goes down there. The guest is interrupted when the VM stops, which is part
+ * of the stream.
+ *
  * Life cycle: new -> free. Thread model: the BQL.
  *
- * Limits: a guest that migrates while a failure keeps its link down arrives with
- * a link that is down until `set_link`: the stream does not say why it is down.
- * While a failure keeps the link down, `set_link` down by the id of the NIC is
+ * Limits: while a failure keeps the link down, `set_link` down by the id of the NIC is
  * undone by the name of the netdev only.
  */
 #ifndef NET_VHOST_VDPA_LINK_H

@@ -130,6 +130,8 @@ VDPA_START: list[Case] = [
     {"name": "incoming-8", "what": "incoming", "pairs": 8, "values": "16 36"},
     {"name": "ioctls", "what": "ioctls", "pairs": 1},
     {"name": "rings", "what": "rings", "pairs": 1},
+    {"name": "migrates", "what": "migrates", "pairs": 1},
+    {"name": "migrates-8", "what": "migrates", "pairs": 8},
     {"name": "stalled", "what": "stalled", "pairs": 1},
     {"name": "generic", "what": "generic", "pairs": 1, "values": "0 3 6 7 8 9 10 11 12"},
 ]

@@ -13,6 +13,7 @@ send.  Then the start fails, for one reason:
     incoming    ... when a migration arrives
     ioctls      each ioctl fails
     rings       a part of a ring lies outside RAM
+    migrates    a guest whose device has failed migrates: the destination starts its device
     stalled     the kernel does not return from mapping the memory of QEMU's rings
     generic     all of these for vhost-vdpa-device-pci, which has no link
 
@@ -36,11 +37,11 @@ import struct
 from typing import Any
 
 from guest import wait_until
-from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PLAIN, PROMISC, SET_MAC, Hostile, netdev_goes,
+from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PLAIN, PROMISC, SET_MAC, SET_NUM, Hostile, netdev_goes,
                      nic_goes)
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_VHOST_VDPA
-from qtest_nic import BAR, CONFIG, CTRL_VQ, NEEDS_RESET, Nic
+from qtest_nic import BAR, CONFIG, CTRL_VQ, MESSAGE, NEEDS_RESET, Nic
 
 STOPPED_AT = 5
 SIZE = 128          # a part of a ring fits into a page
@@ -64,7 +65,7 @@ class StartFails(Hostile):
         self.values = [int(word) for word in str(values).split()] or list(
             range(41 if self.pairs == 1 else 61))
         {"load": self.load, "device-add": self.device_add, "incoming": self.incoming,
-         "ioctls": self.ioctls, "rings": self.bad_rings, "stalled": self.stalled,
+         "migrates": self.migrates, "ioctls": self.ioctls, "rings": self.bad_rings, "stalled": self.stalled,
          "generic": self.generic_device}[name]()
 
     # --- the machine ---------------------------------------------------------
@@ -329,6 +330,61 @@ class StartFails(Hostile):
                 self.comes_back(by_link=False)
                 self.nic.reset()
         self.assertNotIn("falling back", self.end())
+
+    def fails(self) -> None:
+        """The guest's driver starts the device, which fails."""
+        self.prepare()
+        self.nic.await_message()
+        self.configure(f"fail {SET_NUM:#x} {EIO}")
+        self.assertFalse(self.started())
+        wait_until("the guest is interrupted", self.nic.has_message)
+        self.nic.write(MESSAGE, 4, 0)
+
+    def save(self, file: str) -> tuple[int, int]:
+        """Migrate into the file and end QEMU; what the driver knows."""
+        self.vm.cmd("migrate", uri=f"file:{file}")
+        wait_until("the migration ends", lambda: self.migration() in ("completed", "failed"))
+        self.assertEqual(self.migration(), "completed")
+        state = (self.nic.features, self.nic.added)
+        self.vm.shutdown()
+        return state
+
+    def arrive(self, file: str, state: tuple[int, int], *lines: str) -> None:
+        """A QEMU whose device has this configuration takes the guest."""
+        self.begin(more=("-incoming", "defer"))
+        self.configure(*lines)
+        self.assertTrue(self.arrives(file, state))
+
+    def migrates(self) -> None:
+        """A link that a failure took down is up at the destination if the device starts there."""
+        file, failing = str(self.folder / "stream"), f"fail {SET_NUM:#x} {EIO}"
+        self.reason = "size"
+        self.begin()
+        self.config["base"] = 0       # the device takes no buffer
+        self.fails()
+        self.vm.cmd("stop")
+        self.vm.cmd("cont")
+        wait_until("the device fails again", self.down)
+        state = self.save(file)
+        self.arrive(file, state)
+        wait_until("the device runs", self.runs)
+        self.assertTrue(self.link())
+        self.assertTrue(self.nic.has_message(), "the guest is not told that its link is up")
+        self.vm.shutdown()
+        self.arrive(file, state, failing)
+        wait_until("the device fails there, too", self.down)
+        self.assertRegex(str(self.info().get("last-error")), self.reason)
+        self.configure()
+        self.comes_back(by_link=False)
+        self.vm.cmd("stop")
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        self.fails()
+        self.vm.cmd("set_link", name="n0", up=False)
+        self.configure()
+        state = self.save(file)
+        self.arrive(file, state)
+        self.assertTrue(self.down(), "a link that the user took down is up")
 
     def stalled(self) -> None:
         """QEMU waits for a limited time; then a start waits without the BQL, and the guest is answered."""
