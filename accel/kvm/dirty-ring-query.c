@@ -60,6 +60,7 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->released_sync = stats.released_sync;
     info->published = stats.published;
     info->republished = stats.republished;
+    info->published_in_place = stats.published_in_place;
     info->suspects = stats.suspects;
     info->unknown = stats.unknown;
     info->resets = stats.resets;
@@ -128,10 +129,11 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    info->backup_bitmap ? ", backup bitmap" : "",
                    info->broken ? ", broken: dirty pages were lost" : "");
     monitor_printf(mon, "pages: harvested %" PRIu64 ", published %" PRIu64
-                   " (suspects again %" PRIu64 ", dirty already %" PRIu64
-                   "), suspects %" PRIu64
+                   " (suspects again %" PRIu64 ", in place %" PRIu64
+                   ", dirty already %" PRIu64 "), suspects %" PRIu64
                    ", unknown %" PRIu64 "\n",
-                   info->harvested, info->published, info->republished, info->redirtied,
+                   info->harvested, info->published, info->republished,
+                   info->published_in_place, info->redirtied,
                    info->suspects, info->unknown);
     monitor_printf(mon, "released: by full rings %" PRIu64 ", by the reaper %"
                    PRIu64 ", by syncs %" PRIu64 "\n", info->released_full,

@@ -7,6 +7,8 @@
 
 #include <time.h>
 
+#include "ring-stats.h"
+
 void bench_push(Bench *b, int r, uint32_t slot, uint64_t offset)
 {
     struct kvm_dirty_gfn *entry = &b->entries[r][b->pushed[r]++ % SIZE];
@@ -116,6 +118,8 @@ Bench *bench_new(const Step *script)
 
 void bench_free(Bench *b)
 {
+    ring_stats_check(&b->set);
+    g_assert_cmpuint(bench_stats(b).published, ==, b->published->len);
     dirty_ring_set_destroy(&b->set);
     dirty_slots_destroy(&b->slots);
     g_array_unref(b->published);

@@ -7,7 +7,8 @@
  * to reset or which error to return, and what else happens meanwhile.  Publishing
  * appends to a list, with the number of ioctls made so far.
  *
- * Life cycle: bench_new() -> any number of threads use it -> bench_free().
+ * Life cycle: bench_new() -> any number of threads use it -> bench_free(), which
+ * checks the counters.
  */
 #ifndef TESTS_UNIT_RING_BENCH_H
 #define TESTS_UNIT_RING_BENCH_H

@@ -29,6 +29,7 @@
 
 #include "accel/kvm/core/dirty-ring-core.h"
 #include "accel/kvm/core/dirty-ring-reaper.h"
+#include "ring-stats.h"
 
 #define MAX_VCPUS 4
 #define RESERVED 64
@@ -240,6 +241,7 @@ static void ours_init(Machine *m)
 static void ours_destroy(Machine *m)
 {
     dirty_reaper_destroy(&m->reaper);
+    ring_stats_check(&m->set);
     dirty_ring_set_destroy(&m->set);
 }
 

@@ -25,6 +25,7 @@
 #include "accel/kvm/core/dirty-ring-reaper.h"
 #include "accel/kvm/core/dirty-ring-slots.h"
 #include "fake-kvm.h"
+#include "ring-stats.h"
 
 #define NPAGES 2048
 #define RING_SIZE 256
@@ -167,11 +168,12 @@ static void check_copy(const Model *model)
     }
 }
 
-static void check_counters(const Model *model)
+static void check_counters(Model *model)
 {
     DirtyRingStats stats;
     uint64_t pages = 0;
 
+    ring_stats_check(&model->set);
     dirty_ring_stats(&model->set, &stats);
     for (unsigned v = 0; v < model->kvm->nvcpus; v++) {
         g_assert_cmpuint(model->pages_of[v], ==, model->kvm->vcpus[v].pushed);

@@ -67,6 +67,7 @@ static void test_partial(void)
     g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 10);
     g_assert_cmpuint(b->calls_at_publish, ==, 6);
     g_assert_cmpuint(b->published->len, ==, 10);
+    g_assert_cmpuint(bench_stats(b).resets, ==, 6);
     g_assert_cmpuint(bench_stats(b).resets_incomplete, ==, 5);
     g_assert_cmpuint(bench_stats(b).resets_failed, ==, 2);
     g_assert_false(dirty_ring_broken(&b->set));
@@ -239,6 +240,13 @@ static void test_unknown_entries(void)
     g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 5);
     g_assert_cmpuint(b->published->len, ==, 1);
     g_assert_cmpuint(bench_stats(b).unknown, ==, 4);
+
+    /* Entries that stay in the ring are counted when they are released. */
+    bench_push(b, 1, 5, 0);
+    dirty_ring_publish_all(&b->set);
+    g_assert_cmpuint(bench_stats(b).unknown, ==, 4);
+    dirty_ring_reap_all(&b->set);
+    g_assert_cmpuint(bench_stats(b).unknown, ==, 5);
     bench_free(b);
 }
 
@@ -398,6 +406,7 @@ static void test_publish_all(void)
     g_assert_cmpuint(b->calls, ==, 0);
     g_assert_cmpuint(b->published->len, ==, 5);
     g_assert_cmpuint(bench_stats(b).harvested, ==, 5);
+    g_assert_cmpuint(bench_stats(b).published_in_place, ==, 5);
 
     bench_push_run(b, 0, 3, 1);
     g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 6);
@@ -411,6 +420,7 @@ static void test_publish_all(void)
     g_assert_cmpuint(dirty_ring_publish_all(&b->set), ==, 0);
     g_assert_cmpuint(bench_stats(b).republished, ==, bench_stats(b).suspects);
     g_assert_cmpuint(b->published->len, ==, 11 + bench_stats(b).suspects);
+    g_assert_cmpuint(bench_stats(b).published_in_place, ==, 5);
     bench_free(b);
 }
 
@@ -585,6 +595,50 @@ static void test_overrun(void)
     bench_push_run(b, 0, 0, SIZE);
     dirty_ring_reap(b->ring[0]);
     g_assert_true(dirty_ring_broken(&b->set));
+    g_assert_cmpuint(bench_stats(b).overflows, ==, 1);
+    bench_free(b);
+}
+
+/* An overrun that is seen by a look and by the take after it counts once. */
+static void test_overrun_once(void)
+{
+    Bench *b = bench_new(reset_all);
+
+    bench_push_run(b, 0, 0, SIZE);
+    dirty_ring_full(b->ring[0]);
+    g_assert_cmpuint(bench_stats(b).overflows, ==, 1);
+    bench_push_run(b, 0, 0, 3);
+    bench_make_room(b);
+    g_assert_cmpuint(bench_stats(b).overflows, ==, 2);
+    bench_make_room(b);
+    g_assert_cmpuint(bench_stats(b).overflows, ==, 2);
+    bench_free(b);
+}
+
+static void refill_and_peek(Bench *b)
+{
+    bench_push_run(b, 0, 0, SIZE - RESERVE);
+    npeeked = 0;
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==,
+                     SIZE - RESERVE);
+    b->counter = dirty_ring_occupied(b->ring[0], &b->counter);
+}
+
+/* A ring that is filled again during the ioctl holds no more than it can. */
+static void test_occupied_during_reset(void)
+{
+    static const Step script[] = {
+        { ALL, refill_and_peek }, { ALL, NULL }, {},
+    };
+    Bench *b = bench_new(script);
+    uint64_t most;
+
+    bench_push_run(b, 0, 0, SIZE - RESERVE);
+    dirty_ring_reap_all(&b->set);
+    g_assert_cmpuint(b->counter, ==, SIZE);
+    g_assert_cmpuint(dirty_ring_occupied(b->ring[0], &most), ==,
+                     SIZE - RESERVE);
+    g_assert_cmpuint(most, ==, SIZE);
     bench_free(b);
 }
 
@@ -659,6 +713,8 @@ int main(int argc, char **argv)
         { "full/spurious", test_full_spurious },
         { "full/stuck", test_full_stuck },
         { "overrun", test_overrun },
+        { "overrun/once", test_overrun_once },
+        { "occupied/during-reset", test_occupied_during_reset },
         { "slots", test_slots },
         { "slots/between", test_slots_between },
     };

@@ -97,8 +97,14 @@ typedef struct DirtyRingOps {
 #define DIRTY_RING_FULL_BUCKETS 16
 
 /*
- * Counters of a ring set.  All but suspects only grow.  Each is read and written
- * atomically, without any order between them.
+ * Counters of a ring set, each a uint64_t.  All but suspects only grow.  Each is
+ * read and written atomically, without any order between them.  While no thread
+ * is in a function of the set:
+ *
+ *   published - republished - published_in_place + unknown ==
+ *       released_full + released_reaper + released_sync <= harvested
+ *   the sum of full_hist == full_exits
+ *   full_max_ns <= full_ns
  */
 typedef struct DirtyRingStats {
     uint64_t harvested;         /* entries seen in rings */
@@ -107,8 +113,9 @@ typedef struct DirtyRingStats {
     uint64_t released_sync;     /* ... by syncs, and when a vCPU goes */
     uint64_t published;         /* pages handed to publish() */
     uint64_t republished;       /* number of those that were suspects */
+    uint64_t published_in_place;    /* ... whose entries were not released */
     uint64_t suspects;          /* at present, see dirty-ring-suspects.h */
-    uint64_t unknown;           /* entries that translate() left out */
+    uint64_t unknown;           /* released, and left out by translate() */
     uint64_t resets;            /* KVM_RESET_DIRTY_RINGS issued */
     uint64_t resets_skipped;    /* batches that another thread's ioctl armed */
     /* Ioctls after which a batch was not armed; an alarm on Linux 6.17 and newer. */
@@ -154,6 +161,7 @@ struct DirtyRing {
     uint64_t full_exits;            /* atomic */
     uint64_t full_at;               /* released at the last full exit: by lock */
     unsigned full_repeats;          /* full exits since it moved: by lock */
+    uint64_t overrun_at;            /* 1 + released, at the last one: by lock */
     bool overflowed;                /* atomic; once true, stays true */
 };
 
@@ -303,7 +311,7 @@ uint64_t dirty_ring_harvested(DirtyRing *ring);
 /* The same, after a look at the ring: counts what KVM has added, releases nothing. */
 uint64_t dirty_ring_look(DirtyRing *ring);
 
-/* Entries that @ring holds; *@most is the most that it has held. */
+/* Entries that @ring holds, and *@most, the most that it has held; both <= size. */
 uint64_t dirty_ring_occupied(DirtyRing *ring, uint64_t *most);
 
 /* Iterate over the rings of a set, newest first; need no lock. */

@@ -80,7 +80,7 @@ static void ring_set_seen_locked(DirtyRing *ring, uint64_t seen)
 
     if (more) {
         ring->seen = seen;
-        ring->most = MAX(ring->most, seen - ring->armed);
+        ring->most = MAX(ring->most, ring_occupied_locked(ring));
         count(&ring->set->stats.harvested, more);
         if (ring->page_counter) {
             count(ring->page_counter, more);
@@ -92,11 +92,13 @@ static void ring_set_seen_locked(DirtyRing *ring, uint64_t seen)
  * A kernel that keeps its soft limit always leaves reserved entries free.  If
  * the entry just before the oldest one that is not released is dirty again, the
  * ring is full to the last entry: it has been overrun, or will be by the next
- * write.
+ * write.  Counted once for each position at which it is seen.
  */
 static void ring_check_overrun_locked(DirtyRing *ring)
 {
-    if (entry_is_dirty(ring, ring->released - 1)) {
+    if (ring->overrun_at != ring->released + 1 &&
+        entry_is_dirty(ring, ring->released - 1)) {
+        ring->overrun_at = ring->released + 1;
         dirty_ring_set_overflowed(ring);
     }
 }
@@ -257,16 +259,19 @@ static size_t drop_faulty(DirtyRingSet *set, uint32_t *slots, uint64_t *pages,
     return kept;
 }
 
-/* Translates @n entries and appends them to @batch. */
-static void batch_append(DirtyRingSet *set, DirtyBatch *batch,
-                         uint32_t *slots, uint64_t *pages, size_t n)
+/*
+ * Translates @n entries and appends them to @batch.  Returns how many it left out
+ * because they name no page.
+ */
+static size_t batch_append(DirtyRingSet *set, DirtyBatch *batch,
+                           uint32_t *slots, uint64_t *pages, size_t n)
 {
     size_t kept = drop_faulty(set, slots, pages, n);
     size_t known = kept ? set->ops->translate(set->opaque, slots, pages, kept)
                         : 0;
 
     g_array_append_vals(batch->pages, pages, known);
-    count(&set->stats.unknown, kept - known);
+    return kept - known;
 }
 
 uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch)
@@ -308,7 +313,8 @@ uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
         size_t n = MIN(HARVEST_CHUNK, mark.upto - ring->released);
 
         release_chunk_locked(ring, slots, pages, n);
-        batch_append(ring->set, batch, slots, pages, n);
+        count(&ring->set->stats.unknown,
+              batch_append(ring->set, batch, slots, pages, n));
     }
     ring_set_seen_locked(ring, MAX(ring->seen, ring->released));
     if (taken) {

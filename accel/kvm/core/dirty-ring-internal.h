@@ -47,6 +47,15 @@ static inline uint32_t entry_flags(struct kvm_dirty_gfn *entry)
     return __atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * Entries that KVM has not reset.  While an ioctl runs, the kernel may have filled
+ * entries again whose reset is not noted yet; those count once.
+ */
+static inline uint64_t ring_occupied_locked(const DirtyRing *ring)
+{
+    return MIN(ring->seen - ring->armed, ring->set->size);
+}
+
 /* dirty-ring-set.c */
 
 /* Marks @set broken; reports @fault if it is the first.  Takes no lock. */

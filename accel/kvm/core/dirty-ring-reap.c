@@ -140,6 +140,7 @@ uint64_t dirty_ring_publish_all(DirtyRingSet *set)
     DirtyBatch *batch = dirty_batch_start(set);
     uint64_t taken = rings_read(set, batch);
 
+    count(&set->stats.published_in_place, batch->pages->len);
     suspects_republish(set, batch);
     dirty_batch_finish(set, batch);
     return taken;

@@ -25,7 +25,7 @@ static void ring_level_locked(DirtyRing *ring, DirtyRingLevel *level)
 {
     dirty_ring_look_locked(ring);
     level->usable = ring->set->usable;
-    level->occupied = ring->seen - ring->armed;
+    level->occupied = ring_occupied_locked(ring);
     level->uptake = ring->seen - ring->uptake_counted;
     ring->uptake_counted = ring->seen;
 }

@@ -158,28 +158,12 @@ bool dirty_ring_broken(const DirtyRingSet *set)
 
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)
 {
-    const DirtyRingStats *from = &set->stats;
+    const uint64_t *from = (const uint64_t *)&set->stats;
+    uint64_t *to = (uint64_t *)stats;
 
-    stats->harvested = counted(&from->harvested);
-    stats->released_full = counted(&from->released_full);
-    stats->released_reaper = counted(&from->released_reaper);
-    stats->released_sync = counted(&from->released_sync);
-    stats->full_ns = counted(&from->full_ns);
-    stats->full_max_ns = counted(&from->full_max_ns);
-    for (int i = 0; i < DIRTY_RING_FULL_BUCKETS; i++) {
-        stats->full_hist[i] = counted(&from->full_hist[i]);
+    for (size_t i = 0; i < sizeof(*stats) / sizeof(*to); i++) {
+        to[i] = counted(&from[i]);
     }
-    stats->published = counted(&from->published);
-    stats->republished = counted(&from->republished);
-    stats->suspects = counted(&from->suspects);
-    stats->unknown = counted(&from->unknown);
-    stats->resets = counted(&from->resets);
-    stats->resets_skipped = counted(&from->resets_skipped);
-    stats->resets_incomplete = counted(&from->resets_incomplete);
-    stats->resets_failed = counted(&from->resets_failed);
-    stats->full_exits = counted(&from->full_exits);
-    stats->full_exits_empty = counted(&from->full_exits_empty);
-    stats->overflows = counted(&from->overflows);
 }
 
 uint64_t dirty_ring_harvested(DirtyRing *ring)
@@ -197,7 +181,7 @@ uint64_t dirty_ring_occupied(DirtyRing *ring, uint64_t *most)
     uint64_t occupied;
 
     pthread_mutex_lock(&ring->lock);
-    occupied = ring->seen - ring->armed;
+    occupied = ring_occupied_locked(ring);
     *most = ring->most;
     pthread_mutex_unlock(&ring->lock);
     return occupied;
