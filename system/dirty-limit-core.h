@@ -22,7 +22,7 @@
 /* Debt that a vCPU may run up before it has to sleep. */
 #define DIRTY_LIMIT_OVERDRAFT_NS (20 * DIRTY_LIMIT_NS_PER_MS)
 
-/* Debt beyond this is forgiven, credit beyond this lost. */
+/* Debt and credit beyond these are dropped. */
 #define DIRTY_LIMIT_DEBT_MAX_NS (4000 * DIRTY_LIMIT_NS_PER_MS)
 #define DIRTY_LIMIT_CREDIT_MAX_NS (1000 * DIRTY_LIMIT_NS_PER_MS)
 
@@ -66,7 +66,7 @@ static inline void dirty_limit_set_due(DirtyLimitAccount *account)
  * charged again, DIRTY_LIMIT_SLEEP_MAX_NS at most; a sleep may be cut short.
  * Returns 0 if it may run, until account->slice_end_ns.
  *
- * @limit: bytes per second, 0 for none; another than before forgives all debt
+ * @limit: bytes per second, 0 for none; another than before clears all debt
  * @pages: number of pages, of @page_bytes, that the vCPU has dirtied since it was
  *         created, each counted once
  * @now_ns: monotonic

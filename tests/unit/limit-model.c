@@ -272,7 +272,7 @@ static void vcpu_write(Machine *m, Vcpu *vcpu, uint64_t until_ns)
     n = MIN(n, room);
     vcpu_push(m, vcpu, n);
     vcpu->burst += n;
-    /* What is left of the time is too short for a page: it is lost. */
+    /* The rest of the time is too short for a page: it is lost. */
     vcpu->clock_ns = n ? vcpu->clock_ns + n * m->c->page_ns : until_ns;
     if (m->c->idle_ns && vcpu->burst == BURST_PAGES) {
         vcpu->burst = 0;

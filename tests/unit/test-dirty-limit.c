@@ -115,7 +115,7 @@ static void test_kick(void)
     g_assert_cmpuint(sleep_all(&b, charge(&b, 0, 0)), ==, 220);
 }
 
-/* Another limit, or none, forgives all. */
+/* Another limit, or none, clears all debt. */
 static void test_change(void)
 {
     Bench b;

@@ -36,7 +36,7 @@ NAMES = {
     r"vdpa-traits|vdpa_traits\w*": "vdpa-quirks",
     r"MODE_DIRECT|VDPA_MODE_DIRECT": "VDPA_MODE_PASSTHROUGH",
     r"condemn(?:s|ed)?|carry_out": "queue_unmap, apply",
-    r"bury|bury_\w+|buried|forgive|forgiven": "free_done, reset",
+    r"bury|bury_\w+|buried|forgiv(?:e|es|en)": "free_done, reset",
     r"stand_still|still_ns": "quiesce, stopped_ns",
     r"nagain|agained": "n_replay, replayed",
     r"dirty_ring_settle": "dirty_ring_wait_published",
