@@ -7,7 +7,7 @@
  *
  * The base's files are compiled as they are; what they call of the rest of
  * QEMU is here.  Of a guest's virtqueue that is the least that does the work:
- * an element is allocated in one piece and filled from the ring, as the base
+ * an element is allocated at once and filled from the ring, as the base
  * does it, but addresses become pointers by one addition, where the base asks
  * its memory map, checks, and takes a reference; kicks and interrupts are
  * counted, where the base writes to a file descriptor for each.  So stock's
@@ -32,48 +32,32 @@
 /* --- IOVA tree ------------------------------------------------------------ */
 
 typedef struct StockTable {
-    IOVATree *by_iova, *by_gpa; /* both: IOVA to the other address */
+    IOVATree *tree;
     VhostIOVATree *vhost;
 } StockTable;
-
-static DMAMap stock_map(BenchFrom from, size_t i)
-{
-    return (DMAMap) {
-        .iova = bench_addr(FROM_IOVA, i),
-        .translated_addr = bench_addr(from, i),
-        .size = BENCH_PAGE - 1,
-        .perm = IOMMU_RW,
-    };
-}
 
 static void *stock_make(size_t n)
 {
     StockTable *t = g_new0(StockTable, 1);
 
-    t->by_iova = iova_tree_new();
-    t->by_gpa = gpa_tree_new();
+    t->tree = iova_tree_new();
     for (size_t i = 0; i < n; i++) {
-        DMAMap hva = stock_map(FROM_HVA, i), gpa = stock_map(FROM_GPA, i);
+        DMAMap map = {
+            .iova = bench_iova(i), .translated_addr = bench_hva(i),
+            .size = BENCH_PAGE - 1, .perm = IOMMU_RW,
+        };
 
-        g_assert_cmpint(iova_tree_insert(t->by_iova, &hva), ==, IOVA_OK);
-        g_assert_cmpint(gpa_tree_insert(t->by_gpa, &gpa), ==, IOVA_OK);
+        g_assert_cmpint(iova_tree_insert(t->tree, &map), ==, IOVA_OK);
     }
     return t;
 }
 
-static uint64_t stock_look_up(void *table, BenchFrom from, uint64_t addr)
+static uint64_t stock_look_up(void *table, uint64_t iova)
 {
     StockTable *t = table;
-    DMAMap needle = { .iova = addr, .translated_addr = addr };
+    DMAMap needle = { .iova = iova };
 
-    switch (from) {
-    case FROM_IOVA:
-        return iova_tree_find(t->by_iova, &needle)->translated_addr;
-    case FROM_HVA:
-        return iova_tree_find_iova(t->by_iova, &needle)->iova;
-    default:
-        return iova_tree_find_iova(t->by_gpa, &needle)->iova;
-    }
+    return iova_tree_find(t->tree, &needle)->translated_addr;
 }
 
 static void *stock_make_empty(void)
@@ -89,7 +73,7 @@ static bool stock_alloc(void *table, size_t i)
     DMAMap map = { .size = BENCH_PAGE - 1, .perm = IOMMU_RW };
 
     return vhost_iova_tree_map_alloc(((StockTable *)table)->vhost, &map,
-                                     bench_addr(FROM_HVA, i)) == IOVA_OK;
+                                     bench_hva(i)) == IOVA_OK;
 }
 
 static void stock_free(void *table)
@@ -99,8 +83,7 @@ static void stock_free(void *table)
     if (t->vhost) {
         vhost_iova_tree_delete(t->vhost);
     } else {
-        iova_tree_destroy(t->by_iova);
-        iova_tree_destroy(t->by_gpa);
+        iova_tree_destroy(t->tree);
     }
     g_free(t);
 }
@@ -284,7 +267,7 @@ static VhostIOVATree *stock_maps(FakeVdpa *vdpa)
 {
     VhostIOVATree *tree = vhost_iova_tree_new(0, UINT64_MAX);
 
-    for (const VdpaIovaMap *map = vdpa_iova_first(vdpa->maps); map;
+    for (const VdpaIovaMap *map = vdpa_iova_at_or_above(vdpa->maps, 0); map;
          map = vdpa_iova_next(vdpa->maps, map)) {
         DMAMap stock = { .size = map->size - 1, .perm = IOMMU_RW };
 

@@ -4,9 +4,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- *     bench-vdpa SUBJECT iova|hva|gpa MAPS LOOKUPS     ns a lookup
+ *     bench-vdpa SUBJECT find MAPS LOOKUPS             ns a lookup
  *     bench-vdpa SUBJECT alloc MAPS                    ns a map
- *     bench-vdpa SUBJECT ring MAPS PIECES ROUNDS       ns a descriptor, and
+ *     bench-vdpa SUBJECT ring MAPS SEGMENTS ROUNDS     ns a descriptor, and
  *                                                      notifications a chain
  *
  * Theory of operation
@@ -46,10 +46,10 @@ static double cpu_ns(void)
 static bool ours_add(VdpaIovaTable *table, size_t i)
 {
     VdpaIovaMap map = {
-        .iova = bench_addr(FROM_IOVA, i),
+        .iova = bench_iova(i),
         .size = BENCH_PAGE,
-        .hva = bench_addr(FROM_HVA, i),
-        .gpa = bench_addr(FROM_GPA, i),
+        .hva = bench_hva(i),
+        .gpa = bench_iova(i),
         .perm = VDPA_IOVA_RW,
     };
 
@@ -71,23 +71,16 @@ static void *ours_make(size_t n)
     return table;
 }
 
-static uint64_t ours_look_up(void *table, BenchFrom from, uint64_t addr)
+static uint64_t ours_look_up(void *table, uint64_t iova)
 {
-    switch (from) {
-    case FROM_IOVA:
-        return vdpa_iova_find(table, addr)->hva;
-    case FROM_HVA:
-        return vdpa_iova_find_hva(table, addr, NULL)->iova;
-    default:
-        return vdpa_iova_find_gpa(table, addr)->iova;
-    }
+    return vdpa_iova_find(table, iova)->hva;
 }
 
 static bool ours_alloc(void *table, size_t i)
 {
     VdpaIovaMap map = {
         .size = BENCH_PAGE,
-        .hva = bench_addr(FROM_HVA, i),
+        .hva = bench_hva(i),
         .gpa = VDPA_IOVA_NONE,
         .perm = VDPA_IOVA_RW,
     };
@@ -155,15 +148,14 @@ static size_t scatter(size_t i, size_t n)
     return i * 2654435761u % n;
 }
 
-static double measure_lookups(const BenchTable *subject, BenchFrom from,
-                              size_t maps, size_t lookups)
+static double measure_lookups(const BenchTable *subject, size_t maps,
+                              size_t lookups)
 {
     void *table = subject->make(maps);
     double start = cpu_ns();
 
     for (size_t i = 0; i < lookups; i++) {
-        sum += subject->look_up(table, from,
-                                bench_addr(from, scatter(i, maps)) + 100);
+        sum += subject->look_up(table, bench_iova(scatter(i, maps)) + 100);
     }
     start = cpu_ns() - start;
     subject->free(table);
@@ -190,7 +182,8 @@ static FakeVdpa *guest_with(size_t maps, GRand *rand)
     FakeVdpa *vdpa = fake_vdpa_new(size, size - FAKE_PAGE, rand);
 
     vdpa->quiet = true;
-    vdpa_iova_clear(vdpa->maps);
+    vdpa_iova_free(vdpa->maps);
+    vdpa->maps = vdpa_iova_new(0, UINT64_MAX, FAKE_PAGE);
     for (size_t i = 0; i <= maps; i++) {
         VdpaIovaMap map = {
             .iova = FAKE_IOVA + (i << 21),
@@ -200,7 +193,7 @@ static FakeVdpa *guest_with(size_t maps, GRand *rand)
             .perm = VDPA_IOVA_RW,
         };
 
-        g_assert_cmpint(vdpa_iova_add(vdpa->maps, &map), ==, 0);
+        fake_vdpa_add(vdpa, &map);
     }
     return vdpa;
 }
@@ -286,7 +279,6 @@ static double measure_ring(const BenchRing *subject, size_t maps,
 
 int main(int argc, char **argv)
 {
-    static const char *const froms[] = { "iova", "hva", "gpa" };
     bool ours = argc > 1 && !strcmp(argv[1], "ours");
     const BenchTable *table = ours ? &table_ours : &table_stock;
     size_t arg[3] = {};
@@ -298,12 +290,9 @@ int main(int argc, char **argv)
     for (int i = 3; i < argc && i < 6; i++) {
         arg[i - 3] = strtoul(argv[i], NULL, 10);
     }
-    for (BenchFrom from = FROM_IOVA; from <= FROM_GPA; from++) {
-        if (!strcmp(argv[2], froms[from])) {
-            printf("%.1f\n", measure_lookups(table, from, arg[0], arg[1]));
-        }
-    }
-    if (!strcmp(argv[2], "alloc")) {
+    if (!strcmp(argv[2], "find")) {
+        printf("%.1f\n", measure_lookups(table, arg[0], arg[1]));
+    } else if (!strcmp(argv[2], "alloc")) {
         printf("%.1f\n", measure_alloc(table, arg[0]));
     } else if (!strcmp(argv[2], "ring")) {
         double kicks, ns = measure_ring(ours ? &ring_ours : &ring_stock,

@@ -14,14 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which address a lookup starts from. */
-typedef enum BenchFrom { FROM_IOVA, FROM_HVA, FROM_GPA } BenchFrom;
-
-/* An IOVA table of @n maps of a page each, map i at the addresses that
- * bench_addr() gives. */
+/* An IOVA table of @n maps of a page each, map i at bench_iova(), bench_hva(). */
 typedef struct BenchTable {
     void *(*make)(size_t n);
-    uint64_t (*look_up)(void *table, BenchFrom from, uint64_t addr);
+    uint64_t (*look_up)(void *table, uint64_t iova);
     void (*free)(void *table);
     void *(*make_empty)(void);
     bool (*alloc)(void *table, size_t i);
@@ -43,13 +39,15 @@ extern const BenchRing ring_ours, ring_stock;
 
 #define BENCH_PAGE 4096ull
 
-/* Neighbouring maps do not touch, and the three orders differ. */
-static inline uint64_t bench_addr(BenchFrom from, size_t i)
+/* Neighbouring maps do not touch, and the two orders differ. */
+static inline uint64_t bench_iova(size_t i)
 {
-    static const uint64_t base[] = { 1ull << 32, 0x7f0000000000ull, 0 };
-    uint64_t slot = from == FROM_IOVA ? i : i ^ (from == FROM_HVA ? 1 : 2);
+    return (1ull << 32) + i * 2 * BENCH_PAGE;
+}
 
-    return base[from] + slot * 2 * BENCH_PAGE;
+static inline uint64_t bench_hva(size_t i)
+{
+    return 0x7f0000000000ull + (i ^ 1) * 2 * BENCH_PAGE;
 }
 
 #endif

@@ -19,19 +19,19 @@ OFFER, REAP, FORWARD, COMPLETE, TAKE, RETURN = range(6)
 GUEST_SCRIBBLES, GUEST_SPOILS, DEVICE_SCRIBBLES, RESTART, FOREIGN_STATE = range(6, 11)
 EVENT_IDX, INDIRECT, NOT_RAM = 0x20, 0x40, 0x80
 
-ADD, _, ALLOC, REMOVE, SPAN = range(5)
+ADD, _, ALLOC, REMOVE, RANGE = range(5)
 
 
-def offer(pieces: int, table: bool, at: int = 0, length: int = 100) -> bytes:
+def offer(segments: int, table: bool, at: int = 0, length: int = 100) -> bytes:
     """A chain of segments, the last of which the device writes."""
-    words = b"".join((length << 16 | (at + i * 512) << 1 | (i == pieces - 1)).to_bytes(4, "big")
-                     for i in range(pieces))
-    return bytes([OFFER, pieces - 1, table]) + words
+    words = b"".join((length << 16 | (at + i * 512) << 1 | (i == segments - 1)).to_bytes(4, "big")
+                     for i in range(segments))
+    return bytes([OFFER, segments - 1, table]) + words
 
 
-def round_trip(pieces: int, table: bool) -> bytes:
+def round_trip(segments: int, table: bool) -> bytes:
     """A chain is offered, forwarded, taken, returned, completed and reaped."""
-    return (offer(pieces, table) + bytes([FORWARD, 0, TAKE, RETURN, 0, 0, 20, COMPLETE, 0, REAP]))
+    return (offer(segments, table) + bytes([FORWARD, 0, TAKE, RETURN, 0, 0, 20, COMPLETE, 0, REAP]))
 
 
 def shadow_ring() -> Iterator[bytes]:
@@ -68,8 +68,8 @@ def iova() -> Iterator[bytes]:
         removes = b"".join(bytes([REMOVE, kind, i * 8]) for i in range(10))
         allocs = b"".join(bytes([ALLOC]) + mapped(0, 3, i, kind) + bytes([kind, 0, kind, 255, 1, i])
                           for i in range(10))
-        spans = b"".join(bytes([SPAN, kind, i * 7, 0]) for i in range(20))
-        yield adds + spans + removes + spans + allocs + spans
+        ranges = b"".join(bytes([RANGE, kind, i * 7, 0, i % 4]) for i in range(20))
+        yield adds + ranges + removes + ranges + allocs + ranges
         yield adds + bytes([ALLOC, 0xc0]) + b"\xff" * 40
 
 

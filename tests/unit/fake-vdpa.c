@@ -5,7 +5,7 @@
  *
  * Theory of operation
  *
- * Guest memory is one piece here and many maps to the device, so that buffers
+ * Guest memory is contiguous here and many maps to the device, so that buffers
  * straddle.  Driver and device are written after the specification and the
  * kernel's <linux/virtio_ring.h>, not after the code under test.  Both obey
  * notification suppression to the letter: they ask for a notification before
@@ -92,17 +92,22 @@ static int op_write(void *opaque, uint64_t addr, const void *from, size_t len)
 }
 
 static int op_translate(void *opaque, uint64_t addr, uint64_t len,
-                        bool device_writes, VdpaRange *span)
+                        bool device_writes, VdpaRange *range)
 {
     FakeVdpa *vdpa = opaque;
+    uint64_t page = addr / FAKE_PAGE;
     VdpaIovaRange found;
-    int ret = vdpa_iova_range_gpa(vdpa->maps, addr, len,
-                                 device_writes ? VDPA_IOVA_WRITE
-                                               : VDPA_IOVA_READ, &found);
+    int ret;
 
     vdpa->translations++;
+    if (page >= vdpa->size / FAKE_PAGE) {
+        return -ENOENT;
+    }
+    ret = vdpa_iova_range(vdpa->maps, vdpa->iova_page[page] + addr % FAKE_PAGE,
+                          len, device_writes ? VDPA_IOVA_WRITE : VDPA_IOVA_READ,
+                          &found);
     if (!ret) {
-        *span = (VdpaRange) { found.iova, addr, found.len };
+        *range = (VdpaRange) { found.iova, addr, found.len };
     }
     return ret;
 }
@@ -141,6 +146,14 @@ static void note_pages(FakeVdpa *vdpa, const VdpaIovaMap *map)
     }
 }
 
+void fake_vdpa_add(FakeVdpa *vdpa, const VdpaIovaMap *map)
+{
+    g_assert_cmpint(vdpa_iova_add(vdpa->maps, map), ==, 0);
+    for (uint64_t i = 0; i < map->size / FAKE_PAGE; i++) {
+        vdpa->iova_page[map->gpa / FAKE_PAGE + i] = map->iova + i * FAKE_PAGE;
+    }
+}
+
 FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand)
 {
     FakeVdpa *vdpa = g_new0(FakeVdpa, 1);
@@ -151,6 +164,7 @@ FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand)
     vdpa->dirty = g_malloc0(size);
     vdpa->maps = vdpa_iova_new(0, UINT64_MAX, FAKE_PAGE);
     vdpa->gpa_page = g_new0(uint32_t, iova_pages(size));
+    vdpa->iova_page = g_new0(uint64_t, size / FAKE_PAGE);
     vdpa->perm = g_new0(uint8_t, size / FAKE_PAGE);
     for (; gpa < size; gpa += len, iova += len) {
         VdpaIovaMap map;
@@ -168,7 +182,7 @@ FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand)
             .gpa = gpa,
             .perm = gpa == last ? VDPA_IOVA_READ : VDPA_IOVA_RW,
         };
-        g_assert_cmpint(vdpa_iova_add(vdpa->maps, &map), ==, 0);
+        fake_vdpa_add(vdpa, &map);
         note_pages(vdpa, &map);
     }
     return vdpa;
@@ -179,6 +193,7 @@ void fake_vdpa_free(FakeVdpa *vdpa)
     vdpa_iova_free(vdpa->maps);
     free(vdpa->ram);
     g_free(vdpa->gpa_page);
+    g_free(vdpa->iova_page);
     g_free(vdpa->perm);
     g_free(vdpa->dirty);
     g_free(vdpa);

@@ -28,6 +28,7 @@ typedef struct FakeVdpa {
     uint8_t *dirty;             /* by byte: 1 if dirty() named it */
     VdpaIovaTable *maps;
     uint32_t *gpa_page;         /* by page from FAKE_IOVA on: 1 + guest page */
+    uint64_t *iova_page;        /* by guest page: its IOVA */
     uint8_t *perm;              /* by guest page */
     bool no_ram;                /* ram() has no answer: read() and write() */
     uint64_t hole, hole_size;   /* no guest memory any more */
@@ -56,8 +57,11 @@ void *fake_pages(size_t size);
 FakeVdpa *fake_vdpa_new(uint64_t size, uint64_t whole, GRand *rand);
 void fake_vdpa_free(FakeVdpa *vdpa);
 
+/* The device sees @map's guest memory there. */
+void fake_vdpa_add(FakeVdpa *vdpa, const VdpaIovaMap *map);
+
 /* The guest address of [@iova, @iova + @len); UINT64_MAX if it is not mapped,
- * not in one piece of guest memory, or not for that. */
+ * not contiguous guest memory, or not for that. */
 uint64_t fake_vdpa_gpa(FakeVdpa *vdpa, uint64_t iova, uint64_t len,
                        bool write);
 

@@ -1,26 +1,18 @@
 /*
- * vDPA: intervals of 64-bit addresses, in a balanced tree
+ * vDPA: disjoint intervals of 64-bit addresses, in a balanced tree
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Theory of operation
  *
- * An AVL tree ordered by (first, tie): the heights of a node's two subtrees
+ * An AVL tree ordered by first: the heights of a node's two subtrees
  * differ by one at most, whatever the order of insertion, which may be a
  * guest's choice.  100,000 intervals are at most 24 levels.
  *
  * Each node also knows, of itself and all below it, the lowest and highest
- * address and the longest hole between neighbours.  From these follow
- *
- *   overlaps    a subtree whose highest address is below a point holds nothing
- *               that reaches it; if its highest address is not below, then
- *               either something in it holds the point or all that comes after
- *               it begins too late.  So the leftmost interval that holds a
- *               point is found by one descent, and left_high saves that
- *               descent a look at the node that it will not visit.
- *   holes       a subtree whose longest hole is shorter than what is asked for
- *               need not be entered.  With alignment of no more than the
- *               intervals' own, the first hole entered fits: one descent.
+ * address and the longest hole between neighbours.  A subtree whose longest hole is
+ * shorter than the request need not be entered.  With alignment of no more than
+ * the intervals' own, the first hole entered fits: one descent.
  *
  * All bounds are inclusive, so that the last address of the 64-bit space is an
  * address as any other, and nothing is added to a bound before it is known
@@ -36,11 +28,6 @@
 
 #include <stddef.h>
 
-static bool before(const VdpaInterval *a, const VdpaInterval *b)
-{
-    return a->first != b->first ? a->first < b->first : a->tie < b->tie;
-}
-
 static int height(const VdpaInterval *node)
 {
     return node ? node->height : 0;
@@ -51,10 +38,10 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Bytes between what ends at @last and what begins at @first. */
+/* Bytes between an interval that ends at @last and the next, from @first on. */
 static uint64_t hole(uint64_t last, uint64_t first)
 {
-    return first > last ? first - last - 1 : 0;
+    return first - last - 1;
 }
 
 /* Works out what @node knows of its subtree from its kids. */
@@ -69,13 +56,11 @@ static void refresh(VdpaInterval *node)
     node->high = node->last;
     node->gap = 0;
     if (left) {
-        node->left_high = left->high;
         node->low = left->low;
-        node->high = max_u64(node->high, left->high);
         node->gap = max_u64(left->gap, hole(left->high, node->first));
     }
     if (right) {
-        node->high = max_u64(node->high, right->high);
+        node->high = right->high;
         node->gap = max_u64(node->gap, right->gap);
         node->gap = max_u64(node->gap, hole(node->last, right->low));
     }
@@ -117,7 +102,7 @@ static VdpaInterval *insert_below(VdpaInterval *root, VdpaInterval *node)
         refresh(node);
         return node;
     }
-    int side = before(root, node);
+    int side = node->first > root->first;
 
     root->kid[side] = insert_below(root->kid[side], node);
     return balance(root);
@@ -154,7 +139,7 @@ static VdpaInterval *remove_below(VdpaInterval *root, VdpaInterval *node)
     if (root == node) {
         return join_kids(node);
     }
-    int side = before(root, node);
+    int side = node->first > root->first;
 
     root->kid[side] = remove_below(root->kid[side], node);
     return balance(root);
@@ -169,52 +154,6 @@ void vdpa_intervals_insert(VdpaIntervals *set, VdpaInterval *node)
 void vdpa_intervals_remove(VdpaIntervals *set, VdpaInterval *node)
 {
     set->root = remove_below(set->root, node);
-}
-
-static bool holds(const VdpaInterval *node, uint64_t point)
-{
-    return node->first <= point && point <= node->last;
-}
-
-static VdpaInterval *leftmost_holding(VdpaInterval *node, uint64_t point)
-{
-    while (node) {
-        if (node->kid[0] && node->left_high >= point) {
-            node = node->kid[0];
-        } else if (node->first > point) {
-            return NULL;
-        } else if (node->last >= point) {
-            return node;
-        } else {
-            node = node->kid[1];
-        }
-    }
-    return NULL;
-}
-
-static VdpaInterval *next_holding(VdpaInterval *node, uint64_t point,
-                                  const VdpaInterval *after)
-{
-    VdpaInterval *found;
-
-    if (!node || node->high < point || node->low > point) {
-        return NULL;
-    }
-    if (!before(after, node)) {
-        return next_holding(node->kid[1], point, after);
-    }
-    found = next_holding(node->kid[0], point, after);
-    if (found) {
-        return found;
-    }
-    return holds(node, point) ? node : leftmost_holding(node->kid[1], point);
-}
-
-VdpaInterval *vdpa_intervals_holding(const VdpaIntervals *set, uint64_t point,
-                                     const VdpaInterval *after)
-{
-    return after ? next_holding(set->root, point, after)
-                 : leftmost_holding(set->root, point);
 }
 
 /* Puts @place into the hole [@low, @high], if it fits. */

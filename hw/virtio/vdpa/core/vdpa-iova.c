@@ -5,18 +5,12 @@
  *
  * Theory of operation
  *
- * Each map is in up to four indexes:
+ * Each map is in two indexes, both by IOVA:
  *
- *   by IOVA   no overlaps: sorted blocks (vdpa-lookup.c)
- *   by GPA    no overlaps; maps of guest RAM only: the same
- *   by HVA    overlaps allowed, ordered by (hva, iova): aliases; a balanced
- *             tree of intervals (vdpa-interval.c)
- *   holes     a second such tree by IOVA, where vdpa_iova_alloc() looks for
- *             room; lookups have no use for it
- *
- * Who asks for what: the memory listener adds and removes by IOVA; a shadow
- * ring asks for every descriptor of the guest, by GPA or, where the guest has
- * an IOMMU, by IOVA; a caller that unmaps its own memory asks by HVA.
+ *   lookups   sorted blocks (vdpa-lookup.c): a shadow ring asks for every
+ *             descriptor of the guest
+ *   holes     a balanced tree of intervals (vdpa-interval.c), where
+ *             vdpa_iova_alloc() looks for room
  *
  * Guest RAM is best put at IOVA = GPA, with vdpa_iova_add(): a device that
  * the guest drives directly then finds the guest's own addresses, and the same
@@ -28,7 +22,7 @@
  *
  * Failures: what does not fit is refused, with an errno that says which way.
  *
- * Limits: 256 bytes per map, and 24 to 100 in each of two indexes.  A map of all
+ * Limits: 128 bytes per map, and 24 to 100 in the index of lookups.  A map of all
  * 2^64 bytes cannot be said.
  * Neighbouring maps are not merged: the kernel was told of them one by one,
  * and will be told so again when they go.
@@ -49,24 +43,16 @@
 /* What a lookup reads of each node is in one cache line. */
 typedef struct Node {
     VdpaIovaMap map;
-    VdpaInterval by_hva         /* in its index unless hva is NONE */
+    VdpaInterval room           /* in the index of holes */
         __attribute__((aligned(CACHE_LINE)));
-    VdpaInterval room;          /* in the index of holes */
 } Node;
 
 struct VdpaIovaTable {
     uint64_t first, last;
     uint64_t page_mask;         /* low bits that have to be 0 */
-    VdpaLookup by_iova, by_gpa;
-    VdpaIntervals by_hva, holes;
-    size_t count;
-    uint64_t bytes;
+    VdpaLookup by_iova;
+    VdpaIntervals holes;
 };
-
-#define NODE_OF(node, index) \
-    ((node) ? (Node *)((char *)(node) - offsetof(Node, index)) : NULL)
-#define MAP_OF(node, index) \
-    ((node) ? &NODE_OF(node, index)->map : NULL)
 
 static const VdpaIovaMap *map_of(const Node *node)
 {
@@ -90,14 +76,6 @@ VdpaIovaTable *vdpa_iova_new(uint64_t first, uint64_t last,
     return table;
 }
 
-void vdpa_iova_free(VdpaIovaTable *table)
-{
-    if (table) {
-        vdpa_iova_clear(table);
-        g_free(table);
-    }
-}
-
 /* Whether [@start, @start + @size) is in whole pages and does not wrap. */
 static bool range_fit(const VdpaIovaTable *table, uint64_t start,
                       uint64_t size)
@@ -109,15 +87,8 @@ static bool range_fit(const VdpaIovaTable *table, uint64_t start,
 /* Whether all but its IOVA make sense of @map. */
 static bool map_fit(const VdpaIovaTable *table, const VdpaIovaMap *map)
 {
-    bool reserved = map->hva == VDPA_IOVA_NONE;
-
-    if (reserved != !map->perm || map->perm & ~VDPA_IOVA_RW) {
-        return false;
-    }
-    if (reserved && map->gpa != VDPA_IOVA_NONE) {
-        return false;
-    }
-    return (reserved || range_fit(table, map->hva, map->size)) &&
+    return map->perm && !(map->perm & ~VDPA_IOVA_RW) &&
+           range_fit(table, map->hva, map->size) &&
            (map->gpa == VDPA_IOVA_NONE ||
             range_fit(table, map->gpa, map->size));
 }
@@ -127,34 +98,6 @@ static bool iova_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
     const Node *next = vdpa_lookup_at_or_above(&table->by_iova, map->iova);
 
     return next && next->map.iova <= map->iova + (map->size - 1);
-}
-
-static bool gpa_taken(const VdpaIovaTable *table, const VdpaIovaMap *map)
-{
-    const Node *next;
-
-    if (map->gpa == VDPA_IOVA_NONE) {
-        return false;
-    }
-    next = vdpa_lookup_at_or_above(&table->by_gpa, map->gpa);
-    return next && next->map.gpa <= map->gpa + (map->size - 1);
-}
-
-static void tree_insert(VdpaIntervals *tree, VdpaInterval *node,
-                        uint64_t start, const VdpaIovaMap *map)
-{
-    node->first = start;
-    node->last = start + (map->size - 1);
-    node->tie = map->iova;
-    vdpa_intervals_insert(tree, node);
-}
-
-static void account(VdpaIovaTable *table, const VdpaIovaMap *map, int sign)
-{
-    table->count += sign;
-    if (map->perm) {
-        table->bytes += sign * map->size;
-    }
 }
 
 static Node *new_node(void)
@@ -171,35 +114,33 @@ static Node *new_node(void)
 static void insert_node(VdpaIovaTable *table, const VdpaIovaMap *map)
 {
     Node *node = new_node();
-    uint64_t past_first = map->size - 1;
+    uint64_t last = map->iova + (map->size - 1);
 
     node->map = *map;
-    vdpa_lookup_insert(&table->by_iova, map->iova, map->iova + past_first, node);
-    tree_insert(&table->holes, &node->room, map->iova, map);
-    if (map->gpa != VDPA_IOVA_NONE) {
-        vdpa_lookup_insert(&table->by_gpa, map->gpa, map->gpa + past_first,
-                           node);
-    }
-    if (map->hva != VDPA_IOVA_NONE) {
-        tree_insert(&table->by_hva, &node->by_hva, map->hva, map);
-    }
-    account(table, map, 1);
+    node->room.first = map->iova;
+    node->room.last = last;
+    vdpa_lookup_insert(&table->by_iova, map->iova, last, node);
+    vdpa_intervals_insert(&table->holes, &node->room);
 }
 
 static void remove_node(VdpaIovaTable *table, Node *node)
 {
-    const VdpaIovaMap *map = &node->map;
-
-    vdpa_lookup_remove(&table->by_iova, map->iova);
+    vdpa_lookup_remove(&table->by_iova, node->map.iova);
     vdpa_intervals_remove(&table->holes, &node->room);
-    if (map->gpa != VDPA_IOVA_NONE) {
-        vdpa_lookup_remove(&table->by_gpa, map->gpa);
-    }
-    if (map->hva != VDPA_IOVA_NONE) {
-        vdpa_intervals_remove(&table->by_hva, &node->by_hva);
-    }
-    account(table, map, -1);
     free(node);
+}
+
+void vdpa_iova_free(VdpaIovaTable *table)
+{
+    if (!table) {
+        return;
+    }
+    while (table->holes.root) {
+        remove_node(table, (Node *)((char *)table->holes.root -
+                                    offsetof(Node, room)));
+    }
+    vdpa_lookup_clear(&table->by_iova);
+    g_free(table);
 }
 
 int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
@@ -211,7 +152,7 @@ int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map)
         map->iova + (map->size - 1) > table->last) {
         return -ERANGE;
     }
-    if (iova_taken(table, map) || gpa_taken(table, map)) {
+    if (iova_taken(table, map)) {
         return -EEXIST;
     }
     insert_node(table, map);
@@ -233,26 +174,11 @@ int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
         !is_power_of_two(place.align)) {
         return -EINVAL;
     }
-    if (gpa_taken(table, map)) {
-        return -EEXIST;
-    }
     if (!vdpa_intervals_place(&table->holes, &place, &map->iova)) {
         return -ENOSPC;
     }
     insert_node(table, map);
     return 0;
-}
-
-int vdpa_iova_reserve(VdpaIovaTable *table, uint64_t iova, uint64_t size)
-{
-    const VdpaIovaMap map = {
-        .iova = iova,
-        .size = size,
-        .hva = VDPA_IOVA_NONE,
-        .gpa = VDPA_IOVA_NONE,
-    };
-
-    return vdpa_iova_add(table, &map);
 }
 
 int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
@@ -266,37 +192,9 @@ int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size)
     return 0;
 }
 
-void vdpa_iova_clear(VdpaIovaTable *table)
-{
-    while (table->holes.root) {
-        remove_node(table, NODE_OF(table->holes.root, room));
-    }
-    vdpa_lookup_clear(&table->by_iova);
-    vdpa_lookup_clear(&table->by_gpa);
-}
-
 const VdpaIovaMap *vdpa_iova_find(const VdpaIovaTable *table, uint64_t iova)
 {
     return map_of(vdpa_lookup_find(&table->by_iova, iova));
-}
-
-const VdpaIovaMap *vdpa_iova_find_gpa(const VdpaIovaTable *table,
-                                      uint64_t gpa)
-{
-    return map_of(vdpa_lookup_find(&table->by_gpa, gpa));
-}
-
-const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
-                                      uint64_t hva,
-                                      const VdpaIovaMap *after)
-{
-    const VdpaInterval *last = NULL;
-
-    if (after) {
-        last = &((const Node *)((const char *)after -
-                                 offsetof(Node, map)))->by_hva;
-    }
-    return MAP_OF(vdpa_intervals_holding(&table->by_hva, hva, last), by_hva);
 }
 
 const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
@@ -306,11 +204,6 @@ const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
         map_of(vdpa_lookup_at_or_above(&table->by_iova, iova));
 
     return map && map->iova < iova ? vdpa_iova_next(table, map) : map;
-}
-
-const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table)
-{
-    return vdpa_iova_at_or_above(table, 0);
 }
 
 const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
@@ -378,10 +271,8 @@ static int fill_range(const VdpaIovaMap *map, uint64_t offset, uint64_t len,
     if ((map->perm & need) != need) {
         return -EACCES;
     }
-    range->map = map;
     range->iova = map->iova + offset;
-    range->hva = map->hva == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
-                                            : map->hva + offset;
+    range->hva = map->hva + offset;
     range->gpa = map->gpa == VDPA_IOVA_NONE ? VDPA_IOVA_NONE
                                             : map->gpa + offset;
     range->len = MIN(len, map->size - offset);
@@ -398,46 +289,4 @@ int vdpa_iova_range(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
     }
     map = vdpa_iova_find(table, iova);
     return map ? fill_range(map, iova - map->iova, len, need, range) : -ENOENT;
-}
-
-int vdpa_iova_range_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
-                        unsigned need, VdpaIovaRange *range)
-{
-    const VdpaIovaMap *map;
-
-    if (!request_fit(gpa, len)) {
-        return -EINVAL;
-    }
-    map = vdpa_iova_find_gpa(table, gpa);
-    return map ? fill_range(map, gpa - map->gpa, len, need, range) : -ENOENT;
-}
-
-/* The first alias that allows what is needed. */
-int vdpa_iova_range_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
-                        unsigned need, VdpaIovaRange *range)
-{
-    const VdpaIovaMap *map;
-    int ret = -ENOENT;
-
-    if (!request_fit(hva, len)) {
-        return -EINVAL;
-    }
-    for (map = vdpa_iova_find_hva(table, hva, NULL); map;
-         map = vdpa_iova_find_hva(table, hva, map)) {
-        ret = fill_range(map, hva - map->hva, len, need, range);
-        if (!ret) {
-            break;
-        }
-    }
-    return ret;
-}
-
-size_t vdpa_iova_count(const VdpaIovaTable *table)
-{
-    return table->count;
-}
-
-uint64_t vdpa_iova_bytes(const VdpaIovaTable *table)
-{
-    return table->bytes;
 }

@@ -6,16 +6,12 @@
  * A map says that [iova, iova + size) of the device's address space is
  * [hva, hva + size) of this process and, where it is guest RAM,
  * [gpa, gpa + size) of the guest.  A table holds the maps of one address
- * space and finds them by any of the three addresses in O(log n).
- *
- *   IOVA   no two maps overlap
- *   GPA    no two maps overlap; a map may have none (VDPA_IOVA_NONE)
- *   HVA    maps may overlap: the same host memory can stand at several guest
- *          addresses (aliases); a map may have none (a reserved range)
+ * space, of which no two overlap there, and finds them by IOVA in O(log n).  The
+ * same host memory can be in several maps (aliases).
  *
  * Life cycle
  *
- *   vdpa_iova_new() -> add, alloc, reserve, remove, look up -> vdpa_iova_free()
+ *   vdpa_iova_new() -> add, alloc, remove, look up -> vdpa_iova_free()
  *
  *   The table is a book: it maps nothing in the device, it says what is to be
  *   mapped or has been.  A VdpaIovaMap pointer is valid until that map is
@@ -36,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* No such address: a map without guest-physical or host-virtual side. */
+/* No guest-physical address: the map is of QEMU's memory. */
 #define VDPA_IOVA_NONE UINT64_MAX
 
 /* What the device may do; the values are those of VHOST_ACCESS_RO and _WO. */
@@ -52,9 +48,9 @@ typedef struct VdpaIovaTable VdpaIovaTable;
 typedef struct VdpaIovaMap {
     uint64_t iova;
     uint64_t size;              /* bytes, at least a page */
-    uint64_t hva;               /* or VDPA_IOVA_NONE */
+    uint64_t hva;
     uint64_t gpa;               /* or VDPA_IOVA_NONE */
-    uint8_t perm;               /* VDPA_IOVA_*; 0 only for reserved ranges */
+    uint8_t perm;               /* VDPA_IOVA_* */
 } VdpaIovaMap;
 
 /* Where vdpa_iova_alloc() may put a map. */
@@ -67,9 +63,8 @@ typedef struct VdpaIovaLimits {
 
 /* What a lookup by address and length found. */
 typedef struct VdpaIovaRange {
-    const VdpaIovaMap *map;
     uint64_t iova;              /* of the address asked for */
-    uint64_t hva;               /* the same, or VDPA_IOVA_NONE */
+    uint64_t hva;               /* the same */
     uint64_t gpa;               /* the same, or VDPA_IOVA_NONE */
     uint64_t len;               /* bytes until the map or the request ends */
 } VdpaIovaRange;
@@ -86,7 +81,7 @@ void vdpa_iova_free(VdpaIovaTable *table);
  * Adds a copy of @map at map->iova.  0, or
  *   -EINVAL  not aligned, size 0, an address range wraps, perm out of range
  *   -ERANGE  not within the table's [first, last]
- *   -EEXIST  overlaps a map in IOVA or in GPA
+ *   -EEXIST  overlaps a map
  */
 int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map);
 
@@ -94,43 +89,17 @@ int vdpa_iova_add(VdpaIovaTable *table, const VdpaIovaMap *map);
  * Finds a free IOVA for @map within @limits (NULL: the whole table, upwards),
  * stores it in map->iova and adds a copy.  The first fit in that
  * direction, found in O(log n).  0, or
- *   -EINVAL, -EEXIST  as vdpa_iova_add()
+ *   -EINVAL  as vdpa_iova_add()
  *   -ENOSPC  no hole within the limits is large enough
  */
 int vdpa_iova_alloc(VdpaIovaTable *table, VdpaIovaMap *map,
                     const VdpaIovaLimits *limits);
 
-/*
- * Keeps [@iova, @iova + @size) out of vdpa_iova_alloc()'s reach: a map
- * without host and guest side and without permissions.  Errors as
- * vdpa_iova_add(); removed as any map.
- */
-int vdpa_iova_reserve(VdpaIovaTable *table, uint64_t iova, uint64_t size);
-
 /* Removes the map that starts at @iova and has @size.  0 or -ENOENT. */
 int vdpa_iova_remove(VdpaIovaTable *table, uint64_t iova, uint64_t size);
 
-/* Removes all maps. */
-void vdpa_iova_clear(VdpaIovaTable *table);
-
-/* The map that holds @iova, @gpa; NULL if none. */
+/* The map that holds @iova; NULL if none. */
 const VdpaIovaMap *vdpa_iova_find(const VdpaIovaTable *table, uint64_t iova);
-const VdpaIovaMap *vdpa_iova_find_gpa(const VdpaIovaTable *table,
-                                      uint64_t gpa);
-
-/*
- * A map that holds host address @hva; NULL if none.  With @after NULL it is
- * the first of them in the order (hva, iova) of where the maps begin, else
- * the one that follows @after, which must be a result for the same @hva:
- *
- *   for (map = vdpa_iova_find_hva(table, hva, NULL); map;
- *        map = vdpa_iova_find_hva(table, hva, map))
- *
- * visits all aliases.
- */
-const VdpaIovaMap *vdpa_iova_find_hva(const VdpaIovaTable *table,
-                                      uint64_t hva,
-                                      const VdpaIovaMap *after);
 
 /* The map with the lowest IOVA that is not below @iova; NULL if none. */
 const VdpaIovaMap *vdpa_iova_at_or_above(const VdpaIovaTable *table,
@@ -152,26 +121,17 @@ const VdpaIovaMap *vdpa_iova_guest_in(const VdpaIovaTable *table,
 int vdpa_iova_remove_guest(VdpaIovaTable *table, uint64_t iova, uint64_t last,
                            VdpaIovaMap *old, VdpaIovaMap rest[2]);
 
-/* All maps, IOVAs rising: first, then what follows @map; NULL at the end. */
-const VdpaIovaMap *vdpa_iova_first(const VdpaIovaTable *table);
+/* The map that follows @map, IOVAs rising; NULL at the end. */
 const VdpaIovaMap *vdpa_iova_next(const VdpaIovaTable *table,
                                   const VdpaIovaMap *map);
 
 /*
- * Where the device finds [@addr, @addr + @len): fills @range for the part that
+ * Where [@iova, @iova + @len) is: fills @range for the part that
  * one map covers; the caller asks again for the rest.  @need: VDPA_IOVA_*
  * that the map must allow.  0, -ENOENT (no map), -EACCES, or -EINVAL (@len is
  * 0, or the range wraps).
  */
 int vdpa_iova_range(const VdpaIovaTable *table, uint64_t iova, uint64_t len,
                     unsigned need, VdpaIovaRange *range);
-int vdpa_iova_range_gpa(const VdpaIovaTable *table, uint64_t gpa, uint64_t len,
-                        unsigned need, VdpaIovaRange *range);
-int vdpa_iova_range_hva(const VdpaIovaTable *table, uint64_t hva, uint64_t len,
-                        unsigned need, VdpaIovaRange *range);
-
-/* How many maps, and how many bytes they hold (reserved ranges apart). */
-size_t vdpa_iova_count(const VdpaIovaTable *table);
-uint64_t vdpa_iova_bytes(const VdpaIovaTable *table);
 
 #endif
