@@ -45,11 +45,11 @@
 #define POLL_US         20
 
 /* QEMU's memory. */
-enum { AREA_DRIVER, AREA_DEVICE, AREA_COMMAND, AREA_STATUS, AREAS };
+enum { BUF_DRIVER, BUF_DEVICE, BUF_COMMAND, BUF_STATUS, BUFS };
 
 typedef struct VdpaCvq {
     VdpaQueue *q;
-    VdpaHostBuf area[AREAS];
+    VdpaHostBuf buf[BUFS];
     VdpaHostBufs bufs;      /* these */
     VdpaRingDevice *ring;   /* NULL: the model serves, without the device */
     VdpaRingGuest *guest;
@@ -91,14 +91,14 @@ static int await(VdpaCvq *c, Error **errp)
  */
 static int submit(VdpaCvq *c, const void *command, size_t bytes, Error **errp)
 {
-    uint8_t *status = c->area[AREA_STATUS].at;
+    uint8_t *status = c->buf[BUF_STATUS].at;
     VdpaDeviceBuf bufs[] = {
-        { .iova = c->area[AREA_COMMAND].iova, .len = bytes },
-        { .iova = c->area[AREA_STATUS].iova, .len = 1, .device_writes = true },
+        { .iova = c->buf[BUF_COMMAND].iova, .len = bytes },
+        { .iova = c->buf[BUF_STATUS].iova, .len = 1, .device_writes = true },
     };
     int err;
 
-    memcpy(c->area[AREA_COMMAND].at, command, bytes);
+    memcpy(c->buf[BUF_COMMAND].at, command, bytes);
     *status = VIRTIO_NET_ERR;
     err = vdpa_ring_device_add(c->ring, bufs, ARRAY_SIZE(bufs), 0);
     if (err) {
@@ -359,30 +359,30 @@ static void cvq_unref(VdpaCvq *c)
     }
 }
 
-static int areas_map(VdpaCvq *c, unsigned num, Error **errp)
+static int host_bufs_map(VdpaCvq *c, unsigned num, Error **errp)
 {
     const struct {
         size_t size;
         bool device_writes;
-    } want[AREAS] = {
-        [AREA_DRIVER] = { vdpa_ring_driver_area_size(num), false },
-        [AREA_DEVICE] = { vdpa_ring_device_area_size(num), true },
-        [AREA_COMMAND] = { COMMAND_BYTES, false },
-        [AREA_STATUS] = { 1, true },
+    } want[BUFS] = {
+        [BUF_DRIVER] = { vdpa_ring_driver_area_size(num), false },
+        [BUF_DEVICE] = { vdpa_ring_device_area_size(num), true },
+        [BUF_COMMAND] = { COMMAND_BYTES, false },
+        [BUF_STATUS] = { 1, true },
     };
     VdpaDevice *d = c->q->device;
     int err;
 
     c->bufs = (VdpaHostBufs) {
-        vdpa_device_control_asid(d), c->area, AREAS
+        vdpa_device_control_asid(d), c->buf, BUFS
     };
-    for (int i = 0; i < AREAS; i++) {
-        VdpaHostBuf *a = &c->area[i];
+    for (int i = 0; i < BUFS; i++) {
+        VdpaHostBuf *buf = &c->buf[i];
 
-        a->size = ROUND_UP(want[i].size, qemu_real_host_page_size());
-        a->device_writes = want[i].device_writes;
-        a->at = vdpa_host_buf_new(a->size);
-        if (!a->at) {
+        buf->size = ROUND_UP(want[i].size, qemu_real_host_page_size());
+        buf->device_writes = want[i].device_writes;
+        buf->at = vdpa_host_buf_new(buf->size);
+        if (!buf->at) {
             error_setg(errp, "no memory for the control queue");
             return -ENOMEM;
         }
@@ -420,7 +420,7 @@ static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
     VdpaRingMemory memory;
     int err = guest_ring_start(c, guest, errp);
 
-    err = err ?: areas_map(c, num, errp);
+    err = err ?: host_bufs_map(c, num, errp);
     if (err) {
         return err;
     }
@@ -431,7 +431,7 @@ static int cvq_prepare(VdpaCvq *c, const VdpaQueueSetup *guest, Error **errp)
                          " notifier");
         return err;
     }
-    memory = (VdpaRingMemory) { c->area[AREA_DRIVER].at, c->area[AREA_DEVICE].at };
+    memory = (VdpaRingMemory) { c->buf[BUF_DRIVER].at, c->buf[BUF_DEVICE].at };
     c->ring = vdpa_ring_device_new(
         num, &memory,
         virtio_has_feature(vdpa_device_features(c->q->device),
@@ -471,9 +471,9 @@ static int cvq_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
     *setup = (VdpaQueueSetup) {
         .num = setup->num,
         .base = 0,
-        .desc = c->area[AREA_DRIVER].iova,
-        .avail = c->area[AREA_DRIVER].iova + vdpa_ring_avail_offset(setup->num),
-        .used = c->area[AREA_DEVICE].iova,
+        .desc = c->buf[BUF_DRIVER].iova,
+        .avail = c->buf[BUF_DRIVER].iova + vdpa_ring_avail_offset(setup->num),
+        .used = c->buf[BUF_DEVICE].iova,
         .kick = event_notifier_get_fd(&c->device_kick),
         .call = -1,     /* answers are waited for */
     };

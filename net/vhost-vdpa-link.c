@@ -21,7 +21,7 @@ struct VdpaLink {
     VMChangeStateEntry *vm_change;
     bool failed;        /* a failure took it down, and keeps it down */
     bool due;           /* the bottom half will interrupt the guest */
-    bool own;           /* set_link is this file's own */
+    bool internal;      /* this file is calling set_link */
 };
 
 /* What set_link marks, without telling anything of it. */
@@ -51,9 +51,9 @@ static void interrupt(void *opaque)
     Error *err = NULL;
 
     link->due = false;
-    link->own = true;
+    link->internal = true;
     qmp_set_link(link->netdev, false, &err);
-    link->own = false;
+    link->internal = false;
     if (err) {
         vdpa_error_reportf_err(err, "vhost-vdpa: ");
     }
@@ -121,7 +121,7 @@ void vdpa_link_set(VdpaLink *link, NetClientState *client)
 {
     NetClientState *nic = client->peer;
 
-    if (link->own || !link->failed) {
+    if (link->internal || !link->failed) {
         return;
     }
     forget(link);

@@ -14,7 +14,7 @@
 #include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "hw/virtio/vdpa/vdpa-map-worker.h"
 
-#define PIECE   (2 * MiB)
+#define RANGE   (2 * MiB)
 #define MOST    4096
 
 typedef struct Message {

@@ -86,9 +86,9 @@ static void test_slow(void)
     Bench *b = bench_new();
     MemoryRegion mr = { 0 };
 
-    b->kernel.slow_us = 12000;      /* so each message is one piece */
+    b->kernel.slow_us = 12000;      /* so each message is one RANGE */
     hold(b, true);
-    give_map(b, 0, 16 * PIECE, &mr);
+    give_map(b, 0, 16 * RANGE, &mr);
     await_held(b);
     limit_passes(b, pass_one);
     g_assert_true(vdpa_worker_drain(b->worker));
@@ -105,20 +105,20 @@ static void test_abandon_held(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, 2 * PIECE, &mr);
-    give_map(b, 2 * PIECE, PIECE, &mr);
+    give_map(b, 0, 2 * RANGE, &mr);
+    give_map(b, 2 * RANGE, RANGE, &mr);
     await_held(b);
     vdpa_worker_abandon(b->worker);
-    vdpa_worker_unmap(b->worker, 0, 0, 3 * PIECE);
+    vdpa_worker_unmap(b->worker, 0, 0, 3 * RANGE);
     vdpa_worker_reset(b->worker);
-    give_map(b, 4 * PIECE, PIECE, &mr);
+    give_map(b, 4 * RANGE, RANGE, &mr);
     b->kernel.error = EFAULT;       /* of the one at 0 */
     hold(b, false);
     vdpa_worker_drain(b->worker);
     g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
     g_assert_cmpuint(b->kernel.logged, ==, 3);
-    check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 3 * PIECE);
-    check(b, 2, VHOST_IOTLB_UPDATE, 4 * PIECE, PIECE);
+    check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 3 * RANGE);
+    check(b, 2, VHOST_IOTLB_UPDATE, 4 * RANGE, RANGE);
     bench_free(b);
     g_assert_cmpint(mr.refs, ==, 0);
 }
@@ -130,8 +130,8 @@ static void test_free_late(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, 2 * PIECE, &mr);
-    give_map(b, 2 * PIECE, PIECE, &mr);
+    give_map(b, 0, 2 * RANGE, &mr);
+    give_map(b, 2 * RANGE, RANGE, &mr);
     await_held(b);
     limit_passes(b, nothing);
     g_assert_false(vdpa_worker_free(b->worker));

@@ -18,17 +18,17 @@ static void test_messages(void)
     uint64_t maps, unmaps;
 
     vdpa_worker_batch(b->worker, true);
-    give_map(b, 0, PIECE, &mr);
-    give_map(b, 2 * PIECE - 4 * KiB, 8 * KiB, &mr);
+    give_map(b, 0, RANGE, &mr);
+    give_map(b, 2 * RANGE - 4 * KiB, 8 * KiB, &mr);
     vdpa_worker_batch(b->worker, false);
-    vdpa_worker_unmap(b->worker, 0, 2 * PIECE - 4 * KiB, 8 * KiB);
+    vdpa_worker_unmap(b->worker, 0, 2 * RANGE - 4 * KiB, 8 * KiB);
     vdpa_worker_drain(b->worker);
     check(b, 0, VHOST_IOTLB_BATCH_BEGIN, 0, 0);
-    check(b, 1, VHOST_IOTLB_UPDATE, 0, PIECE);
-    check(b, 2, VHOST_IOTLB_UPDATE, 2 * PIECE - 4 * KiB, 4 * KiB);
-    check(b, 3, VHOST_IOTLB_UPDATE, 2 * PIECE, 4 * KiB);
+    check(b, 1, VHOST_IOTLB_UPDATE, 0, RANGE);
+    check(b, 2, VHOST_IOTLB_UPDATE, 2 * RANGE - 4 * KiB, 4 * KiB);
+    check(b, 3, VHOST_IOTLB_UPDATE, 2 * RANGE, 4 * KiB);
     check(b, 4, VHOST_IOTLB_BATCH_END, 0, 0);
-    check(b, 5, VHOST_IOTLB_INVALIDATE, 2 * PIECE - 4 * KiB, 8 * KiB);
+    check(b, 5, VHOST_IOTLB_INVALIDATE, 2 * RANGE - 4 * KiB, 8 * KiB);
     g_assert_cmpuint(b->kernel.logged, ==, 6);
     vdpa_worker_messages(b->worker, &maps, &unmaps);
     g_assert_cmpuint(maps, ==, 3);
@@ -59,7 +59,7 @@ static uint64_t largest(Bench *b, unsigned n)
 }
 
 /* A message maps little if the kernel is slow, and much if it is quick. */
-static void test_slices(void)
+static void test_ranges(void)
 {
     Bench *b = bench_new();
 
@@ -140,7 +140,7 @@ static void test_full(void)
     bench_free(b);
 }
 
-/* How long a small message takes says nothing about a slice. */
+/* How long a small message takes says nothing about a range. */
 static void test_small_maps(void)
 {
     Bench *b = bench_new();
@@ -170,12 +170,12 @@ static void test_abandon_late(void)
 
     shim_on_populate_opaque = b;
     shim_on_populate = abandon_now;
-    give_map(b, 0, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 0);
     shim_on_populate = NULL;
     vdpa_worker_reset(b->worker);
-    give_map(b, 0, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 1);
     bench_free(b);
@@ -190,7 +190,7 @@ static void test_first_error(void)
     b->kernel.error = ENOMEM;
     b->kernel.end_error = EIO;
     vdpa_worker_batch(b->worker, true);
-    give_map(b, 0, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
     vdpa_worker_batch(b->worker, false);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 3);
@@ -205,8 +205,8 @@ static void test_free(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, PIECE, &mr);
-    give_map(b, PIECE, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
+    give_map(b, RANGE, RANGE, &mr);
     await_held(b);
     hold(b, false);
     bench_free(b);
@@ -234,7 +234,7 @@ static ShimPopulated populated(bool pins, unsigned perm)
 {
     Bench *b = bench_new_for(pins);
     MemoryRegion mr = { 0 };
-    VdpaIovaMap map = { 0, PIECE + 4 * KiB, 64 * MiB, 0, perm };
+    VdpaIovaMap map = { 0, RANGE + 4 * KiB, 64 * MiB, 0, perm };
 
     shim_populated();
     vdpa_worker_map(b->worker, 0, &map, &mr);
@@ -249,7 +249,7 @@ static void test_populate(void)
 {
     ShimPopulated found = populated(true, VDPA_IOVA_RW);
 
-    g_assert_cmpuint(found.bytes, ==, PIECE + 4 * KiB);
+    g_assert_cmpuint(found.bytes, ==, RANGE + 4 * KiB);
     g_assert_cmpuint(found.largest, <=, 128 * KiB);
     g_assert_cmpuint(populated(true, VDPA_IOVA_READ).bytes, ==, 0);
     g_assert_cmpuint(populated(false, VDPA_IOVA_RW).bytes, ==, 0);
@@ -262,8 +262,8 @@ static void test_commands_first(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, PIECE, &mr);
-    give_map(b, PIECE, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
+    give_map(b, RANGE, RANGE, &mr);
     await_held(b);
     __atomic_store_n(&b->fd.busy, 1, __ATOMIC_RELAXED);
     hold(b, false);
@@ -282,24 +282,24 @@ static void test_failure(void)
     MemoryRegion mr = { 0 };
     Error *err = NULL;
 
-    b->kernel.bad = PIECE;
+    b->kernel.bad = RANGE;
     b->kernel.error = EFAULT;
-    give_map(b, 0, 4 * PIECE, &mr);
-    give_map(b, 4 * PIECE, PIECE, &mr);
-    vdpa_worker_unmap(b->worker, 0, 0, 4 * PIECE);
-    vdpa_worker_unmap(b->worker, 0, 4 * PIECE, PIECE);
+    give_map(b, 0, 4 * RANGE, &mr);
+    give_map(b, 4 * RANGE, RANGE, &mr);
+    vdpa_worker_unmap(b->worker, 0, 0, 4 * RANGE);
+    vdpa_worker_unmap(b->worker, 0, 4 * RANGE, RANGE);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(b->kernel.logged, ==, 4);
-    check(b, 1, VHOST_IOTLB_UPDATE, PIECE, PIECE);
-    check(b, 2, VHOST_IOTLB_INVALIDATE, 0, 4 * PIECE);
-    check(b, 3, VHOST_IOTLB_INVALIDATE, 4 * PIECE, PIECE);
+    check(b, 1, VHOST_IOTLB_UPDATE, RANGE, RANGE);
+    check(b, 2, VHOST_IOTLB_INVALIDATE, 0, 4 * RANGE);
+    check(b, 3, VHOST_IOTLB_INVALIDATE, 4 * RANGE, RANGE);
     g_assert_cmpint(vdpa_worker_error(b->worker, &err), ==, -EFAULT);
     error_free(err);
     vdpa_worker_clear_error(b->worker);
-    give_map(b, 8 * PIECE, PIECE, &mr);
+    give_map(b, 8 * RANGE, RANGE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
-    check(b, 4, VHOST_IOTLB_UPDATE, 8 * PIECE, PIECE);
+    check(b, 4, VHOST_IOTLB_UPDATE, 8 * RANGE, RANGE);
     bench_free(b);
 }
 
@@ -387,17 +387,17 @@ static void test_abandon(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, 16 * PIECE, &mr);
-    give_map(b, 16 * PIECE, 16 * PIECE, &mr);
+    give_map(b, 0, 16 * RANGE, &mr);
+    give_map(b, 16 * RANGE, 16 * RANGE, &mr);
     await_held(b);
     vdpa_worker_abandon(b->worker);
-    vdpa_worker_unmap(b->worker, 0, 0, 32 * PIECE);
+    vdpa_worker_unmap(b->worker, 0, 0, 32 * RANGE);
     hold(b, false);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(messages(b), ==, 2);
-    check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 32 * PIECE);
+    check(b, 1, VHOST_IOTLB_INVALIDATE, 0, 32 * RANGE);
     vdpa_worker_reset(b->worker);
-    give_map(b, 0, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
     vdpa_worker_drain(b->worker);
     g_assert_cmpuint(messages(b), ==, 3);
     bench_free(b);
@@ -411,9 +411,9 @@ static void test_references(void)
     MemoryRegion mr = { 0 };
 
     hold(b, true);
-    give_map(b, 0, 2 * PIECE, &mr);
+    give_map(b, 0, 2 * RANGE, &mr);
     await_held(b);
-    vdpa_worker_unmap(b->worker, 0, 0, 2 * PIECE);
+    vdpa_worker_unmap(b->worker, 0, 0, 2 * RANGE);
     shim_main_loop();
     g_assert_cmpint(mr.refs, ==, 1);
     hold(b, false);
@@ -424,23 +424,23 @@ static void test_references(void)
 }
 
 /* QEMU's own memory: one message each, its failure is its owner's alone. */
-static void test_own(void)
+static void test_host(void)
 {
     Bench *b = bench_new();
-    VdpaIovaMap own = { 64 * MiB, 2 * PIECE, 64 * MiB + 0x7f0000000000,
-                        VDPA_IOVA_NONE, VDPA_IOVA_RW };
+    VdpaIovaMap host = { 64 * MiB, 2 * RANGE, 64 * MiB + 0x7f0000000000,
+                         VDPA_IOVA_NONE, VDPA_IOVA_RW };
     int result = 0;
 
-    b->kernel.bad = own.iova;
+    b->kernel.bad = host.iova;
     b->kernel.error = ENOMEM;
     vdpa_worker_host_batch(b->worker, 1, true, &result);
-    vdpa_worker_host_map(b->worker, 1, &own, &result);
+    vdpa_worker_host_map(b->worker, 1, &host, &result);
     vdpa_worker_host_batch(b->worker, 1, false, &result);
     vdpa_worker_drain(b->worker);
     g_assert_cmpint(result, ==, -ENOMEM);
     g_assert_cmpint(vdpa_worker_error(b->worker, NULL), ==, 0);
     g_assert_cmpuint(b->kernel.logged, ==, 3);
-    check(b, 1, VHOST_IOTLB_UPDATE, own.iova, own.size);
+    check(b, 1, VHOST_IOTLB_UPDATE, host.iova, host.size);
     bench_free(b);
 }
 
@@ -450,10 +450,10 @@ static void test_idle(void)
     Bench *b = bench_new();
     MemoryRegion mr = { 0 };
 
-    give_map(b, 0, PIECE, &mr);
+    give_map(b, 0, RANGE, &mr);
     vdpa_worker_drain(b->worker);
     hold(b, true);
-    give_map(b, PIECE, PIECE, &mr);
+    give_map(b, RANGE, RANGE, &mr);
     await_held(b);
     shim_main_loop();
     g_assert_cmpuint(b->idle, ==, 0);
@@ -478,9 +478,9 @@ static void test_at_random(void)
         unsigned at = g_test_rand_int_range(0, PLACES);
 
         if (wanted[at]) {
-            vdpa_worker_unmap(b->worker, 0, at * 2 * PIECE, 2 * PIECE);
+            vdpa_worker_unmap(b->worker, 0, at * 2 * RANGE, 2 * RANGE);
         } else {
-            give_map(b, at * 2 * PIECE, 2 * PIECE, &mr[at]);
+            give_map(b, at * 2 * RANGE, 2 * RANGE, &mr[at]);
         }
         wanted[at] = !wanted[at];
         shim_main_loop();
@@ -492,7 +492,7 @@ static void test_at_random(void)
     for (unsigned i = 0; i < b->kernel.logged; i++) {
         const Message *m = &b->kernel.log[i];
 
-        found[m->iova / (2 * PIECE)] = m->type == VHOST_IOTLB_UPDATE;
+        found[m->iova / (2 * RANGE)] = m->type == VHOST_IOTLB_UPDATE;
     }
     for (unsigned i = 0; i < PLACES; i++) {
         g_assert_cmpint(found[i], ==, wanted[i]);
@@ -506,7 +506,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vdpa-map-worker/messages", test_messages);
-    g_test_add_func("/vdpa-map-worker/slices", test_slices);
+    g_test_add_func("/vdpa-map-worker/ranges", test_ranges);
     g_test_add_func("/vdpa-map-worker/slower", test_slower);
     g_test_add_func("/vdpa-map-worker/room", test_room);
     g_test_add_func("/vdpa-map-worker/full", test_full);
@@ -521,7 +521,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vdpa-map-worker/words", test_words);
     g_test_add_func("/vdpa-map-worker/abandon", test_abandon);
     g_test_add_func("/vdpa-map-worker/references", test_references);
-    g_test_add_func("/vdpa-map-worker/own", test_own);
+    g_test_add_func("/vdpa-map-worker/host", test_host);
     g_test_add_func("/vdpa-map-worker/idle", test_idle);
     add_late_tests();
     g_test_add_func("/vdpa-map-worker/at-random", test_at_random);

@@ -301,11 +301,11 @@ static bool log_apart;
 
 /* Pages that adjoin for the device, and in the log only unless apart. */
 static int page_translate(void *opaque, uint64_t addr, uint64_t len,
-                          bool device_writes, VdpaRange *span)
+                          bool device_writes, VdpaRange *range)
 {
     uint64_t log = log_apart ? addr ^ FAKE_PAGE : addr;
 
-    *span = (VdpaRange) { FAKE_IOVA + addr, log, FAKE_PAGE - addr % FAKE_PAGE };
+    *range = (VdpaRange) { FAKE_IOVA + addr, log, FAKE_PAGE - addr % FAKE_PAGE };
     return 0;
 }
 

@@ -315,9 +315,9 @@ static void test_guest_ring(void)
 static uint64_t odd_len;
 
 static int odd_translate(void *opaque, uint64_t addr, uint64_t len,
-                         bool device_writes, VdpaRange *span)
+                         bool device_writes, VdpaRange *range)
 {
-    *span = (VdpaRange) { addr, addr, odd_len };
+    *range = (VdpaRange) { addr, addr, odd_len };
     return 0;
 }
 

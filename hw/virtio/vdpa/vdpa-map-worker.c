@@ -590,9 +590,9 @@ static void explain(const VdpaWorker *w, Error **errp, int err, uint64_t mib)
         return;
     }
     error_setg(errp, "cannot map %" PRIu64 " MiB of guest memory. It may be in "
-               "too many pieces: vhost_vdpa's max_iotlb_entries is %" PRIu64
-               ", and each piece that is contiguous in the host's memory takes"
-               " one; raise it (/etc/modprobe.d, %" PRIu64 " are enough for"
+               "too many ranges of the host's memory: vhost_vdpa's"
+               " max_iotlb_entries is %" PRIu64 ", and each range takes one;"
+               " raise it (/etc/modprobe.d, %" PRIu64 " are enough for"
                " pages of 4 KiB)%s", mib, room, mib * (MiB / (4 * KiB)),
                room >= mib / 2 ? ", or use huge pages"
                                : ", or use huge pages of 1 GiB");

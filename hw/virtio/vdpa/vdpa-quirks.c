@@ -260,7 +260,7 @@ int vdpa_quirks_can_rebase(VdpaDevice *d, bool *can, Error **errp)
 bool vdpa_device_control_isolated(VdpaDevice *d, uint64_t features,
                                   unsigned control)
 {
-    unsigned spaces = 0, own, other;
+    unsigned spaces = 0, group, other;
     bool isolated;
 
     if (vdpa_fd_command(&d->fd, VDPA_GET_AS_NUM, &spaces) || spaces < 2) {
@@ -269,10 +269,10 @@ bool vdpa_device_control_isolated(VdpaDevice *d, uint64_t features,
     d->status.features = features;
     isolated = !vdpa_status_event(&d->status, VDPA_EVENT_ACK_DRIVER) &&
                !vdpa_status_event(&d->status, VDPA_EVENT_SET_FEATURES) &&
-               !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &own);
+               !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, control, &group);
     for (unsigned i = 0; isolated && i < control; i++) {
         isolated = !vdpa_fd_queue_get(&d->fd, VDPA_GET_QUEUE_GROUP, i,
-                                      &other) && other != own;
+                                      &other) && other != group;
     }
     vdpa_device_reset(d);
     return isolated;
