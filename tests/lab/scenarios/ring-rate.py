@@ -7,19 +7,26 @@ revives the saved guest, which writes random pages of its hot set, and migrates 
 the migration completes.  `writes` is the guest's pages per second while it migrated,
 `before` the same without a migration.
 
+The variant `answers` has two vCPUs that write far more pages than a ring holds, so that each sync
+finds full rings, and asks a second monitor of the source something easy all the time.  `answer-max-ms` is its
+longest answer while the migration is active: as long as a thread holds the big QEMU lock.
+
 Both oracles look at each migration; a figure of a migration that lost a page is none.
 
 L1's clock counts instructions, two nanoseconds each, so what else the host does
 changes nothing.
 
-*Limits*: instructions, not time: a fault costs more on real hardware.  One vCPU.
+*Limits*: instructions, not time: a fault costs more on real hardware.  One vCPU, but for `answers`.
 """
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from qlab import l2, live
 from qlab.context import Lab
+from qlab.qmp import Qmp, QmpGone
 from qlab.scenario import Scenario
 
 SCENARIO = Scenario(
@@ -30,23 +37,61 @@ SCENARIO = Scenario(
     own_binaries=True,
     icount=True,
     l1_mem=3072,
-    variants={"8": {"hot_mib": 8}, "48": {"hot_mib": 48}},
+    variants={"8": {"hot_mib": 8}, "48": {"hot_mib": 48},
+              "answers": {"hot_mib": 180, "cpus": 2, "rings": "65536", "answers": True}},
 )
 
 MEM = 256
+#: Seconds between two questions, so that the monitor takes little of the CPU.
+PAUSE = 0.002
 LOAD = live.Load()
 PLAN = live.Plan(bandwidth=24 << 20, downtime_ms=20, relax_after=14, limit=200)
 
 
-def one(lab: Lab, spec: l2.GuestSpec, image: Path) -> dict[str, object]:
+class Answers(threading.Thread):
+    """Times the answers of a guest's second monitor while a migration is active."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.qmp = Qmp(path)
+        self.times: list[float] = []
+
+    def run(self) -> None:
+        """Ask until QEMU ends; setup holds the lock in any case, and completion is downtime."""
+        try:
+            while True:
+                active = self.qmp.cmd("query-migrate").get("status") == "active"
+                begun = time.monotonic()
+                self.qmp.cmd("query-name")
+                if active:
+                    self.times.append(time.monotonic() - begun)
+                time.sleep(PAUSE)
+        except (QmpGone, OSError):
+            pass
+
+    def figures(self) -> dict[str, object]:
+        """The longest, and how many are longer than ten milliseconds."""
+        self.join()
+        return {"answers": len(self.times), "answer-max-ms": round(max(self.times) * 1000, 2),
+                "answers-over-10-ms": sum(answer > 0.01 for answer in self.times)}
+
+
+def one(lab: Lab, spec: l2.GuestSpec, image: Path, answers: bool = False) -> dict[str, object]:
     """Migrate the saved guest; its figures."""
-    report = live.migrate(lab, live.restore(lab, spec, image), spec, LOAD, PLAN,
-                          lambda *_, **__: None)
+    path = lab.tmp / f"{lab.next_name('answers')}.qmp"
+    extra = ("-qmp", f"unix:{path},server=on,wait=off") if answers else ()
+    source = live.restore(lab, replace(spec, extra=extra), image)
+    watch = Answers(path) if answers else None
+    if watch:
+        watch.start()
+    report = live.migrate(lab, source, spec, LOAD, PLAN, lambda *_, **__: None)
     lab.check(not report.reason, report.reason)
     figures: dict[str, object] = {
         "before": round(report.writes_before), "writes": round(report.writes_during or 0),
         "downtime_ms": report.migrate.get("downtime"),
     }
+    if watch:
+        figures |= watch.figures()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
             "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
@@ -54,13 +99,14 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path) -> dict[str, object]:
     return figures
 
 
-def run(lab: Lab, hot_mib: int, rings: str = "4096 65536") -> None:
+def run(lab: Lab, hot_mib: int, rings: str = "4096 65536", cpus: int = 1, answers: bool = False) -> None:
     """Each ring size with each subject; the bitmap once."""
-    subjects = {"ours": l2.GuestSpec(lab.qemu, mem=MEM, load_mb=hot_mib),
-                "stock": l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib)}
+    subjects = {"ours": l2.GuestSpec(lab.qemu, mem=MEM, load_mb=hot_mib, cpus=cpus),
+                "stock": l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib, cpus=cpus)}
     for name, spec in subjects.items():
         live.save(live.boot(lab, spec), lab.tmp / name)
-    lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock")
+    lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock", answers)
     for ring in map(int, str(rings).split()):
         for name, spec in subjects.items():
-            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name)
+            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name,
+                                                      answers)
