@@ -45,7 +45,7 @@ struct Bench {
     pthread_mutex_t lock;
     pthread_t thread;
     uint64_t reaped;            /* by thread */
-    bool landed;                /* atomic: settle() has returned */
+    bool waited;                /* atomic: wait_published() has returned */
     pthread_mutex_t gate[2];    /* publish() passes: by parity of the page */
     void (*translating)(Bench *bench);  /* may be NULL: called in translate() */
     bool flag[2];               /* atomic: for the test's own threads */

@@ -73,20 +73,20 @@ static void test_sync_behind_another(void)
     bench_free(b);
 }
 
-static void *reap_then_land(void *opaque)
+static void *wait_published(void *opaque)
 {
     Bench *b = opaque;
 
     dirty_ring_wait_published(&b->set);
-    __atomic_store_n(&b->landed, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&b->waited, true, __ATOMIC_RELEASE);
     return NULL;
 }
 
-/* settle() waits for pages that another thread has not published yet. */
-static void test_settle(void)
+/* dirty_ring_wait_published() waits for pages that another thread has not published yet. */
+static void test_wait(void)
 {
     Bench *b = bench_new(reset_all);
-    pthread_t settler;
+    pthread_t waiter;
 
     pthread_mutex_lock(&b->gate[0]);
     pthread_mutex_lock(&b->gate[1]);
@@ -95,13 +95,13 @@ static void test_settle(void)
     while (!dirty_ring_harvested(b->ring[0])) {
         nap_ms(1);
     }
-    pthread_create(&settler, NULL, reap_then_land, b);
+    pthread_create(&waiter, NULL, wait_published, b);
     nap_ms(50);
-    g_assert_false(__atomic_load_n(&b->landed, __ATOMIC_ACQUIRE));
+    g_assert_false(__atomic_load_n(&b->waited, __ATOMIC_ACQUIRE));
 
     pthread_mutex_unlock(&b->gate[0]);
     pthread_mutex_unlock(&b->gate[1]);
-    pthread_join(settler, NULL);
+    pthread_join(waiter, NULL);
     g_assert_cmpuint(b->published->len, ==, 3);
     pthread_join(b->thread, NULL);
     bench_free(b);
@@ -120,10 +120,10 @@ static void *reap_second_thread(void *opaque)
 }
 
 /* Two batches are on their way, and the younger one is published first. */
-static void test_settle_out_of_order(void)
+static void test_wait_out_of_order(void)
 {
     Bench *b = bench_new(reset_all);
-    pthread_t older, younger, settler;
+    pthread_t older, younger, waiter;
 
     pthread_mutex_lock(&b->gate[0]);
     pthread_mutex_lock(&b->gate[1]);
@@ -137,15 +137,15 @@ static void test_settle_out_of_order(void)
     while (!dirty_ring_harvested(b->ring[1])) {
         nap_ms(1);
     }
-    pthread_create(&settler, NULL, reap_then_land, b);
+    pthread_create(&waiter, NULL, wait_published, b);
     nap_ms(50);
     pthread_mutex_unlock(&b->gate[1]);
     pthread_join(younger, NULL);
     nap_ms(50);
-    g_assert_false(__atomic_load_n(&b->landed, __ATOMIC_ACQUIRE));
+    g_assert_false(__atomic_load_n(&b->waited, __ATOMIC_ACQUIRE));
 
     pthread_mutex_unlock(&b->gate[0]);
-    pthread_join(settler, NULL);
+    pthread_join(waiter, NULL);
     g_assert_cmpuint(bench_published(b), ==, 2);
     pthread_join(older, NULL);
     bench_free(b);
@@ -270,7 +270,7 @@ static void test_read_before_mark(void)
 
     b->set.ops = &ops;
     /* On a busy machine the other thread may not run for a second. */
-    b->set.patience_ns = 60ull * 1000 * 1000 * 1000;
+    b->set.reset_timeout_ns = 60ull * 1000 * 1000 * 1000;
     pthread_create(&b->thread, NULL, eager_thread, b);
     for (int i = 0; i < 3000; i++) {
         bench_push_run(b, 0, 0, SIZE / 2);
@@ -358,8 +358,8 @@ int main(int argc, char **argv)
         { "reset/judged-after-ioctl", test_judged_after_ioctl },
         { "reset/spared", test_spared },
         { "sync-behind-another", test_sync_behind_another },
-        { "settle", test_settle },
-        { "settle/out-of-order", test_settle_out_of_order },
+        { "wait", test_wait },
+        { "wait/out-of-order", test_wait_out_of_order },
         { "overtaken", test_overtaken },
         { "bounded", test_bounded },
         { "read-before-mark", test_read_before_mark },

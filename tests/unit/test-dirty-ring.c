@@ -157,14 +157,14 @@ static void test_refused(void)
     bench_free(b);
 }
 
-/* Patience is spent once; later batches get one ioctl, and may recover. */
+/* The timeout is waited for once; later batches get one ioctl, and may recover. */
 static void test_no_progress(void)
 {
     static const Step script[] = { { 0, push_one_more }, { -EINTR, NULL }, {} };
     Bench *b = bench_new(script);
     unsigned calls;
 
-    b->set.patience_ns = 200 * 1000 * 1000;
+    b->set.reset_timeout_ns = 200 * 1000 * 1000;
     bench_push_run(b, 0, 0, 5);
     g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 5);
     g_assert_cmpuint(b->calls, >, 3);
@@ -179,13 +179,13 @@ static void test_no_progress(void)
     bench_free(b);
 }
 
-/* A kernel that answers 0 for ever takes no longer than the patience. */
+/* A kernel that answers 0 for ever takes no longer than the timeout. */
 static void test_never(void)
 {
     static const Step script[] = { { 0, NULL }, { 0, NULL }, {} };
     Bench *b = bench_new(script);
 
-    b->set.patience_ns = 2 * 1000 * 1000;
+    b->set.reset_timeout_ns = 2 * 1000 * 1000;
     bench_push_run(b, 0, 0, 5);
     g_assert_cmpuint(dirty_ring_reap(b->ring[0]), ==, 5);
     g_assert_cmpuint(b->published->len, ==, 5);
@@ -199,7 +199,7 @@ static void nap_100_ms(Bench *b)
     nap_ms(100);
 }
 
-/* Progress renews patience: three times 100 ms are not too long for 250. */
+/* Progress starts the timeout anew: three times 100 ms are not too long for 250. */
 static void test_slow_progress(void)
 {
     static const Step script[] = {
@@ -208,7 +208,7 @@ static void test_slow_progress(void)
     };
     Bench *b = bench_new(script);
 
-    b->set.patience_ns = 250 * 1000 * 1000;
+    b->set.reset_timeout_ns = 250 * 1000 * 1000;
     bench_push_run(b, 0, 0, 5);
     dirty_ring_reap(b->ring[0]);
     g_assert_cmpuint(b->calls, ==, 6);
@@ -354,7 +354,7 @@ static void test_room_not_reset(void)
     static const Step nothing[] = { { 0, NULL }, {} };
     Bench *b = bench_new(nothing);
 
-    b->set.patience_ns = 0;
+    b->set.reset_timeout_ns = 0;
     bench_push_run(b, 0, 0, 9);
     g_assert_cmpuint(dirty_ring_make_room(&b->set, decide_two, NULL), ==, 2);
     dirty_ring_make_room(&b->set, decide_two, NULL);

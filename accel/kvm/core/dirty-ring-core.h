@@ -171,7 +171,7 @@ struct DirtyRingSet {
     void *opaque;
     uint32_t size;                  /* entries per ring, a power of two */
     uint32_t usable;                /* entries after which KVM says full */
-    uint64_t patience_ns;           /* for resets without any progress */
+    uint64_t reset_timeout_ns;           /* for resets without any progress */
     bool reset_refused;             /* atomic; once true, stays true */
 
     DirtyRing *rings;               /* store-release under add_lock */

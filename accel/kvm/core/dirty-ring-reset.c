@@ -33,10 +33,9 @@
  * flag then stands for the later entry, which errs on the safe side: the earlier
  * one was reset, or the kernel could not have used the entry again.
  *
- * The kernel may refuse to reset (the VM is dead), or reset nothing for as long
- * as the set has patience.  Patience is spent once: a thread may hold locks of its
- * own meanwhile, the BQL among them, so a set whose entries were not reset once
- * gets one ioctl per batch from then on.
+ * The kernel may refuse to reset (the VM is dead), or reset nothing until a timeout
+ * ends.  A thread may hold locks of its own meanwhile, the BQL among them, so a set
+ * whose entries were not reset once gets one ioctl per batch from then on.
  *
  * Limits: one ioctl at a time.
  */
@@ -145,7 +144,7 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
         }
     }
     if (dirty_ring_reset_refused(set) ||
-        dirty_ring_now_ns() - *progress_ns >= set->patience_ns) {
+        dirty_ring_now_ns() - *progress_ns >= set->reset_timeout_ns) {
         return false;
     }
     /* Let the thread run that keeps the kernel from resetting entries. */

@@ -20,7 +20,7 @@
 #include <string.h>
 
 /* How long KVM_RESET_DIRTY_RINGS may go without progress. */
-#define RESET_PATIENCE_NS (1000ull * 1000 * 1000)
+#define RESET_TIMEOUT_NS (1000ull * 1000 * 1000)
 
 /* Set-up and tear-down */
 
@@ -34,7 +34,7 @@ void dirty_ring_set_init(DirtyRingSet *set, uint32_t size, uint32_t reserve,
     set->opaque = opaque;
     set->size = size;
     set->usable = size - reserve;
-    set->patience_ns = RESET_PATIENCE_NS;
+    set->reset_timeout_ns = RESET_TIMEOUT_NS;
     pthread_mutex_init(&set->add_lock, NULL);
     pthread_mutex_init(&set->reset_lock, NULL);
     pthread_mutex_init(&set->batch_lock, NULL);
