@@ -28,10 +28,11 @@
 int kvm_dirty_ring_kernel_reset(void *opaque)
 {
     KVMState *s = opaque;
+    int64_t start = get_clock();
     int ret = ioctl(s->vmfd, KVM_RESET_DIRTY_RINGS, 0);
 
     ret = ret < 0 ? -errno : ret;
-    trace_kvm_dirty_ring_reset(ret);
+    trace_kvm_dirty_ring_reset(ret, (get_clock() - start) / SCALE_US);
     return ret;
 }
 

@@ -49,6 +49,17 @@ static void query_full_histogram(const DirtyRingStats *stats,
     }
 }
 
+static KvmDirtyRingTime *query_phase(KVMDirtyRingPhase phase)
+{
+    const DirtyRingTime *from = &kvm_dirty_rings.phases[phase];
+    KvmDirtyRingTime *time = g_new0(KvmDirtyRingTime, 1);
+
+    time->count = qatomic_read(&from->count);
+    time->total_ns = qatomic_read(&from->total_ns);
+    time->max_ns = qatomic_read(&from->max_ns);
+    return time;
+}
+
 static void query_counters(KvmDirtyRingInfo *info)
 {
     DirtyRingStats stats;
@@ -64,6 +75,10 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->suspects = stats.suspects;
     info->unknown = stats.unknown;
     info->resets = stats.resets;
+    info->reset_entries = stats.reset_entries;
+    info->reset_entries_max = stats.reset_entries_max;
+    info->reset_ns = stats.reset_ns;
+    info->reset_max_ns = stats.reset_max_ns;
     info->resets_skipped = stats.resets_skipped;
     info->resets_incomplete = stats.resets_incomplete;
     info->resets_failed = stats.resets_failed;
@@ -75,6 +90,10 @@ static void query_counters(KvmDirtyRingInfo *info)
     info->overflows = stats.overflows;
     info->redirtied = qatomic_read(&kvm_dirty_rings.redirtied);
     info->syncs = qatomic_read(&kvm_dirty_rings.syncs);
+    info->sync_kick = query_phase(KVM_DIRTY_RING_PHASE_KICK);
+    info->sync_reap = query_phase(KVM_DIRTY_RING_PHASE_REAP);
+    info->sync_wait = query_phase(KVM_DIRTY_RING_PHASE_WAIT);
+    info->sync_bql = query_phase(KVM_DIRTY_RING_PHASE_BQL);
     info->reaper_wakeups = dirty_reaper_wakeups(&kvm_dirty_rings.reaper);
     info->reaper_interval_us =
         dirty_reaper_interval_ns(&kvm_dirty_rings.reaper) / SCALE_US;
@@ -102,6 +121,14 @@ KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
         QAPI_LIST_PREPEND(info->vcpus, query_vcpu(ring));
     }
     return info;
+}
+
+static void print_phase(Monitor *mon, const char *name,
+                        const KvmDirtyRingTime *time)
+{
+    monitor_printf(mon, "sync %s: %" PRIu64 " us in all, %" PRIu64
+                   " us at most\n", name, time->total_ns / SCALE_US,
+                   time->max_ns / SCALE_US);
 }
 
 static void print_vcpu(Monitor *mon, const KvmDirtyRingVcpu *vcpu)
@@ -142,6 +169,10 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    ", incomplete %" PRIu64 ", failed %" PRIu64 "\n",
                    info->resets, info->resets_skipped,
                    info->resets_incomplete, info->resets_failed);
+    monitor_printf(mon, "reset entries: %" PRIu64 " (most %" PRIu64 "), %"
+                   PRIu64 " us in all, %" PRIu64 " us at most\n",
+                   info->reset_entries, info->reset_entries_max,
+                   info->reset_ns / SCALE_US, info->reset_max_ns / SCALE_US);
     monitor_printf(mon, "full exits: %" PRIu64 ", empty %" PRIu64
                    ", %" PRIu64 " us in all, %" PRIu64 " us at most, "
                    "overflows %" PRIu64 "\n",
@@ -149,6 +180,10 @@ static void hmp_info_dirty_ring(Monitor *mon, const QDict *qdict)
                    info->full_ns / SCALE_US, info->full_max_ns / SCALE_US,
                    info->overflows);
     monitor_printf(mon, "syncs: %" PRIu64 "\n", info->syncs);
+    print_phase(mon, "kick", info->sync_kick);
+    print_phase(mon, "reap", info->sync_reap);
+    print_phase(mon, "wait", info->sync_wait);
+    print_phase(mon, "BQL", info->sync_bql);
     monitor_printf(mon, "reaper: %" PRIu64 " wake-ups, pause %" PRIu64
                    " us\n", info->reaper_wakeups, info->reaper_interval_us);
     for (KvmDirtyRingVcpuList *v = info->vcpus; v; v = v->next) {

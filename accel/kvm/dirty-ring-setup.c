@@ -40,9 +40,11 @@
 #include "qapi/visitor.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "qemu/timer.h"
 #include "hw/boards.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
+#include "trace.h"
 #include "dirty-ring.h"
 #include "dirty-ring-state.h"
 
@@ -66,11 +68,22 @@ static void rings_broken(void *opaque, DirtyRingFault fault)
         false, 0);
 }
 
+static void rings_reaped(void *opaque, uint64_t entries, uint64_t ns)
+{
+    trace_kvm_dirty_ring_reap(entries, ns / SCALE_US);
+}
+
+static void reaper_trace(const char *event)
+{
+    trace_kvm_dirty_ring_reaper(event);
+}
+
 static const DirtyRingOps kvm_dirty_ring_ops = {
     .reset = kvm_dirty_ring_kernel_reset,
     .translate = kvm_dirty_ring_translate,
     .publish = kvm_dirty_ring_publish,
     .leave_alone = kvm_dirty_ring_leave_alone,
+    .reaped = rings_reaped,
     .broken = rings_broken,
 };
 
@@ -107,6 +120,7 @@ int kvm_dirty_ring_setup(KVMState *s)
     dirty_ring_set_init(&kvm_dirty_rings.set, size,
                         MIN(rings_reserve(), size - 1), &kvm_dirty_ring_ops, s);
     dirty_reaper_init(&kvm_dirty_rings.reaper, &kvm_dirty_rings.set);
+    kvm_dirty_rings.reaper.trace = reaper_trace;
     kvm_dirty_rings.nr_vcpus = current_machine->smp.max_cpus;
     kvm_dirty_rings.vcpus = g_new0(DirtyRing *, kvm_dirty_rings.nr_vcpus);
     return 0;

@@ -15,6 +15,15 @@
 #include "core/dirty-ring-core.h"
 #include "core/dirty-ring-slots.h"
 
+/* The phases of a sync, in their order. */
+typedef enum KVMDirtyRingPhase {
+    KVM_DIRTY_RING_PHASE_KICK,  /* vCPUs are asked to leave the guest */
+    KVM_DIRTY_RING_PHASE_REAP,  /* from harvest to publication */
+    KVM_DIRTY_RING_PHASE_WAIT,  /* for other threads to publish */
+    KVM_DIRTY_RING_PHASE_BQL,   /* for the BQL, if it was released */
+    KVM_DIRTY_RING_PHASES,
+} KVMDirtyRingPhase;
+
 /* Valid once kvm_dirty_ring_enabled(). */
 typedef struct KVMDirtyRings {
     DirtyRingSet set;
@@ -24,6 +33,7 @@ typedef struct KVMDirtyRings {
     DirtyRing **vcpus;  /* by cpu_index: written under the BQL by its thread */
     int nr_vcpus;       /* constant */
     uint64_t syncs;     /* atomic */
+    DirtyRingTime phases[KVM_DIRTY_RING_PHASES];    /* of syncs */
     uint64_t redirtied; /* atomic: pages published that were dirty already */
 } KVMDirtyRings;
 

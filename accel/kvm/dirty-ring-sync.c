@@ -39,6 +39,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
+#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "exec/memory.h"
 #include "exec/memory-refresh.h"
@@ -113,37 +114,59 @@ static bool ram_list_is_locked(void)
     return false;
 }
 
+/* Ends @phase of a sync, which began at @start (get_clock()); returns the time now. */
+static int64_t phase_end(KVMDirtyRingPhase phase, int64_t start)
+{
+    static const char *const names[] = { "kick", "reap", "wait", "bql" };
+    int64_t now = get_clock();
+
+    QEMU_BUILD_BUG_ON(ARRAY_SIZE(names) != KVM_DIRTY_RING_PHASES);
+    dirty_ring_time_add(&kvm_dirty_rings.phases[phase], now - start);
+    trace_kvm_dirty_ring_sync_phase(names[phase], (now - start) / SCALE_US);
+    return now;
+}
+
 static void sync_running(void)
 {
     bool release_bql = global_dirty_tracking && !current_cpu &&
                        !ram_list_is_locked();
+    int64_t at = get_clock();
 
     kick_all_vcpus_nowait();
+    at = phase_end(KVM_DIRTY_RING_PHASE_KICK, at);
     if (release_bql) {
         bql_unlock();
     }
     dirty_ring_reap_all(&kvm_dirty_rings.set);
+    at = phase_end(KVM_DIRTY_RING_PHASE_REAP, at);
     dirty_ring_wait_published(&kvm_dirty_rings.set);
+    at = phase_end(KVM_DIRTY_RING_PHASE_WAIT, at);
     if (release_bql) {
         bql_lock();
+        phase_end(KVM_DIRTY_RING_PHASE_BQL, at);
     }
 }
 
 /* @in_place: publish all entries and leave them in the rings. */
 static void sync_stopped(bool in_place)
 {
+    int64_t at = get_clock();
+
     /* Holding the mutex means that logging starts: more syncs will follow. */
     if (ram_list_is_locked()) {
         kick_all_vcpus_nowait();
     } else {
         kick_all_vcpus();
     }
+    at = phase_end(KVM_DIRTY_RING_PHASE_KICK, at);
     if (in_place) {
         dirty_ring_publish_all(&kvm_dirty_rings.set);
     } else {
         dirty_ring_reap_all(&kvm_dirty_rings.set);
     }
+    at = phase_end(KVM_DIRTY_RING_PHASE_REAP, at);
     dirty_ring_wait_published(&kvm_dirty_rings.set);
+    phase_end(KVM_DIRTY_RING_PHASE_WAIT, at);
 }
 
 static void slot_sync_backup(KVMSlot *slot)

@@ -56,11 +56,18 @@ def check_sums(counters: dict[str, Any]) -> None:
             ("harvested", sum(vcpu["harvested"] for vcpu in vcpus), counters["harvested"]),
             ("full exits", sum(vcpu["full-exits"] for vcpu in vcpus), counters["full-exits"]),
             ("full exits by time", sum(counters["full-histogram"]), counters["full-exits"]),
+            ("reset entries", counters["reset-entries"], released),
             ("entries", released + sum(vcpu["occupied"] for vcpu in vcpus), counters["harvested"])):
         assert parts == whole, f"{what}: {parts} are not {whole}"
     for few, many in (("full-max-ns", "full-ns"), ("redirtied", "published"),
-                      ("full-exits-empty", "full-exits")):
+                      ("full-exits-empty", "full-exits"), ("reset-max-ns", "reset-ns"),
+                      ("reset-entries-max", "reset-entries")):
         assert counters[few] <= counters[many], f"{few} is more than {many}"
+    for phase in ("kick", "reap", "wait"):
+        time = counters[f"sync-{phase}"]
+        assert time["count"] == counters["syncs"], time
+        assert 0 < time["max-ns"] <= time["total-ns"], time
+    assert 0 < counters["sync-bql"]["count"] < counters["syncs"], counters["sync-bql"]
     for vcpu in vcpus:
         assert vcpu["occupied"] <= vcpu["occupied-max"] <= counters["size"], vcpu
 

@@ -80,6 +80,16 @@ static bool bench_leave_alone(void *opaque, void *owner)
     return owner == opaque;
 }
 
+static void bench_reaped(void *opaque, uint64_t entries, uint64_t ns)
+{
+    Bench *b = opaque;
+
+    g_assert_cmpuint(entries, >, 0);
+    g_assert_cmpuint(ns, >, 0);
+    g_assert_cmpuint(ns, <, 60 * 1000000000ull);
+    __atomic_fetch_add(&b->told, entries, __ATOMIC_RELAXED);
+}
+
 static void bench_broken(void *opaque, DirtyRingFault fault)
 {
     Bench *b = opaque;
@@ -93,6 +103,7 @@ static const DirtyRingOps bench_ops = {
     .translate = bench_translate,
     .publish = bench_publish,
     .leave_alone = bench_leave_alone,
+    .reaped = bench_reaped,
     .broken = bench_broken,
 };
 

@@ -50,6 +50,7 @@ struct Bench {
     void (*translating)(Bench *bench);  /* may be NULL: called in translate() */
     bool flag[2];               /* atomic: for the test's own threads */
     uint64_t counter;
+    uint64_t told;              /* atomic: entries that reaped() was told */
     DirtyRingFault fault;       /* what broken() was told */
     unsigned broken;            /* how often */
 };

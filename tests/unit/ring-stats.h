@@ -46,6 +46,11 @@ static inline void ring_stats_check(DirtyRingSet *set)
                      stats.published_in_place + stats.unknown, ==,
                      stats.released_full + stats.released_reaper +
                      stats.released_sync);
+    g_assert_cmpuint(stats.reset_entries, <=,
+                     stats.released_full + stats.released_reaper +
+                     stats.released_sync);
+    g_assert_cmpuint(stats.reset_entries_max, <=, stats.reset_entries);
+    g_assert_cmpuint(stats.reset_max_ns, <=, stats.reset_ns);
     for (int i = 0; i < DIRTY_RING_FULL_BUCKETS; i++) {
         exits += stats.full_hist[i];
     }

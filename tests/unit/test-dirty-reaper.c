@@ -82,6 +82,16 @@ static void *reaper_thread(void *opaque)
     return NULL;
 }
 
+/* How often the reaper told of each event: by the reaper thread. */
+enum { EVENT_INIT, EVENT_WAIT, EVENT_WAKEUP, EVENTS };
+static unsigned events[EVENTS];
+
+static void note_event(const char *event)
+{
+    events[strcmp(event, "init") == 0 ? EVENT_INIT
+           : strcmp(event, "wait") == 0 ? EVENT_WAIT : EVENT_WAKEUP]++;
+}
+
 static void test_sleeps(void)
 {
     DirtyRingSet set;
@@ -91,6 +101,8 @@ static void test_sleeps(void)
 
     dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
     dirty_reaper_init(&reaper, &set);
+    reaper.trace = note_event;
+    memset(events, 0, sizeof(events));
     pthread_create(&thread, NULL, reaper_thread, &reaper);
     nap_ms(50);
     g_assert_cmpuint(dirty_reaper_wakeups(&reaper), ==, 0);
@@ -119,6 +131,9 @@ static void test_sleeps(void)
     }
     dirty_reaper_quit(&reaper);
     pthread_join(thread, NULL);
+    g_assert_cmpuint(events[EVENT_INIT], ==, 1);
+    g_assert_cmpuint(events[EVENT_WAKEUP], ==, dirty_reaper_wakeups(&reaper));
+    g_assert_cmpuint(events[EVENT_WAIT], ==, events[EVENT_WAKEUP] + 1);
     dirty_reaper_destroy(&reaper);
     dirty_ring_set_destroy(&set);
 }

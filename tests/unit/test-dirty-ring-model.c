@@ -182,6 +182,7 @@ static void check_counters(Model *model)
     g_assert_cmpuint(stats.harvested, ==, pages);
     g_assert_cmpuint(stats.published - stats.republished, ==, pages);
     g_assert_cmpuint(stats.unknown, ==, 0);
+    g_assert_cmpuint(stats.reset_entries, ==, pages);
     g_assert_cmpuint(stats.overflows, ==, 0);
     g_assert_cmpuint(stats.full_exits, >, 0);
     g_assert_false(dirty_ring_broken(&model->set));

@@ -68,6 +68,10 @@ static void test_partial(void)
     g_assert_cmpuint(b->calls_at_publish, ==, 6);
     g_assert_cmpuint(b->published->len, ==, 10);
     g_assert_cmpuint(bench_stats(b).resets, ==, 6);
+    g_assert_cmpuint(bench_stats(b).reset_entries, ==, 10);
+    g_assert_cmpuint(bench_stats(b).reset_entries_max, ==, 6);
+    g_assert_cmpuint(bench_stats(b).reset_max_ns, >, 0);
+    g_assert_cmpuint(bench_stats(b).reset_ns, >, bench_stats(b).reset_max_ns);
     g_assert_cmpuint(bench_stats(b).resets_incomplete, ==, 5);
     g_assert_cmpuint(bench_stats(b).resets_failed, ==, 2);
     g_assert_false(dirty_ring_broken(&b->set));
@@ -421,6 +425,7 @@ static void test_publish_all(void)
     g_assert_cmpuint(bench_stats(b).republished, ==, bench_stats(b).suspects);
     g_assert_cmpuint(b->published->len, ==, 11 + bench_stats(b).suspects);
     g_assert_cmpuint(bench_stats(b).published_in_place, ==, 5);
+    g_assert_cmpuint(b->told, ==, 6);
     bench_free(b);
 }
 
@@ -483,6 +488,7 @@ static void test_full(void)
     g_assert_cmpuint(bench_stats(b).full_exits, ==, 20);
     g_assert_cmpuint(bench_stats(b).full_exits_empty, ==, 0);
     g_assert_cmpuint(bench_stats(b).released_full, ==, 60);
+    g_assert_cmpuint(b->told, ==, 60);
     g_assert_cmpuint(bench_stats(b).full_max_ns, >, 0);
     g_assert_cmpuint(bench_stats(b).full_ns, >=, bench_stats(b).full_max_ns);
     for (int i = 0; i < DIRTY_RING_FULL_BUCKETS; i++) {
@@ -642,6 +648,18 @@ static void test_occupied_during_reset(void)
     bench_free(b);
 }
 
+static void test_time(void)
+{
+    DirtyRingTime time = {};
+
+    dirty_ring_time_add(&time, 5);
+    dirty_ring_time_add(&time, 7);
+    dirty_ring_time_add(&time, 6);
+    g_assert_cmpuint(time.count, ==, 3);
+    g_assert_cmpuint(time.total_ns, ==, 18);
+    g_assert_cmpuint(time.max_ns, ==, 7);
+}
+
 static void test_slots(void)
 {
     DirtySlotTable table;
@@ -715,6 +733,7 @@ int main(int argc, char **argv)
         { "overrun", test_overrun },
         { "overrun/once", test_overrun_once },
         { "occupied/during-reset", test_occupied_during_reset },
+        { "time", test_time },
         { "slots", test_slots },
         { "slots/between", test_slots_between },
     };

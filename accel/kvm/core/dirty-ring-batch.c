@@ -14,7 +14,7 @@
  *
  * Limits: as many batches are kept as were in flight at once.
  */
-#include "dirty-ring-batch.h"
+#include "dirty-ring-internal.h"
 
 /* A batch on the free list keeps room for this many entries at most. */
 #define KEPT_ENTRIES 2048
@@ -96,6 +96,7 @@ DirtyBatch *dirty_batch_start(DirtyRingSet *set)
         batch = batch_new();
     }
     in_flight_append_locked(set, batch);
+    batch->start_ns = dirty_ring_now_ns();
     pthread_mutex_unlock(&set->batch_lock);
     return batch;
 }

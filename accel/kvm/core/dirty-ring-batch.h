@@ -28,6 +28,7 @@ typedef struct DirtyBatch {
     uint64_t harvested;         /* entries, translated or not */
     DirtyRingEntry *spare;      /* for sorting: nspare entries */
     size_t nspare;
+    uint64_t start_ns;          /* dirty_ring_now_ns() at its begin */
 } DirtyBatch;
 
 /* Returns an empty batch, which is in flight from now on. */

@@ -87,11 +87,24 @@ typedef struct DirtyRingOps {
     bool (*leave_alone)(void *opaque, void *owner);
 
     /*
+     * Optional.  Called when a batch of @entries released ones (more than 0) is
+     * published, @ns after its begin, with no lock of the set held.
+     */
+    void (*reaped)(void *opaque, uint64_t entries, uint64_t ns);
+
+    /*
      * Optional.  Called once, when the set breaks.  Called with locks of the
      * set held; must take none of them, and not the BQL.
      */
     void (*broken)(void *opaque, DirtyRingFault fault);
 } DirtyRingOps;
+
+/* How often something happened, and how long it took. */
+typedef struct DirtyRingTime {
+    uint64_t count;             /* all three atomic, without any order */
+    uint64_t total_ns;
+    uint64_t max_ns;
+} DirtyRingTime;
 
 /* 2^0 to 2^15 microseconds. */
 #define DIRTY_RING_FULL_BUCKETS 16
@@ -103,8 +116,9 @@ typedef struct DirtyRingOps {
  *
  *   published - republished - published_in_place + unknown ==
  *       released_full + released_reaper + released_sync <= harvested
+ *   reset_entries == the released entries, once all are reset by these resets
  *   the sum of full_hist == full_exits
- *   full_max_ns <= full_ns
+ *   full_max_ns <= full_ns, reset_max_ns <= reset_ns
  */
 typedef struct DirtyRingStats {
     uint64_t harvested;         /* entries seen in rings */
@@ -117,6 +131,10 @@ typedef struct DirtyRingStats {
     uint64_t suspects;          /* at present, see dirty-ring-suspects.h */
     uint64_t unknown;           /* released, and left out by translate() */
     uint64_t resets;            /* KVM_RESET_DIRTY_RINGS issued */
+    uint64_t reset_entries;     /* entries that these have reset */
+    uint64_t reset_entries_max; /* the most that one has reset */
+    uint64_t reset_ns;          /* time spent in them */
+    uint64_t reset_max_ns;      /* the longest */
     uint64_t resets_skipped;    /* batches that another thread's ioctl armed */
     /* Ioctls after which a batch was not armed; an alarm on Linux 6.17 and newer. */
     uint64_t resets_incomplete;
@@ -301,6 +319,9 @@ bool dirty_ring_broken(const DirtyRingSet *set);
 
 /* The fault that broke the set first. */
 DirtyRingFault dirty_ring_fault(const DirtyRingSet *set);
+
+/* Counts one more in @time, which took @ns.  Any thread may call it. */
+void dirty_ring_time_add(DirtyRingTime *time, uint64_t ns);
 
 /* Copies the counters. */
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats);

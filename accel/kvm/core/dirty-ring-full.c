@@ -94,18 +94,13 @@ static void count_full(DirtyRing *ring, uint64_t ns, bool empty)
     uint64_t us = MAX(ns / 1000, 1);
     unsigned bucket = MIN(63 - __builtin_clzll(us),
                           DIRTY_RING_FULL_BUCKETS - 1);
-    uint64_t max = counted(&stats->full_max_ns);
 
     count(&ring->full_exits, 1);
     count(&stats->full_exits, 1);
     count(&stats->full_exits_empty, empty);
     count(&stats->full_ns, ns);
     count(&stats->full_hist[bucket], 1);
-    while (ns > max &&
-           !__atomic_compare_exchange_n(&stats->full_max_ns, &max, ns, true,
-                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-        continue;
-    }
+    count_max(&stats->full_max_ns, ns);
 }
 
 DirtyRingFull dirty_ring_full(DirtyRing *ring)

@@ -33,6 +33,18 @@ static inline uint64_t counted(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+/* Raises *@max to @n if it is less. */
+static inline void count_max(uint64_t *max, uint64_t n)
+{
+    uint64_t before = counted(max);
+
+    while (n > before &&
+           !__atomic_compare_exchange_n(max, &before, n, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        continue;
+    }
+}
+
 static inline struct kvm_dirty_gfn *entry_at(DirtyRing *ring, uint64_t pos)
 {
     return &ring->entries[pos & (ring->set->size - 1)];

@@ -84,6 +84,10 @@ uint64_t dirty_batch_finish(DirtyRingSet *set, DirtyBatch *batch)
 
     dirty_batch_arm(set, batch);
     batch_publish(set, batch);
+    if (harvested && set->ops->reaped) {
+        set->ops->reaped(set->opaque, harvested,
+                         dirty_ring_now_ns() - batch->start_ns);
+    }
     dirty_batch_published(set, batch);
     return harvested;
 }

@@ -168,12 +168,33 @@ static bool reaper_wait(DirtyReaper *reaper, bool *slept)
     return keep_running;
 }
 
+static void reaper_trace(const DirtyReaper *reaper, const char *event)
+{
+    if (reaper->trace) {
+        reaper->trace(event);
+    }
+}
+
+/* Waits as reaper_wait() does, and traces the wait. */
+static bool reaper_wait_traced(DirtyReaper *reaper, bool *slept)
+{
+    bool keep_running;
+
+    reaper_trace(reaper, "wait");
+    keep_running = reaper_wait(reaper, slept);
+    if (keep_running) {
+        reaper_trace(reaper, "wakeup");
+    }
+    return keep_running;
+}
+
 void dirty_reaper_run(DirtyReaper *reaper)
 {
     bool slept;
 
+    reaper_trace(reaper, "init");
     reaper->last_ns = dirty_ring_now_ns();
-    while (reaper_wait(reaper, &slept)) {
+    while (reaper_wait_traced(reaper, &slept)) {
         uint64_t pause_ns = dirty_reaper_step(reaper, dirty_ring_now_ns());
 
         if (slept) {

@@ -30,8 +30,11 @@ typedef struct DirtyReaper {
     uint64_t pause_ns;      /* chosen by the last step: reaper thread only */
     uint64_t interval_ns;   /* the same, atomic */
     uint64_t wakeups;       /* written by the reaper thread, atomic */
+    /* May be NULL: told "init", "wait" and "wakeup" by the reaper thread. */
+    void (*trace)(const char *event);
 } DirtyReaper;
 
+/* @reaper->trace may be set before dirty_reaper_run(). */
 void dirty_reaper_init(DirtyReaper *reaper, DirtyRingSet *set);
 void dirty_reaper_destroy(DirtyReaper *reaper);
 

@@ -97,6 +97,18 @@ static bool batch_is_armed_locked(DirtyBatch *batch)
     return true;
 }
 
+/* Counts an ioctl that took @ns and returned @ret. */
+static void count_reset(DirtyRingStats *stats, int ret, uint64_t ns)
+{
+    count(&stats->resets, 1);
+    count(&stats->reset_ns, ns);
+    count_max(&stats->reset_max_ns, ns);
+    if (ret > 0) {
+        count(&stats->reset_entries, ret);
+        count_max(&stats->reset_entries_max, ret);
+    }
+}
+
 /*
  * Calls ops->reset() once with all signals blocked and returns its result.  Then
  * notes for each ring how far the ioctl got, since the end of an ioctl's work
@@ -105,12 +117,15 @@ static bool batch_is_armed_locked(DirtyBatch *batch)
 static int reset_with_signals_blocked(DirtyRingSet *set)
 {
     sigset_t all, before;
+    uint64_t start_ns;
     DirtyRing *ring;
     int ret;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    start_ns = dirty_ring_now_ns();
     ret = set->ops->reset(set->opaque);
+    count_reset(&set->stats, ret, dirty_ring_now_ns() - start_ns);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
         pthread_mutex_lock(&ring->lock);
@@ -132,7 +147,6 @@ static bool reset_once_locked(DirtyRingSet *set, uint64_t *progress_ns)
     int ret = reset_with_signals_blocked(set);
     struct timespec step = { .tv_nsec = RESET_STEP_NS };
 
-    count(&set->stats.resets, 1);
     if (ret > 0) {
         *progress_ns = dirty_ring_now_ns();
         return true;

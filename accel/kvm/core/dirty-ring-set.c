@@ -156,6 +156,13 @@ bool dirty_ring_broken(const DirtyRingSet *set)
 
 /* Counters */
 
+void dirty_ring_time_add(DirtyRingTime *time, uint64_t ns)
+{
+    count(&time->count, 1);
+    count(&time->total_ns, ns);
+    count_max(&time->max_ns, ns);
+}
+
 void dirty_ring_stats(const DirtyRingSet *set, DirtyRingStats *stats)
 {
     const uint64_t *from = (const uint64_t *)&set->stats;
