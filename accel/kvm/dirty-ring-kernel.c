@@ -18,12 +18,17 @@
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 #include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "hw/core/cpu.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "trace.h"
 #include "dirty-ring-state.h"
+
+/* Entries of a ring whose size the user leaves open; 1 MiB. */
+#define DEFAULT_ENTRIES 65536
 
 int kvm_dirty_ring_kernel_reset(void *opaque)
 {
@@ -72,6 +77,17 @@ static int rings_enable_backup_bitmap(KVMState *s)
     }
     s->kvm_dirty_ring_with_bitmap = true;
     return 0;
+}
+
+uint32_t kvm_dirty_ring_kernel_default_size(KVMState *s)
+{
+    int max_bytes;
+
+    /* Without rings, kvm_dirty_ring_kernel_enable() says so. */
+    return rings_capability(s, &max_bytes)
+           ? MIN(DEFAULT_ENTRIES,
+                 pow2floor(max_bytes / sizeof(struct kvm_dirty_gfn)))
+           : DEFAULT_ENTRIES;
 }
 
 int kvm_dirty_ring_kernel_enable(KVMState *s, uint32_t size)

@@ -107,7 +107,7 @@ KvmDirtyRingInfo *qmp___org_qemu_live_query_kvm_dirty_ring(Error **errp)
     GLOBAL_STATE_CODE();
     if (!kvm_enabled() || !kvm_dirty_ring_enabled()) {
         error_setg(errp, "the accelerator has no dirty rings "
-                   "(-accel kvm,dirty-ring-size=N)");
+                   "(-accel kvm,dirty-ring=on)");
         return NULL;
     }
     info = g_new0(KvmDirtyRingInfo, 1);

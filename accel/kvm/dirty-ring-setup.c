@@ -1,5 +1,5 @@
 /*
- * KVM dirty ring: set-up, and the accelerator's property
+ * KVM dirty ring: set-up, and the accelerator's properties
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -38,6 +38,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-migration.h"
 #include "qapi/visitor.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
@@ -100,12 +101,38 @@ static uint32_t rings_reserve(void)
                                NULL, NULL) && pml[0] == 'Y' ? 64 + 512 : 64;
 }
 
+/*
+ * Finds out from the properties how many entries a ring is to have; 0 for no rings.
+ * Returns 0, or -EINVAL after it has reported that the properties contradict each
+ * other.
+ */
+static int rings_size(KVMState *s, uint32_t *size)
+{
+    bool on = kvm_dirty_rings.asked == ON_OFF_AUTO_ON;
+    bool off = kvm_dirty_rings.asked == ON_OFF_AUTO_OFF;
+
+    *size = s->kvm_dirty_ring_size;
+    if (on && !kvm_dirty_rings.asked_size) {
+        *size = kvm_dirty_ring_kernel_default_size(s);
+    } else if ((on && !*size) || (off && *size)) {
+        error_report("KVM dirty ring: dirty-ring=%s and dirty-ring-size=%"
+                     PRIu32 " contradict each other; leave one of them out",
+                     on ? "on" : "off", *size);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int kvm_dirty_ring_setup(KVMState *s)
 {
-    uint32_t size = s->kvm_dirty_ring_size;
+    uint32_t size;
     int ret;
 
     GLOBAL_STATE_CODE();
+    ret = rings_size(s, &size);
+    if (ret < 0) {
+        return ret;
+    }
     /* A size other than 0 means that rings are in use. */
     s->kvm_dirty_ring_size = 0;
     s->kvm_dirty_ring_bytes = 0;
@@ -144,7 +171,24 @@ void kvm_dirty_ring_start_reaper(KVMState *s)
     }
 }
 
-/* The property dirty-ring-size */
+/* The properties dirty-ring and dirty-ring-size */
+
+static bool get_dirty_ring(Object *obj, Error **errp)
+{
+    KVMState *s = KVM_STATE(obj);
+
+    return s->kvm_dirty_ring_size ||
+           (s->fd == -1 && kvm_dirty_rings.asked == ON_OFF_AUTO_ON);
+}
+
+static void set_dirty_ring(Object *obj, bool value, Error **errp)
+{
+    if (KVM_STATE(obj)->fd != -1) {
+        error_setg(errp, "dirty-ring cannot be set once KVM is running");
+        return;
+    }
+    kvm_dirty_rings.asked = value ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
+}
 
 static void get_dirty_ring_size(Object *obj, Visitor *v, const char *name,
                                 void *opaque, Error **errp)
@@ -173,10 +217,16 @@ static void set_dirty_ring_size(Object *obj, Visitor *v, const char *name,
         return;
     }
     s->kvm_dirty_ring_size = value;
+    kvm_dirty_rings.asked_size = true;
 }
 
 void kvm_dirty_ring_class_init(ObjectClass *oc)
 {
+    object_class_property_add_bool(oc, "dirty-ring", get_dirty_ring,
+                                   set_dirty_ring);
+    object_class_property_set_description(oc, "dirty-ring",
+        "Dirty rings of 65536 entries, or as many as the kernel offers, "
+        "unless dirty-ring-size says otherwise (default: off)");
     object_class_property_add(oc, "dirty-ring-size", "uint32",
                               get_dirty_ring_size, set_dirty_ring_size,
                               NULL, NULL);

@@ -35,11 +35,21 @@ typedef struct KVMDirtyRings {
     uint64_t syncs;     /* atomic */
     DirtyRingTime phases[KVM_DIRTY_RING_PHASES];    /* of syncs */
     uint64_t redirtied; /* atomic: pages published that were dirty already */
+
+    /* Properties that were set; read by kvm_dirty_ring_setup(). */
+    OnOffAuto asked;    /* dirty-ring */
+    bool asked_size;    /* dirty-ring-size, which is in the KVMState */
 } KVMDirtyRings;
 
 extern KVMDirtyRings kvm_dirty_rings;
 
 /* dirty-ring-kernel.c */
+
+/*
+ * The number of entries where none is asked for: 65,536, or as many as the kernel
+ * offers.
+ */
+uint32_t kvm_dirty_ring_kernel_default_size(KVMState *s);
 
 /*
  * Enables rings of @size entries and sets s->kvm_dirty_ring_size, or warns and

@@ -247,7 +247,7 @@ static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
     if (global_dirty_tracking & GLOBAL_DIRTY_MIGRATION &&
         dirty_ring_broken(&kvm_dirty_rings.set)) {
         error_setg(errp, "KVM dirty ring: the kernel has lost dirty pages "
-                   "before; start the guest without dirty-ring-size to "
+                   "before; start the guest without a dirty ring to "
                    "migrate it");
         return false;
     }

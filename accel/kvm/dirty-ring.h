@@ -21,13 +21,13 @@
 
 #include "system/kvm_int.h"
 
-/* Adds the property dirty-ring-size to the KVM accelerator class. */
+/* Adds dirty-ring and dirty-ring-size to the KVM accelerator class. */
 void kvm_dirty_ring_class_init(ObjectClass *oc);
 
 /*
- * Enables rings of s->kvm_dirty_ring_size entries if that is not 0.  Warns and
- * uses the bitmap if the kernel has no dirty rings.  Returns 0, or a negative
- * errno after it has reported why.
+ * Enables rings if the properties ask for them.  Warns and uses the bitmap if the
+ * kernel has no dirty rings.  Returns 0, or a negative errno after it has reported
+ * why.
  */
 int kvm_dirty_ring_setup(KVMState *s);
 

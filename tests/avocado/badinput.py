@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's errors for a dirty-ring-size that it cannot have.
+"""QEMU's dirty-ring and dirty-ring-size: their errors, and the rings that they give.
 
 Theory of operation
 ===================
@@ -9,6 +9,9 @@ success nor a signal, and with exactly one line on stderr, which the case
 describes.  A kernel without rings is not a bad input: QEMU warns, in one line,
 and runs without.  A fake (no-ring.c) stands for that kernel, because all kernels
 under test have rings; precopy.py has a case that migrates on it.
+
+RingSize starts QEMU with good input and asks it for its rings.  A second fake
+(small-ring.c) offers fewer entries than dirty-ring=on takes by itself.
 
 *Limits*: dirty-ring-size of a running QEMU cannot be set from outside (the
 accelerator has no path in the object tree), so that refusal has no case here.
@@ -89,3 +92,30 @@ class KernelWithoutRing(_OnAccel):
         vm.shutdown(timeout=int(TIME_LIMIT))
         self.assertEqual(vm.exitcode(), 0)
         self.one_line(vm.get_log() or "")
+
+
+class RingSize(_OnAccel):
+    """:avocado: tags=badinput,arch:x86_64"""
+
+    def test(self) -> None:
+        """Start QEMU; its rings have the expected size, and QEMU says nothing."""
+        folder = Path(tempfile.mkdtemp(prefix="qemu-live-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        size = int(self.params.get("size", default=0))
+        vm = machine(self.binary, folder, "qemu", [*MACHINE, "-accel", self.accel],
+                     preload(folder, self.params.get("kernel", default="")))
+        self.addCleanup(vm.kill)
+        vm.launch()
+        if size:
+            answer = vm.cmd(QUERY_DIRTY_RING)
+            assert isinstance(answer, dict)
+            self.log.info("%s", answer)
+            self.assertEqual(answer["size"], size)
+            self.assertLess(answer["usable"], size)
+        else:
+            with self.assertRaises(ExecuteError) as refused:
+                vm.cmd(QUERY_DIRTY_RING)
+            self.assertIn("no dirty rings", str(refused.exception))
+        vm.shutdown(timeout=int(TIME_LIMIT))
+        self.assertEqual(vm.exitcode(), 0)
+        self.assertEqual(vm.get_log() or "", "")

@@ -56,6 +56,18 @@ BAD_INPUT: list[Case] = [
     {"name": "device-is-not-kvm", "needs": "",
      "accel": "kvm,device=/dev/null,dirty-ring-size=4096",
      "says": r"(?i)kvm"},
+    {"name": "on-without-entries", "needs": "kvm",
+     "accel": "kvm,dirty-ring=on,dirty-ring-size=0",
+     "says": r"dirty-ring=on and dirty-ring-size=0 contradict each other"},
+    {"name": "off-with-entries", "needs": "kvm",
+     "accel": "kvm,dirty-ring-size=4096,dirty-ring=off",
+     "says": r"dirty-ring=off and dirty-ring-size=4096 contradict each other"},
+    {"name": "neither-on-nor-off", "needs": "",
+     "accel": "kvm,dirty-ring=4096",
+     "says": r"dirty-ring.*on.*off"},
+    {"name": "tcg-has-no-dirty-ring", "needs": "",
+     "accel": "tcg,dirty-ring=on",
+     "says": r"dirty-ring.* not found"},
     {"name": "tcg-has-no-ring", "needs": "",
      "accel": "tcg,dirty-ring-size=4096",
      "says": r"dirty-ring-size.* not found"},
@@ -66,6 +78,25 @@ WITHOUT_RING: list[Case] = [
     {"name": "warns-and-runs", "needs": "kvm",
      "accel": "kvm,dirty-ring-size=4096",
      "says": r"warning: .*dirty ring.* not offered .*bitmap"},
+    {"name": "on-warns-and-runs", "needs": "kvm",
+     "accel": "kvm,dirty-ring=on",
+     "says": r"warning: .*dirty ring.* not offered .*bitmap"},
+]
+
+#: badinput.py, RingSize.  size: entries of each ring, 0 for no rings.  kernel: the preloaded library.
+RING_SIZE: list[Case] = [
+    {"name": "default", "needs": "kvm", "accel": "kvm", "size": 0, "kernel": ""},
+    {"name": "off", "needs": "kvm", "accel": "kvm,dirty-ring=off", "size": 0, "kernel": ""},
+    {"name": "off-and-0", "needs": "kvm", "accel": "kvm,dirty-ring=off,dirty-ring-size=0",
+     "size": 0, "kernel": ""},
+    {"name": "on", "needs": "kvm", "accel": "kvm,dirty-ring=on", "size": 65536, "kernel": ""},
+    {"name": "on-small-kernel", "needs": "kvm", "accel": "kvm,dirty-ring=on", "size": 2048,
+     "kernel": "small-ring"},
+    {"name": "on-and-size", "needs": "kvm", "accel": "kvm,dirty-ring=on,dirty-ring-size=1024",
+     "size": 1024, "kernel": ""},
+    {"name": "size-and-on", "needs": "kvm", "accel": "kvm,dirty-ring-size=1024,dirty-ring=on",
+     "size": 1024, "kernel": ""},
+    {"name": "size", "needs": "kvm", "accel": "kvm,dirty-ring-size=4096", "size": 4096, "kernel": ""},
 ]
 
 #: vdpa.py, Mac.  The fake device's address is 52:54:00:00:00:aa.  says: a regular expression for the one
