@@ -22,6 +22,8 @@ void memory_refresh_register(MemoryListener *listener, MemoryRefresh *refresh)
 void memory_refresh_or_sync(MemoryListener *listener, MemoryRegion *mr,
                             bool last_stage)
 {
+    /* COLO's checkpoints do not hold the BQL. */
+    BQL_LOCK_GUARD();
     GLOBAL_STATE_CODE();
     if (!mr || listener != refresh_listener || !refresh_region(listener, mr)) {
         listener->log_sync_global(listener, last_stage);

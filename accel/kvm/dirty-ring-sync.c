@@ -32,9 +32,13 @@
  *
  * All functions are called with the BQL held.
  *
+ * Under COLO each checkpoint stops the VM and asks for a last sync, and the VM runs
+ * on.  These syncs release all entries: pages whose entries stayed in the rings
+ * would be sent at each checkpoint.  COLO calls memory_refresh_or_sync() without
+ * the BQL, which that takes.
+ *
  * Limits: a sync is of all address spaces, since each ring holds the entries of
- * all of them.  Under COLO each checkpoint's sync is a last one, so pages whose
- * entries lie in the rings are sent again at each checkpoint.
+ * all of them.
  */
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
@@ -46,6 +50,7 @@
 #include "exec/ram_addr.h"
 #include "exec/ramlist.h"
 #include "hw/core/cpu.h"
+#include "migration/colo.h"
 #include "migration/fail.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
@@ -224,7 +229,8 @@ static void kvm_dirty_ring_sync(MemoryListener *listener, bool last_stage)
     if (runstate_is_running() && !last_stage) {
         sync_running();
     } else {
-        sync_stopped(last_stage && !runstate_is_running());
+        sync_stopped(last_stage && !runstate_is_running() &&
+                     !migration_in_colo_state());
     }
     qatomic_inc(&kvm_dirty_rings.syncs);
     if (kvm_state->kvm_dirty_ring_with_bitmap &&
