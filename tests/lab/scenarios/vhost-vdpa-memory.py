@@ -206,7 +206,7 @@ def allocations(lines: list[str]) -> list[str]:
     for line in lines:
         task = line[:24].strip()
         if "workqueue_execute_start:" in line:
-            if "function unit_work" in line:
+            if "function vdpa_sim_unit_work" in line:
                 working.add(task)
             else:
                 working.discard(task)
