@@ -416,15 +416,19 @@ static void test_iotlb_index_at_end(struct rig *rig)
 	free(pages);
 }
 
-/* Pages are accessed under the lock that keeps them mapped: each kind of access once. */
+/* Pages are accessed one at a time under the lock that keeps them mapped: each kind of access once. */
 static void test_iotlb_lock(struct rig *rig)
 {
+	static unsigned char pages[2 * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+	u64 iova = 0x800000000000ULL;
 	char got[8];
 	u16 head;
 
 	shim_pages_unlocked = 0;
-	rig_set(rig, 1, rig->base, 8, NEXT, 2);
-	rig_set(rig, 2, rig->base + 8, 8, WRITE, 0);
+	vhost_iotlb_add_range(rig->iotlb, iova, iova + 2 * PAGE_SIZE - 1, (uintptr_t)pages,
+			      VHOST_MAP_RW);
+	rig_set(rig, 1, iova + PAGE_SIZE - 4, 8, NEXT, 2);
+	rig_set(rig, 2, iova + PAGE_SIZE - 4, 8, WRITE, 0);
 	rig_offer(rig, 1);
 	g_assert_cmpint(get(rig, &head), ==, 1);
 	g_assert_cmpuint(shim_pages_unlocked, ==, 0);

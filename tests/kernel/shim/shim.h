@@ -9,7 +9,7 @@
  *	memory		malloc(), so that AddressSanitizer watches; shim_fail_alloc makes the n-th
  *			allocation from now fail
  *	pages		a page frame number is the address in this process, shifted: "physical"
- *			memory is whatever the test has allocated
+ *			memory is whatever the test has allocated; a copy beyond the page aborts
  *	a process	is this one, but only [shim_user_start, shim_user_end) of it is mapped
  *	spin locks	an atomic exchange, so that they cost something; taking one twice aborts
  *	warnings	are counted in shim_warnings
@@ -176,12 +176,16 @@ static inline void kunmap_local(const void *p)
 
 static inline void memcpy_from_page(void *to, struct page *page, size_t offset, size_t len)
 {
+	if (offset + len > PAGE_SIZE)
+		abort();
 	shim_pages_unlocked += !shim_locks_held;
 	memcpy(to, (char *)page + offset, len);
 }
 
 static inline void memcpy_to_page(struct page *page, size_t offset, const void *from, size_t len)
 {
+	if (offset + len > PAGE_SIZE)
+		abort();
 	shim_pages_unlocked += !shim_locks_held;
 	memcpy((char *)page + offset, from, len);
 }
