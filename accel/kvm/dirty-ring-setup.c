@@ -9,6 +9,7 @@
  *
  *   dirty-ring-kernel.c     ioctls on KVM's file descriptors
  *   dirty-ring-vcpus.c      a vCPU's ring, and its ring-full exit
+ *   dirty-ring-limit.c      vCPUs that sleep for what they have dirtied
  *   dirty-ring-memslots.c   memory slots that come and go
  *   dirty-ring-publish.c    pages into the RAM list's dirty bitmaps
  *   dirty-ring-sync.c       dirty log sync, start and stop
@@ -83,7 +84,6 @@ static const DirtyRingOps kvm_dirty_ring_ops = {
     .reset = kvm_dirty_ring_kernel_reset,
     .translate = kvm_dirty_ring_translate,
     .publish = kvm_dirty_ring_publish,
-    .leave_alone = kvm_dirty_ring_leave_alone,
     .reaped = rings_reaped,
     .broken = rings_broken,
 };
@@ -150,6 +150,7 @@ int kvm_dirty_ring_setup(KVMState *s)
     kvm_dirty_rings.reaper.trace = reaper_trace;
     kvm_dirty_rings.nr_vcpus = current_machine->smp.max_cpus;
     kvm_dirty_rings.vcpus = g_new0(DirtyRing *, kvm_dirty_rings.nr_vcpus);
+    kvm_dirty_ring_limit_setup(kvm_dirty_rings.nr_vcpus);
     return 0;
 }
 

@@ -82,7 +82,15 @@ void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n);
 /* dirty-ring-refresh.c: MemoryRefresh */
 bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr);
 
-/* dirty-ring-vcpus.c: DirtyRingOps.leave_alone; @owner is a CPUState */
-bool kvm_dirty_ring_leave_alone(void *opaque, void *owner);
+/* dirty-ring-limit.c */
+
+/* Call once, before any vCPU; @nr_vcpus: the largest cpu_index and 1. */
+void kvm_dirty_ring_limit_setup(int nr_vcpus);
+
+/* @cpu's ring was full: charges @cpu before it enters the guest. */
+void kvm_dirty_ring_limit_full(CPUState *cpu);
+
+/* @cpu's thread ends, and calls this. */
+void kvm_dirty_ring_limit_vcpu_gone(CPUState *cpu);
 
 #endif

@@ -14,7 +14,6 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-migration.h"
 #include "hw/core/cpu.h"
-#include "system/dirtylimit.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/runstate.h"
@@ -66,19 +65,8 @@ void kvm_dirty_ring_destroy_vcpu(CPUState *cpu)
         dirty_ring_reap(ring);
         dirty_ring_bind(ring, NULL, NULL);
         kvm_dirty_rings.vcpus[cpu->cpu_index] = NULL;
+        kvm_dirty_ring_limit_vcpu_gone(cpu);
     }
-}
-
-/*
- * dirty-limit slows a vCPU down when its ring is full, so the reaper must not
- * empty the ring of a vCPU that it limits.
- */
-bool kvm_dirty_ring_leave_alone(void *opaque, void *owner)
-{
-    CPUState *cpu = owner;
-
-    return dirtylimit_in_service() &&
-           qatomic_read(&cpu->throttle_us_per_full) > 0;
 }
 
 static void vcpu_full_spurious(CPUState *cpu)
@@ -112,6 +100,7 @@ void kvm_dirty_ring_vcpu_full(CPUState *cpu)
     trace_kvm_dirty_ring_full(cpu->cpu_index);
     if (ring) {
         dirty_reaper_hurry(&kvm_dirty_rings.reaper);
+        kvm_dirty_ring_limit_full(cpu);
     }
     /* A guest that writes must not wait for a thread that holds the BQL. */
     assert(!bql_locked());

@@ -9,8 +9,9 @@
  *   kvm_init     kvm_dirty_ring_setup(), before any vCPU and any memory slot;
  *                kvm_dirty_ring_register() per memory listener;
  *                kvm_dirty_ring_start_reaper()
- *   vCPU thread  kvm_dirty_ring_init_vcpu(), kvm_dirty_ring_vcpu_full() any
- *                number of times without the BQL, kvm_dirty_ring_destroy_vcpu()
+ *   vCPU thread  kvm_dirty_ring_init_vcpu(), kvm_dirty_ring_vcpu_full() and
+ *                kvm_dirty_ring_vcpu_pay() any number of times without the BQL,
+ *                kvm_dirty_ring_destroy_vcpu()
  *   slots        kvm_dirty_ring_slot_add(), ..._removal_loses_pages(),
  *                ..._slot_removing(), ..._slot_removed()
  *
@@ -48,6 +49,12 @@ void kvm_dirty_ring_destroy_vcpu(CPUState *cpu);
 
 /* KVM_EXIT_DIRTY_RING_FULL, on @cpu's thread and without the BQL. */
 void kvm_dirty_ring_vcpu_full(CPUState *cpu);
+
+/*
+ * Call before @cpu enters the guest, on its thread and without the BQL: sleeps for
+ * what @cpu has dirtied, if dirty-limit limits it, or until it is kicked.
+ */
+void kvm_dirty_ring_vcpu_pay(CPUState *cpu);
 
 /* Call when @slot is complete, before KVM is told of it. */
 void kvm_dirty_ring_slot_add(const KVMSlot *slot);

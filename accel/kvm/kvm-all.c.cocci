@@ -81,8 +81,15 @@ position p;
 - bql_lock();
 - if (dirtylimit_in_service()) { ... } else { ... }
 - bql_unlock();
+- dirtylimit_vcpu_execute(cpu);
 + kvm_dirty_ring_vcpu_full(cpu);
-  dirtylimit_vcpu_execute(cpu);
+
+@ pay @
+expression cpu, run;
+position p;
+@@
++ kvm_dirty_ring_vcpu_pay(cpu);
+  kvm_arch_pre_run@p(cpu, run);
 
 @ slot_add @
 expression mem, err, kml;

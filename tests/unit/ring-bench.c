@@ -75,11 +75,6 @@ void bench_publish(void *opaque, const uint64_t *pages, size_t n)
     pthread_mutex_unlock(&b->lock);
 }
 
-static bool bench_leave_alone(void *opaque, void *owner)
-{
-    return owner == opaque;
-}
-
 static void bench_reaped(void *opaque, uint64_t entries, uint64_t ns)
 {
     Bench *b = opaque;
@@ -102,7 +97,6 @@ static const DirtyRingOps bench_ops = {
     .reset = bench_reset,
     .translate = bench_translate,
     .publish = bench_publish,
-    .leave_alone = bench_leave_alone,
     .reaped = bench_reaped,
     .broken = bench_broken,
 };

@@ -274,24 +274,6 @@ static void test_bind(void)
     bench_free(b);
 }
 
-static void test_leave_alone(void)
-{
-    Bench *b = bench_new(reset_all);
-
-    dirty_ring_bind(b->ring[0], b, NULL);
-    dirty_ring_bind(b->ring[1], &b->counter, NULL);
-    bench_push_run(b, 0, 0, 5);
-    bench_push_run(b, 1, 0, 3);
-    g_assert_cmpuint(bench_make_room(b), ==, 3);
-    g_assert_cmpuint(dirty_ring_reap_all(&b->set), ==, 5);
-
-    /* The reaper makes no room in it, so its own vCPU empties it. */
-    bench_push_run(b, 0, 0, SIZE - RESERVE);
-    dirty_ring_full(b->ring[0]);
-    g_assert_cmpuint(b->entries[0][(b->pushed[0] - 1) % SIZE].flags, ==, 0);
-    bench_free(b);
-}
-
 /* A look counts entries once, and leaves them where they are. */
 static void test_look_once(void)
 {
@@ -715,7 +697,6 @@ int main(int argc, char **argv)
         { "reset/all-rings-one-ioctl", test_all_rings_one_ioctl },
         { "unknown-entries", test_unknown_entries },
         { "bind", test_bind },
-        { "leave-alone", test_leave_alone },
         { "look-once", test_look_once },
         { "room/made", test_make_room },
         { "room/enough", test_room_enough },

@@ -80,13 +80,6 @@ typedef struct DirtyRingOps {
     void (*publish)(void *opaque, const uint64_t *pages, size_t n);
 
     /*
-     * Optional.  Returns true if dirty_ring_make_room() has to skip the ring
-     * that is bound to @owner.  Called with that ring's lock held, so that
-     * @owner stays bound; takes no lock.
-     */
-    bool (*leave_alone)(void *opaque, void *owner);
-
-    /*
      * Optional.  Called when a batch of @entries released ones (more than 0) is
      * published, @ns after its begin, with no lock of the set held.
      */
@@ -283,8 +276,8 @@ typedef struct DirtyRingLevel {
 typedef uint64_t (*DirtyRingDecide)(void *opaque, const DirtyRingLevel *level);
 
 /*
- * Shows @decide, for each ring that ops->leave_alone() does not exempt, how full
- * it is, and releases, arms and publishes as many entries as that says.  @decide
+ * Shows @decide, for each ring, how full it is, and releases, arms and publishes as
+ * many entries as that says.  @decide
  * is called with the ring's lock held and must not block.  Returns the number of
  * entries released.  For one thread, the reaper.
  */
@@ -300,8 +293,7 @@ void dirty_ring_wait_published(DirtyRingSet *set);
 
 /*
  * Handles a ring-full exit of @ring's vCPU, on that vCPU's thread: releases a part
- * of the ring, the oldest entries, or all of it if ops->leave_alone() exempts it
- * from dirty_ring_make_room().
+ * of the ring, the oldest entries.
  *
  * SPURIOUS: the ring is empty, all its entries are reset, and the kernel repeats
  * the exit.  STUCK: this has gone on for 1,000 exits, or the

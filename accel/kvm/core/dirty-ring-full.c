@@ -36,7 +36,7 @@ static uint64_t full_part_locked(DirtyRing *ring)
 {
     uint64_t part = MIN(ring->set->usable / 4, FULL_RELEASE_MAX);
 
-    return dirty_ring_left_alone_locked(ring) ? ring->set->size : MAX(part, 1);
+    return MAX(part, 1);
 }
 
 /*

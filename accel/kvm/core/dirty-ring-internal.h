@@ -109,14 +109,6 @@ void dirty_batch_arm(DirtyRingSet *set, DirtyBatch *batch);
 /* True once the kernel has refused to reset entries; stays true. */
 bool dirty_ring_reset_refused(const DirtyRingSet *set);
 
-/* dirty-ring-room.c */
-
-/*
- * True if ops->leave_alone() exempts @ring from dirty_ring_make_room().  Called
- * with the ring lock held.
- */
-bool dirty_ring_left_alone_locked(DirtyRing *ring);
-
 /* dirty-ring-reap.c */
 
 /* Arms and publishes @batch.  Returns the number of entries it harvested. */

@@ -6,20 +6,11 @@
  * Theory of operation
  *
  * For the reaper: looks at each ring, lets the caller decide how many of the
- * oldest entries to release, and arms and publishes these.  A ring whose entries
- * another user needs in the ring is left alone (ops->leave_alone()).
+ * oldest entries to release, and arms and publishes these.
  *
  * Limits: one thread, since each ring keeps what was counted at the call before.
  */
 #include "dirty-ring-internal.h"
-
-bool dirty_ring_left_alone_locked(DirtyRing *ring)
-{
-    const DirtyRingOps *ops = ring->set->ops;
-
-    return ops->leave_alone && ring->owner &&
-           ops->leave_alone(ring->set->opaque, ring->owner);
-}
 
 static void ring_level_locked(DirtyRing *ring, DirtyRingLevel *level)
 {
@@ -37,16 +28,14 @@ uint64_t dirty_ring_make_room(DirtyRingSet *set, DirtyRingDecide decide,
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
-        pthread_mutex_lock(&ring->lock);
-        if (!dirty_ring_left_alone_locked(ring)) {
-            DirtyRingLevel level;
-            uint64_t max;
+        DirtyRingLevel level;
+        uint64_t max;
 
-            ring_level_locked(ring, &level);
-            max = decide(opaque, &level);
-            if (max) {
-                dirty_ring_release_locked(ring, batch, MIN(max, set->size));
-            }
+        pthread_mutex_lock(&ring->lock);
+        ring_level_locked(ring, &level);
+        max = decide(opaque, &level);
+        if (max) {
+            dirty_ring_release_locked(ring, batch, MIN(max, set->size));
         }
         pthread_mutex_unlock(&ring->lock);
     }
