@@ -132,6 +132,10 @@ static long message(void *opaque, int fd, const void *msg, size_t bytes)
 {
     FakeVdpa *fake = opaque;
 
+    if (fake->interrupted) {
+        fake->interrupted--;
+        return fail(EINTR);
+    }
     fake->messages++;
     if (fake->fail_request == VHOST_IOTLB_MSG_V2) {
         return fake->fail_errno ? fail(fake->fail_errno) : (long)bytes - 1;

@@ -39,7 +39,7 @@ typedef struct FakeVdpa {
     unsigned long fail_request; /* 0: nothing */
     int fail_errno;
     unsigned fail_after;        /* times that it works before */
-    unsigned interrupted;       /* commands that are interrupted first */
+    unsigned interrupted;       /* commands and messages that are interrupted first */
 } FakeVdpa;
 
 /* A working network device, and @d on it. */

@@ -239,6 +239,10 @@ static void test_agree(void)
         g_assert_cmpint(vdpa_fd_agree(&d, cases[i].wanted), ==, 0);
         g_assert_cmphex(d.backend, ==, cases[i].agreed);
         g_assert_cmphex(fake.agreed, ==, cases[i].agreed);
+        fake.fail_request = VHOST_SET_BACKEND_FEATURES;
+        fake.fail_errno = EIO;
+        g_assert_cmpint(vdpa_fd_agree(&d, cases[i].wanted), ==, -EIO);
+        g_assert_cmphex(d.backend, ==, 0);
     }
 }
 
@@ -275,7 +279,9 @@ static void test_messages(void)
     VdpaFd d;
 
     fake_vdpa_init(&fake, &d);
+    fake.interrupted = 3;
     g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, 0);
+    g_assert_cmpuint(fake.messages, ==, 1);
     fake.fail_request = VHOST_IOTLB_MSG_V2;
     g_assert_cmpint(vdpa_fd_message(&d, &msg), ==, -EIO);   /* a short write */
     fake.fail_errno = EFAULT;
