@@ -12,6 +12,7 @@ that translates.
     blk       contents through virtio-blk
     vectors   a VF with one and with two vectors
     unplug    unbound, pulled out, deleted: under traffic
+    command   pulled out while virtio-net waits for the answer to a control command
     faults    a VF for each lie that a device can tell (hw/virtio/ifcvf-test-faults.c)
 
 *Limits*: what makes virtio-pci wait for ever is not plugged, because the kernel offers a new function
@@ -25,6 +26,7 @@ import mmap
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +53,8 @@ SCENARIO = Scenario(
     l1_mem=2048,
     l1_monitor=True,
     l1_devices=DEVICES,
-    variants={name: {"part": name} for name in ("net", "blk", "vectors", "unplug", "faults")},
+    variants={name: {"part": name}
+              for name in ("net", "blk", "vectors", "unplug", "command", "faults")},
 )
 
 
@@ -288,6 +291,15 @@ def pull_out(outer: Outer, device: str, number: int) -> None:
     unplug(outer, device, number)
 
 
+def pull_out_in_command(outer: Outer, device: str, number: int) -> None:
+    """Between the two, virtio-net sends a control command, which no device answers."""
+    outer.set(device, "gone", True)
+    threading.Thread(target=lambda: subprocess.run(
+        ["ip", "-n", "ns2", "link", "set", "eth0", "promisc", "on"], check=False), daemon=True).start()
+    time.sleep(0.5)
+    unplug(outer, device, number)
+
+
 def part_unplug(lab: Lab) -> None:
     """Unbound, deleted, pulled out: under traffic and held open."""
     outer = Outer()
@@ -308,8 +320,19 @@ def part_unplug(lab: Lab) -> None:
     vf.delete()
 
 
+def part_command(lab: Lab) -> None:
+    """Pulled out while a control command waits for its answer."""
+    outer = Outer()
+    peer = Vf(0)
+    peer.add()
+    with spare(outer) as third:
+        leave_under_traffic(lab, peer, third, lambda: pull_out_in_command(outer, "vf3", 3),
+                            "pulled out in a command")
+    peer.delete()
+
+
 PARTS = {"net": part_net, "blk": part_blk, "vectors": part_vectors, "unplug": part_unplug,
-         "faults": part_faults}
+         "command": part_command, "faults": part_faults}
 
 
 def run(lab: Lab, part: str) -> None:

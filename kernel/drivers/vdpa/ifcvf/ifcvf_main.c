@@ -17,6 +17,10 @@
  * ifcvf_vf ends with the function; a struct ifcvf_dev may live on for its last reference, but is
  * not called any more.
  *
+ * virtio-net waits for the answer to a control command until its queue is marked broken, in work that
+ * its own removal waits for.  A function that was pulled out never answers, and virtio_vdpa does not
+ * know that it is gone, so remove() marks the queues of the virtio device on it first.
+ *
  * DMA goes through the platform's IOMMU with the function's own requester id; the device has no
  * IOMMU of its own.
  *
@@ -25,6 +29,7 @@
  * set when a device is added.
  */
 #include <linux/module.h>
+#include <linux/virtio.h>
 #include <uapi/linux/vdpa.h>
 #include <uapi/linux/virtio_blk.h>
 #include <uapi/linux/virtio_ids.h>
@@ -159,10 +164,20 @@ clear_master:
 	return ret;
 }
 
+/* virtio_vdpa makes its virtio device a child of the device that does the DMA. */
+static int ifcvf_break_virtio(struct device *dev, void *unused)
+{
+	if (dev->bus && !strcmp(dev->bus->name, "virtio"))
+		virtio_break_device(dev_to_virtio(dev));
+	return 0;
+}
+
 static void ifcvf_remove(struct pci_dev *pdev)
 {
 	struct ifcvf_vf *vf = pci_get_drvdata(pdev);
 
+	if (!pci_device_is_present(pdev))
+		device_for_each_child(&pdev->dev, NULL, ifcvf_break_virtio);
 	vdpa_mgmtdev_unregister(&vf->mgmt);
 	pci_clear_master(pdev);
 }
