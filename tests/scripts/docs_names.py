@@ -34,10 +34,12 @@ PLACEHOLDER = re.compile(r"^[A-Z]+(\.[\w.]+)?$|_[A-Z]+$|^vX\.Y$|^x\.h$")
 #: Names of QEMU, Linux, VIRTIO and of tools that the tree does not use by itself.
 FIELD = {
     "DEVICE_NEEDS_RESET": "VIRTIO 1.2, 2.1",
+    "dirty-limit-throttle-time-per-round": "QMP",
     "dirty_rate": "info dirty_rate, QEMU",
+    "dirtylimit_throttle_pct": "a trace event of QEMU",
+    "dirtyrate-stat": "a thread of QEMU",
     "mok.pub": "DKMS's key",
     "nofile": "prlimit --nofile",
-    "query-vcpu-dirty-limit": "QMP",
     "tcg-accel.dirty-ring-size": "a property, in an error message of QEMU",
     "vcpu_dirty_limit": "info vcpu_dirty_limit, QEMU",
     "virtio-blk": "the kernel's driver",
