@@ -257,18 +257,17 @@ static bool kvm_dirty_ring_log_start(MemoryListener *listener, Error **errp)
                    "migrate it");
         return false;
     }
-    /* Entries that came after the last stop had drained the rings. */
+    /* Entries that came after the reaper had drained the rings, or before it did. */
     dirty_ring_reap_all(&kvm_dirty_rings.set);
     dirty_reaper_set_active(&kvm_dirty_rings.reaper, true);
     return true;
 }
 
-/* Drains the rings: what they hold now is of no use to the next start. */
+/* The reaper drains the rings: what they hold is of no use to the next start. */
 static void kvm_dirty_ring_log_stop(MemoryListener *listener)
 {
     GLOBAL_STATE_CODE();
     dirty_reaper_set_active(&kvm_dirty_rings.reaper, false);
-    dirty_ring_reap_all(&kvm_dirty_rings.set);
 }
 
 bool kvm_dirty_ring_register(KVMMemoryListener *kml)

@@ -92,6 +92,74 @@ static void note_event(const char *event)
            : strcmp(event, "wait") == 0 ? EVENT_WAIT : EVENT_WAKEUP]++;
 }
 
+static int reset_first(void *opaque)
+{
+    struct kvm_dirty_gfn *entries = opaque;
+    int done = 0;
+
+    for (int i = 0; i < SIZE; i++) {
+        if (entries[i].flags & KVM_DIRTY_GFN_F_RESET) {
+            __atomic_store_n(&entries[i].flags, 0, __ATOMIC_RELEASE);
+            done++;
+        }
+    }
+    return done;
+}
+
+static size_t translate_all(void *opaque, const uint32_t *slots,
+                            uint64_t *pages, size_t n)
+{
+    return n;
+}
+
+static void publish_nothing(void *opaque, const uint64_t *pages, size_t n)
+{
+}
+
+static const DirtyRingOps one_ring_ops = {
+    .reset = reset_first,
+    .translate = translate_all,
+    .publish = publish_nothing,
+};
+
+/* Once logging ends, the reaper empties the rings, and sleeps. */
+static void test_drains(void)
+{
+    g_autofree struct kvm_dirty_gfn *entries = g_new0(struct kvm_dirty_gfn,
+                                                      SIZE);
+    DirtyRingSet set;
+    DirtyReaper reaper;
+    DirtyRing *ring;
+    pthread_t thread;
+    uint64_t most, wakeups;
+
+    dirty_ring_set_init(&set, SIZE, RESERVE, &one_ring_ops, entries);
+    ring = dirty_ring_add(&set, 0, entries);
+    dirty_reaper_init(&reaper, &set);
+    for (int i = 0; i < 100; i++) {
+        entries[i].flags = KVM_DIRTY_GFN_F_DIRTY;
+    }
+    pthread_create(&thread, NULL, reaper_thread, &reaper);
+    dirty_reaper_set_active(&reaper, true);
+    while (dirty_reaper_wakeups(&reaper) < 3) {
+        nap_ms(1);
+    }
+    g_assert_cmpuint(dirty_ring_occupied(ring, &most), ==, 100);
+
+    dirty_reaper_set_active(&reaper, false);
+    while (dirty_ring_occupied(ring, &most)) {
+        nap_ms(1);
+    }
+    nap_ms(50);
+    wakeups = dirty_reaper_wakeups(&reaper);
+    nap_ms(50);
+    g_assert_cmpuint(dirty_reaper_wakeups(&reaper), ==, wakeups);
+    dirty_reaper_quit(&reaper);
+    pthread_join(thread, NULL);
+    dirty_reaper_destroy(&reaper);
+    dirty_ring_set_destroy(&set);
+}
+
 static void test_sleeps(void)
 {
     DirtyRingSet set;
@@ -204,6 +272,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/dirty-reaper/pace", test_pace);
     g_test_add_func("/dirty-reaper/sleeps", test_sleeps);
+    g_test_add_func("/dirty-reaper/drains", test_drains);
     g_test_add_func("/dirty-reaper/least-pause", test_least_pause);
     g_test_add_func("/dirty-reaper/hurry", test_hurry);
     return g_test_run();

@@ -26,6 +26,9 @@
  * vCPU that meets a full ring shortens it too (dirty_reaper_hurry()): the guest
  * has begun to write faster than before.
  *
+ * When logging ends, the reaper empties all rings once, since what they hold is of no
+ * use any more.  The thread that ends logging would hold the BQL meanwhile.
+ *
  * It takes no lock but its own and, inside dirty_ring_make_room(), those of the
  * ring set.
  *
@@ -137,8 +140,8 @@ void dirty_reaper_destroy(DirtyReaper *reaper)
 
 /*
  * Waits until the pause that began at reaper->last_ns is over or, if the reaper is
- * off, for it to be switched on; *@slept says that it was off.  Returns false once
- * the reaper has to quit.
+ * off, until it is switched on or has to drain the rings; *@slept says that it was
+ * off.  Returns false once the reaper has to quit.
  */
 static bool reaper_wait(DirtyReaper *reaper, bool *slept)
 {
@@ -146,7 +149,7 @@ static bool reaper_wait(DirtyReaper *reaper, bool *slept)
 
     *slept = false;
     pthread_mutex_lock(&reaper->lock);
-    while (!reaper->quit && (!reaper->active || !due)) {
+    while (!reaper->quit && !reaper->drain && (!reaper->active || !due)) {
         uint64_t deadline_ns = reaper->last_ns +
             (reaper->hurry ? DIRTY_REAPER_MIN_NS : reaper->pause_ns);
         struct timespec deadline = {
@@ -188,6 +191,24 @@ static bool reaper_wait_traced(DirtyReaper *reaper, bool *slept)
     return keep_running;
 }
 
+/* True once after the reaper was switched off. */
+static bool reaper_has_to_drain(DirtyReaper *reaper)
+{
+    bool drain;
+
+    pthread_mutex_lock(&reaper->lock);
+    drain = reaper->drain;
+    reaper->drain = false;
+    pthread_mutex_unlock(&reaper->lock);
+    return drain;
+}
+
+static void reaper_drain(DirtyReaper *reaper)
+{
+    dirty_ring_reap_all(reaper->set);
+    __atomic_fetch_add(&reaper->wakeups, 1, __ATOMIC_RELAXED);
+}
+
 void dirty_reaper_run(DirtyReaper *reaper)
 {
     bool slept;
@@ -195,8 +216,13 @@ void dirty_reaper_run(DirtyReaper *reaper)
     reaper_trace(reaper, "init");
     reaper->last_ns = dirty_ring_now_ns();
     while (reaper_wait_traced(reaper, &slept)) {
-        uint64_t pause_ns = dirty_reaper_step(reaper, dirty_ring_now_ns());
+        uint64_t pause_ns;
 
+        if (reaper_has_to_drain(reaper)) {
+            reaper_drain(reaper);
+            continue;
+        }
+        pause_ns = dirty_reaper_step(reaper, dirty_ring_now_ns());
         if (slept) {
             /* Entries from while the reaper was off say nothing of the rate. */
             pause_ns = reaper->pause_ns = DIRTY_REAPER_MIN_NS;
@@ -209,6 +235,7 @@ void dirty_reaper_set_active(DirtyReaper *reaper, bool active)
 {
     pthread_mutex_lock(&reaper->lock);
     reaper->active = active;
+    reaper->drain = !active;
     pthread_cond_signal(&reaper->wake);
     pthread_mutex_unlock(&reaper->lock);
 }

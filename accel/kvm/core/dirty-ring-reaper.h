@@ -24,6 +24,7 @@ typedef struct DirtyReaper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool active;            /* protected by lock */
+    bool drain;             /* protected by lock: empty all rings once */
     bool hurry;             /* protected by lock: wake up soon */
     bool quit;              /* protected by lock */
     uint64_t last_ns;       /* of the last step: reaper thread only */
@@ -41,7 +42,10 @@ void dirty_reaper_destroy(DirtyReaper *reaper);
 /* The body of the reaper thread; returns after dirty_reaper_quit(). */
 void dirty_reaper_run(DirtyReaper *reaper);
 
-/* Starts or stops reaping.  While it is off, the thread does not wake up. */
+/*
+ * Starts or stops reaping.  When it is switched off, the thread empties all rings
+ * once, some time after this call, and does not wake up any more.
+ */
 void dirty_reaper_set_active(DirtyReaper *reaper, bool active);
 
 /* Makes dirty_reaper_run() return soon. */
