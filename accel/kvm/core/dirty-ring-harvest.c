@@ -22,8 +22,9 @@
  * KVM_RESET_DIRTY_RINGS.  A page whose entry is not released costs the guest no
  * further fault.
  *
- * Entries that are released are sorted first, and written back in their new order,
- * since KVM protects neighbouring pages together (dirty-ring-sort.c).  Until they
+ * Entries that are released are sorted first if they are dense, and written back in
+ * their new order, since KVM protects neighbouring pages together
+ * (dirty-ring-sort.c).  Until they
  * are marked they are ours, so KVM does not see them change.
  *
  * A take stops after as many entries as the ring has.  More cannot have been
@@ -36,9 +37,6 @@
 
 /* Entries translated at a time: what fits comfortably on a stack. */
 #define HARVEST_CHUNK 256
-
-/* Fewer entries are not worth sorting. */
-#define SORT_MIN 16
 
 /* Looking */
 
@@ -210,9 +208,17 @@ static uint64_t copy_entries_locked(DirtyRing *ring, uint64_t max, bool *sorted)
     return n;
 }
 
+static void sort_if_dense(DirtyRingEntry *entries, DirtyRingEntry *spare,
+                          size_t n)
+{
+    if (dirty_ring_is_dense(entries, n)) {
+        dirty_ring_sort(entries, spare, n);
+    }
+}
+
 /*
- * Sorts the @n entries of ring->copies from position ring->released on.  Where they
- * reach beyond the array's end, each part is sorted for itself.
+ * Sorts the @n entries of ring->copies from position ring->released on, if that
+ * pays.  Where they reach beyond the array's end, each part is sorted for itself.
  */
 static void sort_copies_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)
 {
@@ -221,8 +227,8 @@ static void sort_copies_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)
     uint64_t part = MIN(n, size - first);
     DirtyRingEntry *spare = dirty_batch_spare(batch, n);
 
-    dirty_ring_sort(&ring->copies[first], spare, part);
-    dirty_ring_sort(ring->copies, spare, n - part);
+    sort_if_dense(&ring->copies[first], spare, part);
+    sort_if_dense(ring->copies, spare, n - part);
 }
 
 /*
@@ -305,7 +311,7 @@ uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
 
     ring_check_overrun_locked(ring);
     taken = copy_entries_locked(ring, max, &sorted);
-    if (!sorted && taken >= SORT_MIN) {
+    if (!sorted) {
         sort_copies_locked(ring, batch, taken);
     }
     mark.upto = ring->released + taken;

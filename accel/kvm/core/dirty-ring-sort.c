@@ -7,12 +7,17 @@
  *
  * KVM_RESET_DIRTY_RINGS protects entries that follow each other, are of one slot
  * and lie within 64 pages together: it takes the MMU lock and walks the page table
- * once for them.  A guest seldom writes pages in order, so entries are sorted
- * before they are released.
+ * once for them, and then visits each entry of the page table from the first of
+ * these pages to the last.  A guest seldom writes pages in order, so entries are
+ * sorted before they are released, but only where they are dense: the visits to
+ * pages between them would cost more than the walks that are saved.
  *
  * This is a radix sort, a byte of the key per pass, least significant byte first.
  * Bytes in which no two keys differ need no pass: entries of one slot in a guest of
  * 4 GiB take three.
+ *
+ * Density is estimated by counting blocks of 64 pages in a filter of one bit per
+ * block's hash.  The count ends as soon as it is too high.
  *
  * Limits: none on values; a kernel may have written any.
  */
@@ -21,6 +26,15 @@
 #include <string.h>
 
 #define BYTE_VALUES 256
+
+/* Pages that the kernel protects together. */
+#define BLOCK_PAGES 64
+
+/* Entries per block from which sorting pays, see docs/design/dirty-ring.md. */
+#define DENSE 32
+
+/* Bits of the filter, a power of two, as its logarithm. */
+#define FILTER_ORDER 14
 
 typedef uint8_t (*KeyByte)(const DirtyRingEntry *entry, unsigned shift);
 
@@ -83,4 +97,29 @@ void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n)
     if (from != entries) {
         memcpy(entries, from, n * sizeof(*entries));
     }
+}
+
+static inline unsigned block_hash(const DirtyRingEntry *entry)
+{
+    uint64_t block = entry->offset / BLOCK_PAGES + ((uint64_t)entry->slot << 40);
+
+    return block * 0x9e3779b97f4a7c15ull >> (64 - FILTER_ORDER);
+}
+
+bool dirty_ring_is_dense(const DirtyRingEntry *entries, size_t n)
+{
+    uint64_t filter[(1 << FILTER_ORDER) / 64] = {};
+    size_t blocks = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned hash = block_hash(&entries[i]);
+
+        if (!(filter[hash / 64] >> hash % 64 & 1)) {
+            filter[hash / 64] |= 1ull << hash % 64;
+            if (++blocks > n / DENSE) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
