@@ -21,7 +21,8 @@
  * last to go closes the file. Clients start in order, the control client last;
  * a client that starts asks nothing of those after it.
  *
- * Thread model: the BQL. Migration notifiers come in the main thread.
+ * Thread model: the BQL. Migration notifiers come in the main thread, those of a
+ * postcopy migration in the migration thread.
  *
  * Limits: queues= cannot make fewer queue pairs than the device has, as the
  * control queue comes after them all; virtio-net uses as many as its driver
