@@ -52,22 +52,33 @@ static void publish_range(uint64_t first, uint64_t npages, uint8_t clients)
                                         clients);
 }
 
-/*
- * Counts pages that migration has not looked at since they were marked last: they
- * were protected again in vain.
- */
-static void count_redirtied(const uint64_t *pages, size_t n)
+static bool page_is_dirty(DirtyMemoryBlocks *log, uint64_t page)
 {
-    uint64_t page_size = qemu_real_host_page_size();
+    uint64_t per_page = qemu_real_host_page_size() / TARGET_PAGE_SIZE;
+
+    for (uint64_t i = page * per_page; i < (page + 1) * per_page; i++) {
+        if (!test_bit(i % DIRTY_MEMORY_BLOCK_SIZE,
+                      log->blocks[i / DIRTY_MEMORY_BLOCK_SIZE])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Returns how many of @len pages from @first on are dirty in @log, migration's
+ * bitmap: it has not looked at them since they were marked last, so they were
+ * protected again in vain.
+ */
+static uint64_t count_redirtied(DirtyMemoryBlocks *log, uint64_t first,
+                                size_t len)
+{
     uint64_t dirty = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        dirty += cpu_physical_memory_get_dirty_flag(pages[i] * page_size,
-                                                    DIRTY_MEMORY_MIGRATION);
+    for (size_t i = 0; i < len; i++) {
+        dirty += page_is_dirty(log, first + i);
     }
-    if (dirty) {
-        qatomic_add(&kvm_dirty_rings.redirtied, dirty);
-    }
+    return dirty;
 }
 
 /* Returns how many of @n pages adjoin in memory, within @block. */
@@ -84,11 +95,21 @@ static size_t range_length(const uint64_t *pages, size_t n,
     return len;
 }
 
-/* Publishes entries that follow each other in a ring and in memory as one range. */
+/*
+ * Publishes entries that follow each other in a ring and in memory as one range.
+ *
+ * A bit that is set already need not be set again.  The thread that clears it does
+ * so by an atomic operation with a full barrier and copies the page afterwards; our
+ * barrier comes after the ring was read and before the bit is.  So either we see the
+ * bit clear, or the copy has what the guest wrote before its entry.
+ */
 void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n)
 {
     uint64_t page_size = qemu_real_host_page_size();
-    RAMBlock *block = NULL;
+    DirtyMemoryBlocks *log = NULL;
+    RAMBlock *block = NULL, *last = NULL;
+    uint64_t redirtied = 0, dirty;
+    uint8_t clients = 0;
     size_t len;
 
     /*
@@ -98,11 +119,22 @@ void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n)
     smp_mb();
     RCU_READ_LOCK_GUARD();
     if (global_dirty_tracking) {
-        count_redirtied(pages, n);
+        log = qatomic_rcu_read(&ram_list.dirty_memory[DIRTY_MEMORY_MIGRATION]);
     }
     for (size_t start = 0; start < n; start += len) {
-        block = find_block(pages[start] * page_size, block);
+        block = find_block(pages[start] * page_size, last);
+        if (!block || block != last) {
+            clients = block_clients(block);
+            last = block;
+        }
         len = range_length(&pages[start], n - start, block);
-        publish_range(pages[start], len, block_clients(block));
+        dirty = log ? count_redirtied(log, pages[start], len) : 0;
+        if (dirty < len || clients != 1 << DIRTY_MEMORY_MIGRATION) {
+            publish_range(pages[start], len, clients);
+        }
+        redirtied += dirty;
+    }
+    if (redirtied) {
+        qatomic_add(&kvm_dirty_rings.redirtied, redirtied);
     }
 }
