@@ -98,16 +98,24 @@ static void test_slow(void)
     bench_free(b);
 }
 
+/* A bench whose kernel holds a map of two ranges at 0; another range waits behind. */
+static Bench *bench_held(MemoryRegion *mr)
+{
+    Bench *b = bench_new();
+
+    hold(b, true);
+    give_map(b, 0, 2 * RANGE, mr);
+    give_map(b, 2 * RANGE, RANGE, mr);
+    await_held(b);
+    return b;
+}
+
 /* Maps that were given up stay given up, and their failure is no failure. */
 static void test_abandon_held(void)
 {
-    Bench *b = bench_new();
     MemoryRegion mr = { 0 };
+    Bench *b = bench_held(&mr);
 
-    hold(b, true);
-    give_map(b, 0, 2 * RANGE, &mr);
-    give_map(b, 2 * RANGE, RANGE, &mr);
-    await_held(b);
     vdpa_worker_abandon(b->worker);
     vdpa_worker_unmap(b->worker, 0, 0, 3 * RANGE);
     vdpa_worker_reset(b->worker);
@@ -126,13 +134,9 @@ static void test_abandon_held(void)
 /* A device that goes while the kernel is late: nothing waits, nothing more is sent. */
 static void test_free_late(void)
 {
-    Bench *b = bench_new();
     MemoryRegion mr = { 0 };
+    Bench *b = bench_held(&mr);
 
-    hold(b, true);
-    give_map(b, 0, 2 * RANGE, &mr);
-    give_map(b, 2 * RANGE, RANGE, &mr);
-    await_held(b);
     limit_passes(b, nothing);
     g_assert_false(vdpa_worker_free(b->worker));
     limit_passes(b, NULL);
