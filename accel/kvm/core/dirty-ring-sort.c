@@ -36,26 +36,25 @@
 /* Bits of the filter, a power of two, as its logarithm. */
 #define FILTER_ORDER 14
 
-typedef uint8_t (*KeyByte)(const DirtyRingEntry *entry, unsigned shift);
+/* Bytes of a key: those of the offset, then those of the slot. */
+#define OFFSET_BYTES sizeof(((DirtyRingEntry *)0)->offset)
+#define KEY_BYTES (OFFSET_BYTES + sizeof(((DirtyRingEntry *)0)->slot))
 
-static inline uint8_t offset_byte(const DirtyRingEntry *entry, unsigned shift)
+/* The @byte-th byte of an entry's key, the least significant first. */
+static inline uint8_t key_byte(const DirtyRingEntry *entry, unsigned byte)
 {
-    return entry->offset >> shift;
+    return byte < OFFSET_BYTES ? entry->offset >> 8 * byte
+                               : entry->slot >> 8 * (byte - OFFSET_BYTES);
 }
 
-static inline uint8_t slot_byte(const DirtyRingEntry *entry, unsigned shift)
-{
-    return entry->slot >> shift;
-}
-
-/* Copies @from to @to in the order of one byte; equal ones keep their order. */
-static inline void sort_by_byte(const DirtyRingEntry *from, DirtyRingEntry *to,
-                                size_t n, KeyByte byte, unsigned shift)
+/* Copies @from to @to in the order of a byte of the key; equal ones keep theirs. */
+static inline void sort_by_byte(const DirtyRingEntry *from,
+                                DirtyRingEntry *to, size_t n, unsigned byte)
 {
     size_t start[BYTE_VALUES] = {}, sum = 0;
 
     for (size_t i = 0; i < n; i++) {
-        start[byte(&from[i], shift)]++;
+        start[key_byte(&from[i], byte)]++;
     }
     for (unsigned value = 0; value < BYTE_VALUES; value++) {
         size_t equal = start[value];
@@ -64,31 +63,30 @@ static inline void sort_by_byte(const DirtyRingEntry *from, DirtyRingEntry *to,
         sum += equal;
     }
     for (size_t i = 0; i < n; i++) {
-        to[start[byte(&from[i], shift)]++] = from[i];
+        to[start[key_byte(&from[i], byte)]++] = from[i];
     }
+}
+
+/* Returns an entry of which those bits are set in which two of @n entries differ. */
+static DirtyRingEntry differing_bits(const DirtyRingEntry *entries, size_t n)
+{
+    DirtyRingEntry bits = {};
+
+    for (size_t i = 1; i < n; i++) {
+        bits.offset |= entries[i].offset ^ entries[0].offset;
+        bits.slot |= entries[i].slot ^ entries[0].slot;
+    }
+    return bits;
 }
 
 void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n)
 {
     DirtyRingEntry *from = entries, *to = spare, *swap;
-    uint64_t offsets = 0;
-    uint32_t slots = 0;
+    DirtyRingEntry bits = differing_bits(entries, n);
 
-    for (size_t i = 1; i < n; i++) {
-        offsets |= entries[i].offset ^ entries[0].offset;
-        slots |= entries[i].slot ^ entries[0].slot;
-    }
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        if (offsets >> shift & 0xff) {
-            sort_by_byte(from, to, n, offset_byte, shift);
-            swap = from;
-            from = to;
-            to = swap;
-        }
-    }
-    for (unsigned shift = 0; shift < 32; shift += 8) {
-        if (slots >> shift & 0xff) {
-            sort_by_byte(from, to, n, slot_byte, shift);
+    for (unsigned byte = 0; byte < KEY_BYTES; byte++) {
+        if (key_byte(&bits, byte)) {
+            sort_by_byte(from, to, n, byte);
             swap = from;
             from = to;
             to = swap;
