@@ -11,7 +11,7 @@ second sync on; the first one keeps the lock.
 MemoryAdded: a migration that starts holds the RAM list's mutex during its first sync, and a memory backend that
 is created waits for that mutex with the big QEMU lock held.  If the sync gives that lock up, neither goes on.
 The test creates and deletes backends through one monitor all the time while it starts and cancels migrations
-through another.
+through another; each answer has a time limit, so that a QEMU that hangs fails the test soon.
 
 *Limits*: both need a KVM whose rings hold what KVM logs; on others a migration fails, and the case is skipped.
 MemoryAdded meets the window by chance: QEMU_LIVE_STARTS migrations, 40 by default.
@@ -22,6 +22,7 @@ import os
 import socket
 import threading
 import time
+from typing import Any
 
 from broken import RingGuest
 from guest import TIME_LIMIT, wait_until
@@ -36,38 +37,29 @@ SYNCS = 3
 #: Migrations that are started.
 STARTS = int(os.environ.get("QEMU_LIVE_STARTS", "40"))
 
-#: MiB per second, so that no migration completes.
-SLOW = 8
+#: MiB per second: no migration completes; FAST soon has another sync.
+SLOW, FAST = 8, 64
 
 
-class MigratingGuest(RingGuest):
-    """A guest with rings that writes and migrates into nothing."""
-
-    def migrate(self) -> None:
-        """Start a migration that cannot complete."""
-        self.guest.tune(SLOW, 1)
-        self.guest.cmd("migrate", uri="exec:cat >/dev/null")
-
-    def syncs(self) -> int:
-        """Syncs of this migration so far; the case is skipped where KVM has lost entries."""
-        state = self.guest.migration()
-        if state["status"] == "failed" and self.ask(QUERY_DIRTY_RING)["broken"]:
-            self.cancel("this machine's KVM loses entries")
-        self.assertIn(state["status"], ("setup", "active"), state)
-        return int(state.get("ram", {}).get("dirty-sync-count", 0))
-
-
-class SlowReset(MigratingGuest):
+class SlowReset(RingGuest):
     """:avocado: tags=migration,arch:x86_64"""
 
     def setUp(self) -> None:
         """A guest whose resets take long."""
         self.begin("slow", f"SLOW_MS={RESET_MS}")
 
+    def syncs(self) -> int:
+        """Syncs of the migration so far; the case is skipped where KVM has lost entries."""
+        state = self.guest.migration()
+        if state["status"] == "failed" and self.ask(QUERY_DIRTY_RING)["broken"]:
+            self.cancel("this machine's KVM loses entries")
+        self.assertIn(state["status"], ("setup", "active"), state)
+        return int(state.get("ram", {}).get("dirty-sync-count", 0))
+
     def test(self) -> None:
         """Time the monitor's answers during some syncs."""
         self.guest.payload.start(mode="random")
-        self.guest.tune(64, 1)
+        self.guest.tune(FAST, 1)
         self.guest.cmd("migrate", uri="exec:cat >/dev/null")
         wait_until("the first sync is over", lambda: self.syncs() >= 1)
         begun, worst, first = time.monotonic(), 0.0, self.syncs()
@@ -82,12 +74,10 @@ class SlowReset(MigratingGuest):
         self.assertEqual(self.guest.end(), 0)
 
 
-class Backends(threading.Thread):
-    """Creates and deletes memory backends through a monitor of its own, until told to stop."""
+class Monitor:
+    """A monitor whose answers have a time limit."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(daemon=True)
-        self.created, self.stop = 0, False
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
         self.socket.settimeout(TIME_LIMIT)
@@ -95,40 +85,59 @@ class Backends(threading.Thread):
         self.lines.readline()
         self.ask("qmp_capabilities")
 
-    def ask(self, command: str, **arguments: str | int) -> None:
-        """A command that must succeed; events are passed over."""
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """A command that must succeed, and its answer; events are passed over."""
         print(json.dumps({"execute": command, "arguments": arguments}), file=self.lines, flush=True)
-        answer = {"event": ""}
+        answer: dict[str, Any] = {"event": ""}
         while "event" in answer:
             answer = json.loads(self.lines.readline())
         assert "return" in answer, answer
+        return answer["return"]
+
+
+class Backends(threading.Thread):
+    """Creates and deletes memory backends, until told to stop or QEMU hangs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(daemon=True)
+        self.created, self.stop = 0, False
+        self.monitor = Monitor(path)
 
     def run(self) -> None:
         """Create and delete."""
         while not self.stop:
-            self.ask("object-add", **{"qom-type": "memory-backend-ram", "id": "more", "size": 4096})
-            self.ask("object-del", id="more")
+            self.monitor.ask("object-add", **{"qom-type": "memory-backend-ram", "id": "more", "size": 4096})
+            self.monitor.ask("object-del", id="more")
             self.created += 1
 
 
-class MemoryAdded(MigratingGuest):
+class MemoryAdded(RingGuest):
     """:avocado: tags=migration,arch:x86_64"""
 
     def setUp(self) -> None:
-        """A guest with a second monitor."""
-        path = self.log_of("UNUSED").partition("=")[2] + ".monitor"
-        self.begin("slow", "SLOW_MS=0", devices=["-qmp", f"unix:{path},server=on,wait=off"])
-        self.backends = Backends(path)
+        """A guest with two more monitors."""
+        paths = [f"{self.log_of('UNUSED').partition('=')[2]}.{name}" for name in ("memory", "migration")]
+        self.begin("slow", "SLOW_MS=0", devices=[
+            word for path in paths for word in ("-qmp", f"unix:{path},server=on,wait=off")])
+        self.backends, self.monitor = Backends(paths[0]), Monitor(paths[1])
+
+    def migration_status(self) -> str:
+        """The migration's; the case is skipped where KVM has lost entries."""
+        status = str(self.monitor.ask("query-migrate")["status"])
+        if status == "failed" and self.monitor.ask(QUERY_DIRTY_RING)["broken"]:
+            self.cancel("this machine's KVM loses entries")
+        return status
 
     def test(self) -> None:
         """Start and cancel migrations while memory comes and goes."""
         self.guest.payload.start(mode="random")
+        self.guest.tune(SLOW, 1)
         self.backends.start()
         for _ in range(STARTS):
-            self.migrate()
-            wait_until("a sync", lambda: self.syncs() >= 1)
-            self.guest.cmd("migrate_cancel")
-            wait_until("it is cancelled", lambda: self.guest.migration()["status"] == "cancelled")
+            self.monitor.ask("migrate", uri="exec:cat >/dev/null")
+            wait_until("it migrates", lambda: self.migration_status() == "active")
+            self.monitor.ask("migrate_cancel")
+            wait_until("it is cancelled", lambda: self.migration_status() == "cancelled")
         self.backends.stop = True
         self.backends.join(TIME_LIMIT)
         self.assertFalse(self.backends.is_alive())
