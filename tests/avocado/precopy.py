@@ -173,15 +173,7 @@ class Precopy(Test):
         self.assertFalse(counters["broken"])
         self.assertEqual(counters["overflows"], 0)
         self.assertGreater(counters["harvested"], 0)
-        wait_until("the rings are drained", lambda: self.drained(source))
-        drained = self.rings(source)
-        assert drained
-        check_sums(drained)
-
-    def drained(self, source: Guest) -> bool:
-        """Whether SOURCE's rings are empty, after a migration that has completed."""
-        counters = self.rings(source)
-        return counters is not None and all(vcpu["occupied"] == 0 for vcpu in counters["vcpus"])
+        check_sums(counters)
 
     def test(self) -> None:
         """Migrate under load and verify."""
