@@ -170,18 +170,25 @@ class BrokenRing(RingGuest):
 class SignalledReset(RingGuest):
     """:avocado: tags=badinput,arch:x86_64"""
 
-    def setUp(self) -> None:
-        """A guest whose resets are logged."""
+    def letters_of_guest(self) -> str:
+        """The log of one guest's resets, by vCPU, reaper and syncs; on a busy machine one measurement has few.  A
+        KVM that overruns the ring has QEMU stop the guest: then the log may be short."""
         self.begin("signalled", self.log_of("SIGNALLED_FILE"))
-
-    def test(self) -> None:
-        """Let vCPU, reaper and syncs reset rings; on a busy machine one measurement has few resets."""
         self.guest.payload.start(mode="random")
         deadline = time.monotonic() + TIME_LIMIT
-        while len(self.noted()) <= RESETS and time.monotonic() < deadline:
+        while (len(self.noted()) <= RESETS and self.guest.status() == "running"
+               and time.monotonic() < deadline):
             self.measure()
         self.assertEqual(self.guest.end(), 0)
-        letters = self.noted()
+        return self.noted()
+
+    def test(self) -> None:
+        """Look at the resets of as many guests as it takes."""
+        letters = ""
+        for _ in range(GUESTS):
+            letters += self.letters_of_guest()
+            if len(letters) > RESETS:
+                break
         self.assertGreater(len(letters), RESETS)
         self.assertEqual(set(letters), {"b"})
 
