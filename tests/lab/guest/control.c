@@ -131,15 +131,15 @@ static void say_count(Text *t, const char *name, uint64_t n)
 
 static const char *parse_mode(LoadPlan *plan, const char *s)
 {
-    static const char *const names[] = { "random", "seq", "stride" };
+    static const char *const names[] = { "random", "seq", "stride", "zipf" };
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (same(s, names[i])) {
             plan->mode = (LoadMode)i;
             return NULL;
         }
     }
-    return "mode is random, seq or stride";
+    return "mode is random, seq, stride or zipf";
 }
 
 static const char *parse_option(LoadPlan *plan, const char *w)

@@ -96,7 +96,7 @@ class Common:
             self.assertEqual(machine.stat(), {"pages": pages, "writes": 0, "vcpus": vcpus,
                                               "running": 0})
             self.assert_clean(machine)
-            for mode in ("random", "seq", "stride"):
+            for mode in ("random", "seq", "stride", "zipf"):
                 machine.order(f"start mode={mode}")
                 self.assertEqual(machine.stat()["running"], 1)
                 self.assert_grows(machine)

@@ -9,6 +9,7 @@
 #define STEP_VERIFY     16u
 #define STEP_WRITES     32u
 #define BURSTS_PER_S    1000u   /* at most; fewer where the rate is lower */
+#define SCATTER         2654435761u /* a prime near 2^32 / the golden ratio */
 #define DEBTS_PER_S     10u     /* a debt of 1/10 s is the most kept */
 
 uint64_t divide_u64(uint64_t n, uint32_t d, uint32_t *remainder)
@@ -159,8 +160,19 @@ static uint32_t next_strided(Worker *w, uint32_t stride, uint32_t pages)
     return page;
 }
 
+static uint32_t next_zipf(Worker *w, uint32_t pages)
+{
+    uint32_t octaves = 32 - __builtin_clz(pages);
+    uint32_t least = (uint32_t)1 << random_below(w, octaves);
+
+    return (least + random_below(w, least)) * SCATTER % pages;
+}
+
 static uint32_t next_page(Worker *w, const LoadPlan *plan, uint32_t pages)
 {
+    if (plan->mode == LOAD_ZIPF) {
+        return next_zipf(w, pages);
+    }
     if (plan->mode == LOAD_RANDOM) {
         return random_below(w, pages);
     }

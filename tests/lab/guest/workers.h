@@ -24,6 +24,10 @@
  * are dropped (a guest that stood still does not catch up), and a clock that
  * jumped back, as it may in a migration, starts the pace anew.
  *
+ * LOAD_ZIPF writes the page of rank r with a probability of about 1/r: each octave of ranks (1; 2, 3; 4 to 7;
+ * and so on) is as likely as any other, and so is each rank within one. The ranks are scattered over the load
+ * area by a hash, so that the pages that are written most are no neighbours; a few ranks share a page.
+ *
  * Limits: freestanding as the oracle is. Rates below one write per second
  * and worker are not kept exactly: the remainder of rate / workers goes to the
  * first workers.
@@ -35,7 +39,7 @@
 
 #define WORKER_IDLE   UINT64_MAX
 
-typedef enum LoadMode { LOAD_RANDOM, LOAD_SEQ, LOAD_STRIDE } LoadMode;
+typedef enum LoadMode { LOAD_RANDOM, LOAD_SEQ, LOAD_STRIDE, LOAD_ZIPF } LoadMode;
 
 typedef struct LoadPlan {
     LoadMode mode;

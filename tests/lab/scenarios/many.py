@@ -28,7 +28,7 @@ SCENARIO = Scenario(
     },
 )
 
-LOADS = ({"mode": "random"}, {"mode": "seq"}, {"mode": "stride", "stride": 7},
+LOADS = ({"mode": "random"}, {"mode": "seq"}, {"mode": "zipf"}, {"mode": "stride", "stride": 7},
          {"mode": "random", "rate": 20000})
 
 
