@@ -22,7 +22,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (
-    context, hostkvm, initramfs, klog, machine, modes, oracle, payload, scenario, tsc, vdpa,
+    context, hostkvm, initramfs, klog, machine, modes, oracle, payload, ringfull, scenario, tsc, vdpa,
     vdpameter, vdpasteps, vduse, verdict)
 
 
@@ -428,6 +428,31 @@ class StepRunner(unittest.TestCase):
             steps = case.params.get("steps", ())
             self.assertEqual([number for number, step in enumerate(steps)
                               if isinstance(step, vdpasteps.Boot)], [0] if steps else [], case.name)
+
+
+TRACE = """\
+# tracer: nop
+       CPU 0/KVM-812     [001] .....   123.000100: kvm_userspace_exit: reason KVM_EXIT_DIRTY_RING_FULL (31)
+       CPU 1/KVM-813     [000] .....   123.000200: kvm_userspace_exit: reason KVM_EXIT_DIRTY_RING_FULL (31)
+       CPU 0/KVM-812     [001] .....   123.000300: sys_ioctl(fd: 1b, cmd: ae80, arg: 0)
+       CPU 1/KVM-813     [001] .....   123.001200: sys_ioctl(fd: 1c, cmd: ae80, arg: 0)
+       CPU 1/KVM-813     [001] .....   123.002000: sys_ioctl(fd: 1c, cmd: ae80, arg: 0)
+       CPU 0/KVM-812     [001] .....   124.000000: kvm_userspace_exit: reason KVM_EXIT_DIRTY_RING_FULL (31)
+"""
+
+
+class RingFull(unittest.TestCase):
+    """Stalls in a trace (ringfull.py)."""
+
+    def test_stalls_are_matched_by_thread(self) -> None:
+        """From the exit to the next KVM_RUN; one that the trace does not see the end of is none."""
+        self.assertEqual([round(stall * 1e6) for stall in ringfull.stalls(TRACE.splitlines())], [200, 1000])
+
+    def test_summary(self) -> None:
+        """Quantiles are values that were measured; none of none."""
+        found = ringfull.summary([number / 1e6 for number in range(100, 0, -1)])
+        self.assertEqual((found["stall-median-us"], found["stall-p99-us"], found["stall-max-us"]), (51, 100, 100))
+        self.assertEqual(ringfull.summary([])["stalls"], 0)
 
 
 class Processes(unittest.TestCase):

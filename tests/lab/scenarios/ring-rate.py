@@ -7,24 +7,32 @@ revives the saved guest, which writes random pages of its hot set, and migrates 
 the migration completes.  `writes` is the guest's pages per second while it migrated,
 `before` the same without a migration.
 
+Variants are named after the hot set, in MiB, and after the number of vCPUs if there are several.  In `zipf` pages
+are not written alike, see the payload's modes.  With a ring, `reaper-wakeups` is how often a second the reaper wakes
+while the guest is idle and nothing migrates.
+
 The variant `answers` has two vCPUs that write far more pages than a ring holds, so that each sync
 finds full rings, and asks a second monitor of the source something easy all the time.  `answer-max-ms` is its
 longest answer while the migration is active: as long as a thread holds the big QEMU lock.
+
+The variant `stalls` traces how long each of four vCPUs is away when its ring is full (ringfull.py), and has no
+bitmap.
 
 Both oracles look at each migration; a figure of a migration that lost a page is none.
 
 L1's clock counts instructions, two nanoseconds each, so what else the host does
 changes nothing.
 
-*Limits*: instructions, not time: a fault costs more on real hardware.  One vCPU, but for `answers`.
+*Limits*: instructions, not time: a fault costs more on real hardware.  L1's CPUs take turns on one host CPU, so
+several vCPUs share the throughput of one.
 """
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qlab import l2, live
+from qlab import l2, live, ringfull
 from qlab.context import Lab
 from qlab.qmp import Qmp, QmpGone
 from qlab.scenario import Scenario
@@ -37,15 +45,20 @@ SCENARIO = Scenario(
     own_binaries=True,
     icount=True,
     l1_mem=3072,
-    variants={"8": {"hot_mib": 8}, "48": {"hot_mib": 48},
-              "answers": {"hot_mib": 180, "cpus": 2, "rings": "65536", "answers": True}},
+    variants={"8": {"hot_mib": 8}, "48": {"hot_mib": 48}, "150": {"hot_mib": 150},
+              "zipf": {"hot_mib": 150, "mode": "zipf"},
+              "8-4": {"hot_mib": 8, "cpus": 4}, "48-4": {"hot_mib": 48, "cpus": 4},
+              "150-4": {"hot_mib": 150, "cpus": 4}, "zipf-4": {"hot_mib": 150, "mode": "zipf", "cpus": 4},
+              "answers": {"hot_mib": 180, "cpus": 2, "rings": "65536", "watch": "answers"},
+              "stalls": {"hot_mib": 48, "cpus": 4, "rings": "1024 4096", "watch": "stalls"}},
 )
 
 MEM = 256
 #: Seconds between two questions, so that the monitor takes little of the CPU.
 PAUSE = 0.002
-LOAD = live.Load()
-PLAN = live.Plan(bandwidth=24 << 20, downtime_ms=20, relax_after=14, limit=200)
+#: Seconds for which an idle reaper is watched.
+IDLE_S = 3
+MIGRATION = live.Plan(bandwidth=24 << 20, downtime_ms=20, relax_after=14, limit=200)
 
 
 class Answers(threading.Thread):
@@ -76,22 +89,36 @@ class Answers(threading.Thread):
                 "answers-over-10-ms": sum(answer > 0.01 for answer in self.times)}
 
 
-def one(lab: Lab, spec: l2.GuestSpec, image: Path, answers: bool = False) -> dict[str, object]:
+@dataclass(frozen=True)
+class Plan:
+    """What the runs of a variant have in common."""
+
+    load: live.Load
+    watch: str  # "answers", "stalls" or ""
+
+
+def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, object]:
     """Migrate the saved guest; its figures."""
     path = lab.tmp / f"{lab.next_name('answers')}.qmp"
-    extra = ("-qmp", f"unix:{path},server=on,wait=off") if answers else ()
+    extra = ("-qmp", f"unix:{path},server=on,wait=off") if plan.watch == "answers" else ()
     source = live.restore(lab, replace(spec, extra=extra), image)
-    watch = Answers(path) if answers else None
-    if watch:
-        watch.start()
-    report = live.migrate(lab, source, spec, LOAD, PLAN, lambda *_, **__: None)
+    figures: dict[str, object] = {}
+    if spec.ring:
+        figures["reaper-wakeups"] = round(ringfull.reaper_wakeups(source.process.pid, IDLE_S), 2)
+    answers = Answers(path) if plan.watch == "answers" else None
+    trace = ringfull.Trace() if plan.watch == "stalls" else None
+    if answers:
+        answers.start()
+    if trace:
+        trace.start()
+    report = live.migrate(lab, source, spec, plan.load, MIGRATION, lambda *_, **__: None)
     lab.check(not report.reason, report.reason)
-    figures: dict[str, object] = {
-        "before": round(report.writes_before), "writes": round(report.writes_during or 0),
-        "downtime_ms": report.migrate.get("downtime"),
-    }
-    if watch:
-        figures |= watch.figures()
+    figures |= {"before": round(report.writes_before), "writes": round(report.writes_during or 0),
+                "downtime_ms": report.migrate.get("downtime")}
+    if answers:
+        figures |= answers.figures()
+    if trace:
+        figures |= trace.stop()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
             "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
@@ -99,14 +126,16 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, answers: bool = False) -> dic
     return figures
 
 
-def run(lab: Lab, hot_mib: int, rings: str = "4096 65536", cpus: int = 1, answers: bool = False) -> None:
+def run(lab: Lab, hot_mib: int, rings: str = "1024 4096 65536", cpus: int = 1, mode: str = "random",
+        watch: str = "") -> None:
     """Each ring size with each subject; the bitmap once."""
+    plan = Plan(live.Load(mode=mode), watch)
     subjects = {"ours": l2.GuestSpec(lab.qemu, mem=MEM, load_mb=hot_mib, cpus=cpus),
                 "stock": l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib, cpus=cpus)}
     for name, spec in subjects.items():
         live.save(live.boot(lab, spec), lab.tmp / name)
-    lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock", answers)
+    if watch != "stalls":
+        lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock", plan)
     for ring in map(int, str(rings).split()):
         for name, spec in subjects.items():
-            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name,
-                                                      answers)
+            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name, plan)
