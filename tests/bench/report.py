@@ -79,20 +79,20 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
             + "</table>")
 
 
-def compared(runs: list[stats.Run]) -> str:
-    """The rows of results.json, with the spread behind each median."""
+def compared(load: str, runs: list[stats.Run]) -> str:
+    """The rows of results.json of one load, with the spread behind each median."""
     rows = []
     for row in stats.ROWS:
-        result = stats.compare(row, runs)
+        result = stats.compare(row, load, runs)
         if not result:
-            rows.append([text(row.name), "not measured", "", "", "", ""])
+            rows.append([text(row.name(load)), "not measured", "", "", "", ""])
             continue
         sides = []
         for side, subject in (("ours", row.ours), ("stock", row.stock)):
             low, high = stats.spread(stats.values(runs, subject, row.metric))
             sides.append(f"{result[side]:,.4g} <small>({low:,.4g}&ndash;{high:,.4g})</small>")
         mark = "win" if stats.wins(result) else "loss"
-        rows.append([text(row.name), *sides, f'<b class="{mark}">{result["ratio"]:.3g}</b>',
+        rows.append([text(row.name(load)), *sides, f'<b class="{mark}">{result["ratio"]:.3g}</b>',
                      text(f"{result['unit']}, {result['better']} is better"),
                      str(result["n"])])
     return table(("row", "ours", "stock", "ours / stock", "unit", "n"), rows)
@@ -115,12 +115,18 @@ def failed_section(failures: list[str]) -> str:
     return f'<h2 class="failed">Failed runs: {len(failures)}</h2><ul>{items}</ul>'
 
 
+def load_section(load: str, runs: list[stats.Run]) -> str:
+    """A load's rows, and every run of it."""
+    figures = "".join(f"<figure>{plot(runs, metric)}</figure>" for metric in stats.METRICS
+                      if stats.good(runs))
+    return f"<h2>Load: {text(load)}</h2>{compared(load, runs)}{figures}"
+
+
 def page(setting: dict[str, Any], runs: list[stats.Run], core: dict[str, Any]) -> str:
     """The whole report."""
     facts = "".join(f"<dt>{text(key)}</dt><dd>{text(value)}</dd>"
                     for key, value in setting.items())
-    figures = "".join(f"<figure>{plot(runs, metric)}</figure>" for metric in stats.METRICS
-                      if stats.good(runs))
+    loads = "".join(load_section(load, some) for load, some in stats.by_load(runs).items())
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>qemu-live: benchmarks</title>
 <style>{CSS}</style></head><body>
@@ -128,9 +134,7 @@ def page(setting: dict[str, Any], runs: list[stats.Run], core: dict[str, Any]) -
 {failed_section(stats.failures(runs))}
 <p>Medians of runs by turns in one emulated machine, smallest and largest run in brackets. Times
 are those of that machine: the ratio is the figure.</p>
-{compared(runs)}
-<h2>Every run</h2>
-{figures}
+{loads}
 <h2>The ring's core</h2>
 <p>Instructions that the core itself executes for one dirty page, counted by callgrind.</p>
 {core_section(core)}

@@ -3,9 +3,9 @@
 
 Theory of operation
 -------------------
-A run is one `run` event of the bench scenario, as a dictionary: `subject`, `round`, `reason`
+A run is one `run` event of the bench scenario, as a dictionary: `load`, `subject`, `round`, `reason`
 (empty if it went well) and `report`.  METRICS says how a figure is read out of a run's report,
-ROWS which subjects a row of results.json compares by which metric.  A row's `ours` and `stock` are
+ROWS which subjects a row of results.json compares by which metric, for each load.  A row's `ours` and `stock` are
 medians over the runs that went well, `n` is the smaller number of such runs, and `ratio` is
 `ours / stock`.
 
@@ -38,12 +38,17 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison."""
+    """One comparison, of each load."""
 
-    name: str
+    stem: str
     metric: str
     ours: str
     stock: str
+    suffix: str
+
+    def name(self, load: str) -> str:
+        """In results.json."""
+        return f"{self.stem}_{load}{self.suffix}"
 
 
 def seconds_total(report: dict[str, Any]) -> float | None:
@@ -62,7 +67,7 @@ METRICS = {
                    lambda report: report["migrate"].get("ram", {}).get("normal")),
 }
 
-#: (row name, metric); each is made against stock's ring and, as NAME_vs_bitmap, against its bitmap.
+#: (stem, metric): a row STEM_LOAD is made against stock's ring, STEM_LOAD_vs_bitmap against its bitmap.
 COMPARED = (
     ("migration_total_s", "total"),
     ("migration_downtime_ms", "downtime"),
@@ -70,8 +75,8 @@ COMPARED = (
     ("migration_pages_sent", "sent"),
 )
 
-ROWS = tuple(Row(name + suffix, metric, "ours-ring", peer)
-             for name, metric in COMPARED
+ROWS = tuple(Row(stem, metric, "ours-ring", peer, suffix)
+             for stem, metric in COMPARED
              for suffix, peer in (("", "stock-ring"), ("_vs_bitmap", "stock-bitmap")))
 
 
@@ -82,7 +87,7 @@ def good(runs: list[Run]) -> list[Run]:
 
 def failures(runs: list[Run]) -> list[str]:
     """One line for each run that did not."""
-    return [f"{run['subject']}, round {run['round'] + 1}: {run['reason'] or 'no report'}"
+    return [f"{run['load']}, {run['subject']}, round {run['round'] + 1}: {run['reason'] or 'no report'}"
             for run in runs if run["reason"] or not run["report"]]
 
 
@@ -103,8 +108,16 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def compare(row: Row, runs: list[Run]) -> dict[str, Any] | None:
-    """A row of results.json; None if either side has nothing to compare."""
+def by_load(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs of each load, in the order of the runs."""
+    sorted_out: dict[str, list[Run]] = {}
+    for run in runs:
+        sorted_out.setdefault(run["load"], []).append(run)
+    return sorted_out
+
+
+def compare(row: Row, load: str, runs: list[Run]) -> dict[str, Any] | None:
+    """A row of results.json from one load's runs; None if either side has nothing to compare."""
     ours, stock = (values(runs, subject, row.metric) for subject in (row.ours, row.stock))
     if not ours or not stock:
         return None
@@ -112,19 +125,21 @@ def compare(row: Row, runs: list[Run]) -> dict[str, Any] | None:
     if not theirs:
         return None
     metric = METRICS[row.metric]
-    return {"name": row.name, "unit": metric.unit, "ours": rounded(mine),
+    return {"name": row.name(load), "unit": metric.unit, "ours": rounded(mine),
             "stock": rounded(theirs), "ratio": rounded(mine / theirs),
             "n": min(len(ours), len(stock)), "better": metric.better}
 
 
 def results(runs: list[Run]) -> list[dict[str, Any]]:
     """What results.json holds."""
-    return [row for row in (compare(row, runs) for row in ROWS) if row]
+    made = (compare(row, load, some) for load, some in by_load(runs).items() for row in ROWS)
+    return [row for row in made if row]
 
 
 def lacking(runs: list[Run]) -> list[str]:
     """Names of the rows that could not be made."""
-    return [row.name for row in ROWS if compare(row, runs) is None]
+    return [row.name(load) for load, some in by_load(runs).items() for row in ROWS
+            if compare(row, load, some) is None]
 
 
 def wins(row: dict[str, Any]) -> bool:

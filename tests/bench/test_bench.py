@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bench
+import labrows
 import stats
 from qlab import machine
 from test_report import runs
@@ -31,9 +32,9 @@ class Harness(unittest.TestCase):
 
     def ended(self, made: list[stats.Run], outcome: machine.Outcome = PASSED,
               measured: dict[str, Any] | None = None, rounds: int = 2,
-              vdpa: Any = None, vdpa_lab: Any = None) -> int:
+              vdpa: Any = None, in_lab: Any = None) -> int:
         """The exit status; files are left in self.out."""
-        argv = ["bench", "--runs", str(rounds), "--out", str(self.out)]
+        argv = ["bench", "--runs", str(rounds), "--load", "random", "--out", str(self.out)]
         with unittest.mock.patch.object(sys, "argv", argv), \
                 unittest.mock.patch.object(bench, "migrations", return_value=(made, outcome)), \
                 unittest.mock.patch.object(bench, "core_figures",
@@ -41,7 +42,8 @@ class Harness(unittest.TestCase):
                 unittest.mock.patch.object(bench, "vdpa_figures", return_value=[ROW],
                                            side_effect=vdpa), \
                 unittest.mock.patch.object(bench, "vdpa_migrations", return_value=[],
-                                           side_effect=vdpa_lab), \
+                                           side_effect=in_lab), \
+                unittest.mock.patch.object(bench, "ring_figures", return_value=[]), \
                 unittest.mock.patch("builtins.print"):
             return bench.main()
 
@@ -54,7 +56,7 @@ class Harness(unittest.TestCase):
         """Every row, a report, and success."""
         self.assertEqual(self.ended(runs()), 0)
         rows = json.loads((self.out / "results.json").read_text("utf-8"))
-        self.assertEqual([row["name"] for row in rows], [row.name for row in stats.ROWS] + ["made-up"])
+        self.assertEqual([row["name"] for row in rows], [row.name("random") for row in stats.ROWS] + ["made-up"])
         self.assertIn("<svg", (self.out / "report.html").read_text("utf-8"))
 
     def test_failed_run(self) -> None:
@@ -74,7 +76,7 @@ class Harness(unittest.TestCase):
 
     def test_failed_vdpa_migration(self) -> None:
         """The other rows are written, and it is no success."""
-        self.assertEqual(self.ended(runs(), vdpa_lab=bench.vdpa_lab.LabError("x")), 1)
+        self.assertEqual(self.ended(runs(), in_lab=labrows.LabError("x")), 1)
         rows = json.loads((self.out / "results.json").read_text("utf-8"))
         self.assertEqual(rows[-1], ROW)
 
@@ -88,13 +90,13 @@ class Harness(unittest.TestCase):
         self.assertEqual([(row["name"], row["ratio"], row["n"], row["better"]) for row in rows],
                          [("vdpa_shadow_pps", 0.25, 2, "higher"),
                           ("vdpa_shadow_main_us", 1.5, 2, "lower")])
-        with self.assertRaises(bench.vdpa_lab.LabError):
+        with self.assertRaises(labrows.LabError):
             list(bench.vdpa_lab.rows({"pps": found(1, 0)}, "vdpa-rate/passthrough"))
 
     def test_vdpa_growth(self) -> None:
         """What a large guest costs more than a small one, if both were measured."""
         figures = {256: (2.0, 10.0), 4096: (3.0, 90.0)}
-        made = [bench.vdpa_lab.row(f"vdpa_switch_ms_{size}", "ms", "lower", *pair, 3)
+        made = [labrows.row(f"vdpa_switch_ms_{size}", "ms", "lower", *pair, 3)
                 for size, pair in figures.items()]
         rows = list(bench.vdpa_lab.growth(made))
         self.assertEqual([(row["name"], row["ours"], row["stock"]) for row in rows],
@@ -108,6 +110,23 @@ class Harness(unittest.TestCase):
         self.assertEqual(len(names), len(set(names)))
         there = {case.name for case in bench.scenario.load_all()}
         self.assertLessEqual(set(bench.vdpa_lab.CASES), there)
+
+    def test_ring_rows(self) -> None:
+        """Each ring size against both peers; medians of repeated cases; idle reapers at their worst."""
+        runs = [{"ours ring 1024": {"writes": ours, "reaper-wakeups": 0.5},
+                 "stock ring 1024": {"writes": 50, "reaper-wakeups": 1.0}, "stock bitmap": {"writes": 200}}
+                for ours in (90, 100, 999)]
+        rows = list(bench.ring_lab.rows(runs, "ring-rate/zipf-4"))
+        self.assertEqual([(row["name"], row["ratio"], row["n"], row["better"]) for row in rows],
+                         [("ring_writes_per_s_zipf-4_1024", 2.0, 3, "higher"),
+                          ("ring_writes_per_s_zipf-4_1024_vs_bitmap", 0.5, 3, "higher"),
+                          ("ring_reaper_wakeups_per_s_zipf-4", 0.5, 3, "lower")])
+
+    def test_ring_cases(self) -> None:
+        """Each case is one that the lab has, and none that it has is left out."""
+        there = {case.name for case in bench.scenario.load_all() if case.name.startswith("ring-rate/")}
+        self.assertEqual(set(bench.ring_lab.CASES), there)
+        self.assertLessEqual(set(bench.ring_lab.QUICK), there)
 
     def test_failed_vdpa(self) -> None:
         """Nor is one whose vDPA core could not be measured."""
@@ -128,11 +147,12 @@ class Harness(unittest.TestCase):
 
     def test_words_for_the_lab(self) -> None:
         """Options become the scenario's parameters, and more rounds more time."""
-        args = bench.lab_args(bench.parse_args(["--runs", "4", "--bandwidth", "2"]))
+        args = bench.lab_args(bench.parse_args(["--runs", "4", "--bandwidth", "2"]), "zipf")
         params = dict(pair.split("=", 1) for pair in args.param)
         self.assertEqual(params["rounds"], "4")
         self.assertEqual(json.loads(params["plan"])["bandwidth"], 2 << 20)
-        short = bench.lab_args(bench.parse_args(["--quick"]))
+        self.assertEqual(json.loads(params["load"]), {"mode": "zipf"})
+        short = bench.lab_args(bench.parse_args(["--quick"]), "light")
         self.assertLess(short.time_factor, args.time_factor)
 
 

@@ -29,7 +29,7 @@ def runs() -> list[stats.Run]:
             what: dict[str, Any] = {
                 "migrate": {"total-time": 1000 * (place + 1), "downtime": 50,
                             "ram": {"normal": 100}}, "writes_during": 10.0}
-            made.append({"event": "run", "subject": subject, "round": number, "reason": "",
+            made.append({"event": "run", "load": "random", "subject": subject, "round": number, "reason": "",
                          "report": what})
     return made
 
@@ -41,7 +41,7 @@ class Page(unittest.TestCase):
         """Each row is named, each metric has a plot that is well-formed."""
         page = report.page({"guest": "1 vCPU"}, runs(), CORE)
         for row in stats.ROWS:
-            self.assertIn(f"<td>{row.name}</td>", page)
+            self.assertIn(f"<td>{row.name('random')}</td>", page)
         plots = re.findall(r"<svg.*?</svg>", page, re.S)
         self.assertEqual(len(plots), len(stats.METRICS))
         for plot in plots:

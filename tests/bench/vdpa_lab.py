@@ -32,22 +32,13 @@ Limits: instructions of an emulated machine, not time; compare within one row on
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-TOP = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(TOP / "tests/lab")]
-
-from qlab import host, scenario
-
-
-class LabError(Exception):
-    """The scenario did not pass; the text says why."""
+import labrows
+from labrows import row
 
 
 @dataclass(frozen=True)
@@ -84,20 +75,12 @@ GROWTH = {"vdpa_switch_growth": ("vdpa_switch_ms_256", "vdpa_switch_ms_4096"),
 PLAIN = {"vdpa_switch_ms": "vdpa_switch_ms_4096", "vdpa_downtime_ms": "vdpa_downtime_ms_4096"}
 
 
-def row(name: str, unit: str, better: str, ours: float, stock: float, n: int) -> dict[str, Any]:
-    """In results.json's form."""
-    return {"name": name, "unit": unit, "ours": ours, "stock": stock,
-            "ratio": round(ours / stock, 4), "n": n, "better": better}
-
-
 def rows(figures: Mapping[str, Any], case: str) -> Iterator[dict[str, Any]]:
     """The rows of one run of the case."""
     suffix, wanted = CASES[case]
     for figure in wanted:
         found = figures[figure.name]
         ours, stock = (found[subject]["median"] for subject in ("ours", "stock"))
-        if not stock:
-            raise LabError(f"{figure.row}{suffix}: stock's is 0, there is no ratio")
         yield row(figure.row + suffix, figure.unit, figure.better, ours, stock,
                   min(len(found[subject]["runs"]) for subject in ("ours", "stock")))
 
@@ -117,16 +100,7 @@ def growth(made: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def run_case(name: str, runs: int, mode: str) -> Mapping[str, Any]:
     """The scenario's figures."""
-    stem = name.partition("/")[0]
-    cases = scenario.load_file(scenario.SCENARIO_DIR / f"{stem}.py")
-    case = next(case for case in cases if case.name == name)
-    lab = host.Host(host.parse_args(
-        ["run", name, "--mode", mode, "--param", f"rounds={runs}",
-         "--time-factor", str(max(1.0, runs / 3))]))
-    outcome = host.run_case(lab, case, mode)
-    if outcome.status != "passed":
-        raise LabError(f"{name}: {outcome.status}: {outcome.reason}")
-    return outcome.figures
+    return labrows.run_case(name, mode, "--param", f"rounds={runs}", "--time-factor", str(max(1.0, runs / 3)))
 
 
 def measure(runs: int, names: tuple[str, ...], mode: str) -> Iterator[dict[str, Any]]:
@@ -139,29 +113,5 @@ def measure(runs: int, names: tuple[str, ...], mode: str) -> Iterator[dict[str, 
     yield from growth(made)
 
 
-def main() -> int:
-    """Entry."""
-    parser = argparse.ArgumentParser(prog="vdpa_lab.py", description="vhost-vdpa in the lab.")
-    parser.add_argument("--runs", type=int, default=RUNS, metavar="N",
-                        help="runs of each subject")
-    parser.add_argument("--mode", default="tdp")
-    parser.add_argument("--output", type=Path, default=TOP / "build/bench/vdpa-lab.json")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
-    args = parser.parse_args()
-    made = []
-    try:
-        for one in measure(args.runs, tuple(args.cases) or tuple(CASES), args.mode):
-            made.append(one)
-            print("{name:36} ours {ours:10.4g} stock {stock:10.4g} {unit}  ours/stock {ratio}"
-                  .format(**one), flush=True)
-    except LabError as error:
-        print(f"vdpa_lab.py: {error}", file=sys.stderr)
-        return 1
-    finally:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(labrows.main("vdpa_lab.py", "vhost-vdpa in the lab.", measure, tuple(CASES), RUNS))
