@@ -270,14 +270,15 @@ class Rate(unittest.TestCase):
             rate = live.Throughput(fake, 0.0)  # type: ignore[arg-type]
             rate.look()
             rate.look()
-            self.assertEqual((fake.asked, rate.rate), (1, None))
+            self.assertEqual((fake.asked, rate.rate()), (1, None))
             fake.lines = ["stat pages=9 writes=100 vcpus=1 running=1"]
             rate.look()
-            self.assertEqual((fake.asked, rate.rate), (2, None))
+            self.assertEqual((fake.asked, rate.rate()), (2, None))
             fake.lines = ["stat pages=9 writes=400 vcpus=1 running=1"]
             rate.look()
-        self.assertIsNotNone(rate.rate)
-        self.assertGreater(rate.rate or 0, 0)
+        self.assertGreater(rate.rate() or 0, 0)
+        self.assertGreater(rate.rate(2.0) or 0, 0)
+        self.assertIsNone(rate.rate(0.5))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ from .qmpnames import QUERY_DIRTY_RING
 Put = Callable[..., None]
 
 
+#: Report.writes_first is of so many seconds.
+FIRST_S = 1.1
+
+
 @dataclass(frozen=True)
 class Load:
     """What the payload does during the migration."""
@@ -81,6 +85,7 @@ class Report:
     ring: dict[str, Any] | None = None
     writes_before: float = 0.0  # pages a second, no migration
     writes_during: float | None = None  # ... while it ran
+    writes_first: float | None = None  # ... in its first second or so
     relaxed: bool = False
     pages_compared: int = 0
     pages_different: int = 0
@@ -131,12 +136,12 @@ class Throughput:
             self._asked = time.monotonic()
             self._next = self._asked + self._every
 
-    @property
-    def rate(self) -> float | None:
-        """Pages a second; None with fewer than two answers."""
-        if len(self._looks) < 2:
+    def rate(self, seconds: float = float("inf")) -> float | None:
+        """Pages a second, of the first SECONDS only; None with fewer than two answers."""
+        looks = [look for look in self._looks if look[0] - self._looks[0][0] <= seconds]
+        if len(looks) < 2:
             return None
-        (start, before), (end, after) = self._looks[0], self._looks[-1]
+        (start, before), (end, after) = looks[0], looks[-1]
         return (after - before) / (end - start)
 
 
@@ -185,7 +190,8 @@ def follow(source: l2.Guest, plan: Plan, put: Put, report: Report) -> None:
                            {"downtime-limit": plan.last_downtime_ms})
         throughput.look()
         time.sleep(plan.sample_every)
-    report.writes_during = throughput.rate
+    report.writes_during = throughput.rate()
+    report.writes_first = throughput.rate(FIRST_S)
 
 
 def check_memory(source: l2.Guest, destination: l2.Guest, report: Report) -> None:

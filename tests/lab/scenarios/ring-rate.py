@@ -5,7 +5,8 @@ Each subject boots a guest and saves it.  For each ring size it
 revives the saved guest, which writes random pages of its hot set, and migrates it at
 24 MiB/s, which never converges; after some seconds the downtime limit is raised and
 the migration completes.  `writes` is the guest's pages per second while it migrated,
-`before` the same without a migration.
+`before` the same without a migration, `first` in the migration's first second, when all of memory has just been
+protected.
 
 Variants are named after the hot set, in MiB, and after the number of vCPUs if there are several.  In `zipf` pages
 are not written alike, see the payload's modes.  With a ring, `reaper-wakeups` is how often a second the reaper wakes
@@ -114,6 +115,7 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
     report = live.migrate(lab, source, spec, plan.load, MIGRATION, lambda *_, **__: None)
     lab.check(not report.reason, report.reason)
     figures |= {"before": round(report.writes_before), "writes": round(report.writes_during or 0),
+                "first": round(report.writes_first or 0),
                 "downtime_ms": report.migrate.get("downtime")}
     if answers:
         figures |= answers.figures()
