@@ -251,7 +251,11 @@ static void test_hurry(void)
     while (dirty_reaper_interval_ns(&reaper) < 1000 * MS) {
         nap_ms(1);
     }
+    wakeups = dirty_reaper_wakeups(&reaper);
     dirty_reaper_set_active(&reaper, false);
+    while (dirty_reaper_wakeups(&reaper) == wakeups) {
+        nap_ms(1);
+    }
     nap_ms(50);
     start_us = g_get_monotonic_time();
     wakeups = dirty_reaper_wakeups(&reaper);
