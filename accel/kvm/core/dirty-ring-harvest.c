@@ -27,6 +27,10 @@
  * (dirty-ring-sort.c).  Until they
  * are marked they are ours, so KVM does not see them change.
  *
+ * Entries at the end of what KVM resets become suspects, all that it may protect
+ * together (dirty-ring-suspects.c).  In a sorted batch these are up to 64 pages, so
+ * its last entry changes places with its first: KVM protects it by itself then.
+ *
  * A take stops after as many entries as the ring has.  More cannot have been
  * there when it began, so a guest that continues to write does not keep it busy.
  *
@@ -104,8 +108,9 @@ static void ring_check_overrun_locked(DirtyRing *ring)
 void dirty_ring_look_locked(DirtyRing *ring)
 {
     ring_check_overrun_locked(ring);
+    /* Released entries are dirty only if KVM has reset and filled them again. */
     ring_set_seen_locked(ring, first_clean(ring, ring->seen,
-                                           ring->armed + ring->set->size));
+                                           ring->released + ring->set->size));
 }
 
 uint64_t dirty_ring_look(DirtyRing *ring)
@@ -120,6 +125,11 @@ uint64_t dirty_ring_look(DirtyRing *ring)
 }
 
 /* Taking */
+
+static inline DirtyRingEntry *copy_at(DirtyRing *ring, uint64_t pos)
+{
+    return &ring->copies[pos & (ring->set->size - 1)];
+}
 
 static inline void entry_mark_released(struct kvm_dirty_gfn *entry)
 {
@@ -198,7 +208,7 @@ static uint64_t copy_entries_locked(DirtyRing *ring, uint64_t max, bool *sorted)
         DirtyRingEntry copy = { .slot = entry->slot, .offset = entry->offset };
 
         ring_make_copy_room_locked(ring, from + n);
-        ring->copies[(from + n) & (ring->set->size - 1)] = copy;
+        *copy_at(ring, from + n) = copy;
         if (copy.slot < last.slot ||
             (copy.slot == last.slot && copy.offset < last.offset)) {
             *sorted = false;
@@ -231,6 +241,33 @@ static void sort_copies_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)
     sort_if_dense(ring->copies, spare, n - part);
 }
 
+static bool protected_together(const DirtyRingEntry *a, const DirtyRingEntry *b)
+{
+    uint64_t apart = a->offset > b->offset ? a->offset - b->offset
+                                           : b->offset - a->offset;
+
+    return a->slot == b->slot && apart < DIRTY_MASK_PAGES;
+}
+
+/*
+ * Of the @n entries of ring->copies from position ring->released on, puts one last
+ * that KVM does not protect together with the one before it, if the first is such
+ * an entry.
+ */
+static void isolate_last_locked(DirtyRing *ring, uint64_t n)
+{
+    DirtyRingEntry *first = copy_at(ring, ring->released);
+    DirtyRingEntry *last = copy_at(ring, ring->released + n - 1);
+    DirtyRingEntry *before = copy_at(ring, ring->released + n - 2);
+    DirtyRingEntry swap = *first;
+
+    if (n > 2 && protected_together(before, last) &&
+        !protected_together(before, first)) {
+        *first = *last;
+        *last = swap;
+    }
+}
+
 /*
  * Writes @n entries of ring->copies back into the ring, marked for the kernel to
  * reset, and into @slots and @pages.
@@ -240,8 +277,7 @@ static void release_chunk_locked(DirtyRing *ring, uint32_t *slots,
 {
     for (size_t i = 0; i < n; i++) {
         struct kvm_dirty_gfn *entry = entry_at(ring, ring->released);
-        const DirtyRingEntry *copy =
-            &ring->copies[ring->released & (ring->set->size - 1)];
+        const DirtyRingEntry *copy = copy_at(ring, ring->released);
 
         slots[i] = entry->slot = copy->slot;
         pages[i] = entry->offset = copy->offset;
@@ -300,6 +336,24 @@ uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch)
     return taken;
 }
 
+void dirty_ring_order_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)
+{
+    bool sorted;
+
+    n = copy_entries_locked(ring, n, &sorted);
+    if (sorted) {
+        return;
+    }
+    sort_copies_locked(ring, batch, n);
+    for (uint64_t at = ring->released; at < ring->released + n; at++) {
+        struct kvm_dirty_gfn *entry = entry_at(ring, at);
+        const DirtyRingEntry *copy = copy_at(ring, at);
+
+        entry->slot = copy->slot;
+        entry->offset = copy->offset;
+    }
+}
+
 uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
                                    uint64_t max)
 {
@@ -309,11 +363,11 @@ uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
     uint64_t taken;
     bool sorted;
 
-    ring_check_overrun_locked(ring);
     taken = copy_entries_locked(ring, max, &sorted);
     if (!sorted) {
         sort_copies_locked(ring, batch, taken);
     }
+    isolate_last_locked(ring, taken);
     mark.upto = ring->released + taken;
     while (ring->released < mark.upto) {
         size_t n = MIN(HARVEST_CHUNK, mark.upto - ring->released);

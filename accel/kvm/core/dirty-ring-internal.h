@@ -91,10 +91,37 @@ uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch);
  * Releases at most @max of the oldest entries of @ring into @batch, and notes
  * there what has to be armed: all that is released, by other threads too, since
  * waiting for those is harmless.  Returns their number.  Called with the ring lock
- * held.
+ * held, after a look.
  */
 uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
                                    uint64_t max);
+
+/*
+ * Sorts the @n oldest entries of @ring that are not released, if that pays; they
+ * stay dirty.  @batch lends memory.  Called with the ring lock held.
+ */
+void dirty_ring_order_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n);
+
+/* dirty-ring-slices.c */
+
+/* Returns goals for dirty_goals_release(): none yet. */
+GArray *dirty_goals_new(void);
+
+/*
+ * Adds a goal: at most @max of the oldest entries that were seen in @ring and are
+ * not released.  Called with the ring lock held; the ring must have no goal yet.
+ */
+void dirty_goal_set_locked(DirtyRing *ring, DirtyBatch *batch, GArray *goals,
+                           uint64_t max);
+
+/*
+ * Releases, arms and publishes all up to @goals, which it frees, and what @batch
+ * holds already, in as many batches as it takes.  Adds the number of entries that
+ * it releases to *@counter, and returns it.  For entries that other threads
+ * release meanwhile, see dirty_ring_wait_published().
+ */
+uint64_t dirty_goals_release(DirtyRingSet *set, GArray *goals,
+                             DirtyBatch *batch, uint64_t *counter);
 
 /* dirty-ring-reset.c */
 

@@ -92,37 +92,37 @@ uint64_t dirty_batch_finish(DirtyRingSet *set, DirtyBatch *batch)
     return harvested;
 }
 
-/* Releases all of @ring, a whole ring at most. */
-static uint64_t ring_release_all(DirtyRing *ring, DirtyBatch *batch)
+/* Sets the goal to release all that @ring holds now. */
+static void ring_set_goal(DirtyRing *ring, DirtyBatch *batch, GArray *goals)
 {
-    uint64_t taken;
-
     pthread_mutex_lock(&ring->lock);
-    taken = dirty_ring_release_locked(ring, batch, ring->set->size);
+    dirty_ring_look_locked(ring);
+    dirty_goal_set_locked(ring, batch, goals, ring->set->size);
     pthread_mutex_unlock(&ring->lock);
-    return taken;
 }
 
 uint64_t dirty_ring_reap(DirtyRing *ring)
 {
-    DirtyBatch *batch = dirty_batch_start(ring->set);
+    DirtyRingSet *set = ring->set;
+    DirtyBatch *batch = dirty_batch_start(set);
+    GArray *goals = dirty_goals_new();
 
-    ring_release_all(ring, batch);
-    count(&ring->set->stats.released_sync, batch->harvested);
-    return dirty_batch_finish(ring->set, batch);
+    ring_set_goal(ring, batch, goals);
+    return dirty_goals_release(set, goals, batch, &set->stats.released_sync);
 }
 
 uint64_t dirty_ring_reap_all(DirtyRingSet *set)
 {
     DirtyBatch *batch = dirty_batch_start(set);
+    GArray *goals = dirty_goals_new();
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
-        ring_release_all(ring, batch);
+        ring_set_goal(ring, batch, goals);
     }
+    /* Before the ioctls of this call, whose suspects are for the next. */
     suspects_republish(set, batch);
-    count(&set->stats.released_sync, batch->harvested);
-    return dirty_batch_finish(set, batch);
+    return dirty_goals_release(set, goals, batch, &set->stats.released_sync);
 }
 
 /* Reads all that @set's rings hold into @batch, and releases nothing. */

@@ -6,7 +6,7 @@
  * Theory of operation
  *
  * For the reaper: looks at each ring, lets the caller decide how many of the
- * oldest entries to release, and arms and publishes these.
+ * oldest entries to release, and releases, arms and publishes these.
  *
  * Limits: one thread, since each ring keeps what was counted at the call before.
  */
@@ -25,20 +25,17 @@ uint64_t dirty_ring_make_room(DirtyRingSet *set, DirtyRingDecide decide,
                               void *opaque)
 {
     DirtyBatch *batch = dirty_batch_start(set);
+    GArray *goals = dirty_goals_new();
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
         DirtyRingLevel level;
-        uint64_t max;
 
         pthread_mutex_lock(&ring->lock);
         ring_level_locked(ring, &level);
-        max = decide(opaque, &level);
-        if (max) {
-            dirty_ring_release_locked(ring, batch, MIN(max, set->size));
-        }
+        dirty_goal_set_locked(ring, batch, goals, decide(opaque, &level));
         pthread_mutex_unlock(&ring->lock);
     }
-    count(&set->stats.released_reaper, batch->harvested);
-    return dirty_batch_finish(set, batch);
+    return dirty_goals_release(set, goals, batch,
+                               &set->stats.released_reaper);
 }

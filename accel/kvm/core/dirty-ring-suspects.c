@@ -5,7 +5,7 @@
  *
  * Theory of operation
  *
- * KVM_RESET_DIRTY_RINGS gathers entries of one slot that are less than MASK_PAGES
+ * KVM_RESET_DIRTY_RINGS gathers entries of one slot that are less than DIRTY_MASK_PAGES
  * apart, and protects their pages together.  Linux 6.17 and newer drop the entries
  * that they have gathered when a signal is pending.  SIGSTOP, a debugger and the
  * freezer interrupt the ioctl although all signals are blocked, and a thread that
@@ -32,9 +32,6 @@
 
 #include <stdbool.h>
 #include <string.h>
-
-/* Pages that the kernel protects together are less than this apart. */
-#define MASK_PAGES 64
 
 #define FILTER_BITS (1u << 16)
 
@@ -116,7 +113,7 @@ static uint64_t last_gathered(const DirtyRingEntry *seen, uint32_t size,
 
         low = MIN(low, before->offset);
         high = MAX(high, before->offset);
-        if (before->slot != last->slot || high - low >= MASK_PAGES) {
+        if (before->slot != last->slot || high - low >= DIRTY_MASK_PAGES) {
             break;
         }
         start--;

@@ -24,6 +24,9 @@ typedef struct DirtyRingEntry {
     uint32_t slot;
 } DirtyRingEntry;
 
+/* Pages that KVM protects together are less than this apart. */
+#define DIRTY_MASK_PAGES 64
+
 typedef struct DirtySuspects {
     GHashTable *pages;      /* of DirtyRingEntry */
     uint64_t *filter;       /* a bit per hash; clear: not in pages */
