@@ -261,14 +261,25 @@ def traffic(name: str, target: int) -> Iterator[None]:
 
 
 def in_time(lab: Lab, what: str, action: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Do something that must not hang."""
-    thread = threading.Thread(target=action, daemon=True)
+    """Do something that must not hang; what it raises is raised."""
+    raised: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            action()
+        except Exception as err:  # pylint: disable=broad-except
+            raised.append(err)
+
+    thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(seconds)
-    if thread.is_alive():
+    hangs = thread.is_alive()
+    if hangs:
         for request in ("w", "l"):  # the kernel's log shows who is blocked, and what runs on each CPU
             Path("/proc/sysrq-trigger").write_text(request, "ascii")
-    lab.check(not thread.is_alive(), f"{what}: hangs")
+    lab.check(not hangs, f"{what}: hangs")
+    if raised:
+        raise raised[0]
 
 
 def leave_under_traffic(lab: Lab, peer: Vf, vf: Vf, how: Callable[[], Any], what: str) -> None:
@@ -292,10 +303,15 @@ def pull_out(outer: Outer, device: str, number: int) -> None:
 
 
 def pull_out_in_command(outer: Outer, device: str, number: int) -> None:
-    """Between the two, virtio-net sends a control command, which no device answers."""
+    """Between the two, virtio-net sends a control command, which no device answers.
+
+    It spins meanwhile.  CPU 0 has to be free: ACPI handles the event of the device that goes on that CPU only, so
+    a driver cannot hear of it otherwise.
+    """
     outer.set(device, "gone", True)
     threading.Thread(target=lambda: subprocess.run(
-        ["ip", "-n", "ns2", "link", "set", "eth0", "promisc", "on"], check=False), daemon=True).start()
+        ["taskset", "-c", "1", "ip", "-n", "ns2", "link", "set", "eth0", "promisc", "on"], check=False),
+        daemon=True).start()
     time.sleep(0.5)
     unplug(outer, device, number)
 

@@ -26,7 +26,8 @@
  *
  * Limits: three products (ifcvf_pci_ids); modern interface only, so a transitional device is driven
  * in modern mode or not at all; one vDPA device for one function; nothing but the features can be
- * set when a device is added.
+ * set when a device is added; if virtio-net waits on CPU 0 and the function's slot is ACPI's, remove()
+ * is not called, since ACPI handles its events on CPU 0 and virtio-net does not leave it.
  */
 #include <linux/module.h>
 #include <linux/virtio.h>
