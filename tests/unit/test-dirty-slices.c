@@ -14,11 +14,11 @@
 #include "fake-kvm.h"
 #include "named-tests.h"
 
-#define NPAGES 16384
-#define VCPUS 2
+#define NPAGES 65536
+#define VCPUS 8
 
 /* Pages that are dirtied while entries are released. */
-#define LATER 8192
+#define LATER 16384
 
 typedef struct Lab {
     FakeKvm *kvm;
@@ -108,26 +108,26 @@ static uint64_t largest_reset(const Lab *lab)
     return most;
 }
 
-/* An eighth of a ring, 512 entries at most, for each ring that has entries. */
+/* An eighth of a ring, 512 entries at most, for each ring that has entries, or four of them. */
 static void test_bound(void)
 {
-    static const struct { uint32_t size, n, bound; } cases[] = {
+    static const struct { uint32_t size, n, share; } cases[] = {
         { 1024, 900, 128 }, { 4096, 3000, 512 }, { 8192, 8000, 512 },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        for (int vcpus = 1; vcpus <= VCPUS; vcpus++) {
+        for (int vcpus = 1; vcpus <= VCPUS; vcpus *= 2) {
+            uint64_t all = cases[i].n * vcpus;
+            uint64_t bound = cases[i].share * MAX(vcpus, 4);
             Lab *lab = lab_new(cases[i].size);
 
             for (int vcpu = 0; vcpu < vcpus; vcpu++) {
                 lab_write(lab, vcpu, vcpu * cases[i].n, cases[i].n);
             }
-            g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==,
-                             cases[i].n * vcpus);
-            g_assert_cmpuint(largest_reset(lab), ==, cases[i].bound * vcpus);
-            g_assert_cmpuint(lab->resets->len, ==,
-                             (cases[i].n - 1) / cases[i].bound + 1);
-            for (unsigned page = 0; page < cases[i].n * vcpus; page++) {
+            g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==, all);
+            g_assert_cmpuint(largest_reset(lab), ==, MIN(bound, all));
+            g_assert_cmpuint(lab->resets->len, ==, (all - 1) / bound + 1);
+            for (unsigned page = 0; page < all; page++) {
                 g_assert_cmpuint(lab->published[page], ==, 1);
             }
             lab_free(lab);
@@ -150,7 +150,7 @@ static void test_ends(void)
     g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==, 3000);
     g_assert_cmpuint(lab->published[LATER + 100], ==, 0);
     lab->after_reset = NULL;
-    g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==, 600);
+    g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==, 200);
     g_assert_cmpuint(lab->published[LATER + 100], ==, 1);
     lab_free(lab);
 }
@@ -164,16 +164,16 @@ static void full_exit(Lab *lab)
 
 static void test_full_between(void)
 {
-    Lab *lab = lab_new(4096);
+    Lab *lab = lab_new(8192);
     DirtyRingStats stats;
 
-    lab_write(lab, 0, 0, 3000);
+    lab_write(lab, 0, 0, 6000);
     lab->in_publish = full_exit;
     dirty_ring_reap_all(&lab->set);
     dirty_ring_stats(&lab->set, &stats);
-    g_assert_cmpuint(stats.released_full, ==, (4096 - 64) / 4);
-    g_assert_cmpuint(stats.released_sync, ==, 3000 - (4096 - 64) / 4);
-    for (unsigned page = 0; page < 3000; page++) {
+    g_assert_cmpuint(stats.released_full, ==, (8192 - 64) / 4);
+    g_assert_cmpuint(stats.released_sync, ==, 6000 - (8192 - 64) / 4);
+    for (unsigned page = 0; page < 6000; page++) {
         g_assert_cmpuint(lab->published[page], ==, 1);
     }
     lab_free(lab);
@@ -187,30 +187,30 @@ static uint64_t decide_half(void *opaque, const DirtyRingLevel *level)
 /* The reaper goes in slices, too, and no further than it has decided. */
 static void test_reaper(void)
 {
-    Lab *lab = lab_new(4096);
+    Lab *lab = lab_new(8192);
 
-    lab_write(lab, 0, 0, 3000);
+    lab_write(lab, 0, 0, 8000);
     g_assert_cmpuint(dirty_ring_make_room(&lab->set, decide_half, NULL), ==,
-                     1500);
-    g_assert_cmpuint(largest_reset(lab), ==, 512);
-    g_assert_cmpuint(lab->resets->len, ==, 3);
+                     4000);
+    g_assert_cmpuint(largest_reset(lab), ==, 2048);
+    g_assert_cmpuint(lab->resets->len, ==, 2);
     lab_free(lab);
 }
 
 static uint64_t decide_some(void *opaque, const DirtyRingLevel *level)
 {
-    return MIN(level->occupied, 600);
+    return MIN(level->occupied, 2100);
 }
 
 /* A vCPU that has released more than the goal between two slices ends the work. */
 static void test_goal_passed(void)
 {
-    Lab *lab = lab_new(4096);
+    Lab *lab = lab_new(8192);
 
-    lab_write(lab, 0, 0, 3000);
+    lab_write(lab, 0, 0, 8000);
     lab->in_publish = full_exit;
     g_assert_cmpuint(dirty_ring_make_room(&lab->set, decide_some, NULL), ==,
-                     512);
+                     2048);
     lab_free(lab);
 }
 
@@ -225,7 +225,7 @@ static void test_order(void)
     }
     g_assert_cmpuint(dirty_ring_reap_all(&lab->set), ==, 4096);
     /* Two entries of each slice are protected by themselves, see dirty-ring-harvest.c. */
-    g_assert_cmpuint(lab->kvm->protects, ==, 4096 / 64 + 4096 / 512 * 2);
+    g_assert_cmpuint(lab->kvm->protects, ==, 4096 / 64 + 4096 / 2048 * 2);
     lab_free(lab);
 }
 

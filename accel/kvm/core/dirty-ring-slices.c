@@ -14,8 +14,8 @@
  * what the flushes cost a vCPU for each page that it dirties is the same then,
  * however many vCPUs there are.
  *
- * Entries between a ring and its goal are sorted together if they are more than its
- * share of a slice, since more of them are neighbours than of a slice
+ * Entries between a ring and its goal are sorted together if they are more than
+ * a slice, since more of them are neighbours than of a slice
  * (dirty-ring-sort.c).  They are still dirty then, and are released in this order by
  * any thread.
  *
@@ -29,9 +29,14 @@
 #define SHARE_MIN 64
 #define SHARE_MAX 512
 
-static uint64_t slice_share(const DirtyRingSet *set)
+/* A slice is not smaller than so many shares. */
+#define SHARES_MIN 4
+
+static uint64_t slice_size(const DirtyRingSet *set, guint ngoals)
 {
-    return CLAMP(set->size / 8, SHARE_MIN, SHARE_MAX);
+    uint64_t share = CLAMP(set->size / 8, SHARE_MIN, SHARE_MAX);
+
+    return MAX(ngoals, SHARES_MIN) * share;
 }
 
 GArray *dirty_goals_new(void)
@@ -48,7 +53,7 @@ void dirty_goal_set_locked(DirtyRing *ring, DirtyBatch *batch, GArray *goals,
     if (n) {
         g_array_append_val(goals, goal);
     }
-    if (n > slice_share(ring->set)) {
+    if (n > slice_size(ring->set, 1)) {
         dirty_ring_order_locked(ring, batch, n);
     }
 }
@@ -91,7 +96,7 @@ static void goals_release_slice(GArray *goals, DirtyBatch *batch, uint64_t left)
 uint64_t dirty_goals_release(DirtyRingSet *set, GArray *goals,
                              DirtyBatch *batch, uint64_t *counter)
 {
-    uint64_t slice = goals->len * slice_share(set);
+    uint64_t slice = slice_size(set, goals->len);
     uint64_t released = 0;
 
     while (true) {
