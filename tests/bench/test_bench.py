@@ -122,6 +122,16 @@ class Harness(unittest.TestCase):
                           ("ring_writes_per_s_zipf-4_1024_vs_bitmap", 0.5, 3, "higher"),
                           ("ring_reaper_wakeups_per_s_zipf-4", 0.5, 3, "lower")])
 
+    def test_ring_viewed_rows(self) -> None:
+        """Writes with a viewer as a share of those without."""
+        run = {subject: {"writes": writes, "reaper-wakeups": 1.0} for subject, writes in (
+            ("stock bitmap", 200), ("stock bitmap viewed", 180), ("ours ring 64", 100), ("ours ring 64 viewed", 99),
+            ("stock ring 64", 100), ("stock ring 64 viewed", 50))}
+        rows = list(bench.ring_lab.rows([run], "ring-rate/display"))
+        self.assertEqual([(row["name"], row["ours"], row["stock"]) for row in rows],
+                         [("ring_viewed_share_64", 0.99, 0.5), ("ring_viewed_share_64_vs_bitmap", 0.99, 0.9),
+                          ("ring_reaper_wakeups_per_s_display", 1.0, 1.0)])
+
     def test_ring_cases(self) -> None:
         """Each case is one that the lab has, and none that it has is left out."""
         there = {case.name for case in bench.scenario.load_all() if case.name.startswith("ring-rate/")}

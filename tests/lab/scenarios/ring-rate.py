@@ -16,6 +16,9 @@ The variant `answers` has two vCPUs that write far more pages than a ring holds,
 finds full rings, and asks a second monitor of the source something easy all the time.  `answer-max-ms` is its
 longest answer while the migration is active: as long as a thread holds the big QEMU lock.
 
+In the variant `display` the guest has a display, and each subject migrates twice: without a viewer, and with one that
+has the screen refreshed some 30 times a second (vncview.py).
+
 The variant `stalls` traces how long each of four vCPUs is away when its ring is full (ringfull.py), and has no
 bitmap.
 
@@ -33,7 +36,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qlab import l2, live, ringfull
+from qlab import l2, live, ringfull, vncview
 from qlab.context import Lab
 from qlab.qmp import Qmp, QmpGone
 from qlab.scenario import Scenario
@@ -50,6 +53,7 @@ SCENARIO = Scenario(
               "zipf": {"hot_mib": 150, "mode": "zipf"},
               "8-4": {"hot_mib": 8, "cpus": 4}, "48-4": {"hot_mib": 48, "cpus": 4},
               "150-4": {"hot_mib": 150, "cpus": 4}, "zipf-4": {"hot_mib": 150, "mode": "zipf", "cpus": 4},
+              "display": {"hot_mib": 48, "rings": "65536", "watch": "display"},
               "answers": {"hot_mib": 180, "cpus": 2, "rings": "65536", "watch": "answers"},
               "stalls": {"hot_mib": 48, "cpus": 4, "rings": "1024 4096", "watch": "stalls"}},
 )
@@ -95,19 +99,27 @@ class Plan:
     """What the runs of a variant have in common."""
 
     load: live.Load
-    watch: str  # "answers", "stalls" or ""
+    watch: str  # "answers", "stalls", "display" or ""
 
 
 def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, object]:
     """Migrate the saved guest; its figures."""
-    path = lab.tmp / f"{lab.next_name('answers')}.qmp"
-    extra = ("-qmp", f"unix:{path},server=on,wait=off") if plan.watch == "answers" else ()
-    source = live.restore(lab, replace(spec, extra=extra), image)
+    name = lab.next_name("watch")
+    path = lab.tmp / f"{name}.qmp"
+    extra: tuple[str, ...] = ()
+    if plan.watch == "answers":
+        extra = ("-qmp", f"unix:{path},server=on,wait=off")
+    elif plan.watch == "viewed":
+        extra = vncview.arguments(lab.tmp, name)
+    source = live.restore(lab, replace(spec, extra=spec.extra + extra), image)
     figures: dict[str, object] = {}
     if spec.ring:
         figures["reaper-wakeups"] = round(ringfull.reaper_wakeups(source.process.pid, IDLE_S), 2)
     answers = Answers(path) if plan.watch == "answers" else None
     trace = ringfull.Trace() if plan.watch == "stalls" else None
+    viewer = vncview.Viewer(lab.tmp, name) if plan.watch == "viewed" else None
+    if viewer:
+        viewer.start()
     if answers:
         answers.start()
     if trace:
@@ -121,6 +133,8 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
         figures |= answers.figures()
     if trace:
         figures |= trace.stop()
+    if viewer:
+        figures |= viewer.figures()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
             "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
@@ -131,13 +145,14 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
 def run(lab: Lab, hot_mib: int, rings: str = "1024 4096 65536", cpus: int = 1, mode: str = "random",
         watch: str = "") -> None:
     """Each ring size with each subject; the bitmap once."""
-    plan = Plan(live.Load(mode=mode), watch)
-    subjects = {"ours": l2.GuestSpec(lab.qemu, mem=MEM, load_mb=hot_mib, cpus=cpus),
-                "stock": l2.GuestSpec(lab.stock, mem=MEM, load_mb=hot_mib, cpus=cpus)}
+    display = ("-vga", "std") if watch == "display" else ()
+    subjects = {name: l2.GuestSpec(qemu, mem=MEM, load_mb=hot_mib, cpus=cpus, extra=display)
+                for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
     for name, spec in subjects.items():
         live.save(live.boot(lab, spec), lab.tmp / name)
-    if watch != "stalls":
-        lab.figures["stock bitmap"] = one(lab, subjects["stock"], lab.tmp / "stock", plan)
-    for ring in map(int, str(rings).split()):
-        for name, spec in subjects.items():
-            lab.figures[f"{name} ring {ring}"] = one(lab, replace(spec, ring=ring), lab.tmp / name, plan)
+    cases = [("stock bitmap", "stock", 0)] if watch != "stalls" else []
+    cases += [(f"{name} ring {ring}", name, ring) for ring in map(int, str(rings).split()) for name in subjects]
+    for label, name, ring in cases:
+        for suffix, each in (("", watch), (" viewed", "viewed"))[:1 + (watch == "display")]:
+            lab.figures[label + suffix] = one(lab, replace(subjects[name], ring=ring), lab.tmp / name,
+                                              Plan(live.Load(mode=mode), each))
