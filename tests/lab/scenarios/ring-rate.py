@@ -17,7 +17,7 @@ finds full rings, and asks a second monitor of the source something easy all the
 longest answer while the migration is active: as long as a thread holds the big QEMU lock.
 
 In the variant `display` the guest has a display, and each subject migrates twice: without a viewer, and with one that
-has the screen refreshed some 30 times a second (vncview.py).
+has the screen refreshed 30 times a second (viewer.py).
 
 The variant `stalls` traces how long each of four vCPUs is away when its ring is full (ringfull.py), and has no
 bitmap.
@@ -36,7 +36,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qlab import l2, live, ringfull, vncview
+from qlab import l2, live, ringfull, viewer
 from qlab.context import Lab
 from qlab.qmp import Qmp, QmpGone
 from qlab.scenario import Scenario
@@ -110,16 +110,16 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
     if plan.watch == "answers":
         extra = ("-qmp", f"unix:{path},server=on,wait=off")
     elif plan.watch == "viewed":
-        extra = vncview.arguments(lab.tmp, name)
+        extra = viewer.arguments(lab.tmp, name)
     source = live.restore(lab, replace(spec, extra=spec.extra + extra), image)
     figures: dict[str, object] = {}
     if spec.ring:
         figures["reaper-wakeups"] = round(ringfull.reaper_wakeups(source.process.pid, IDLE_S), 2)
     answers = Answers(path) if plan.watch == "answers" else None
     trace = ringfull.Trace() if plan.watch == "stalls" else None
-    viewer = vncview.Viewer(lab.tmp, name) if plan.watch == "viewed" else None
-    if viewer:
-        viewer.start()
+    view = viewer.Viewer(lab.tmp, name) if plan.watch == "viewed" else None
+    if view:
+        view.start()
     if answers:
         answers.start()
     if trace:
@@ -133,8 +133,8 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
         figures |= answers.figures()
     if trace:
         figures |= trace.stop()
-    if viewer:
-        figures |= viewer.figures()
+    if view:
+        figures |= view.figures()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
             "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
@@ -145,11 +145,14 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
 def run(lab: Lab, hot_mib: int, rings: str = "1024 4096 65536", cpus: int = 1, mode: str = "random",
         watch: str = "") -> None:
     """Each ring size with each subject; the bitmap once."""
-    display = ("-vga", "std") if watch == "display" else ()
+    display = viewer.DISPLAY if watch == "display" else ()
     subjects = {name: l2.GuestSpec(qemu, mem=MEM, load_mb=hot_mib, cpus=cpus, extra=display)
                 for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
     for name, spec in subjects.items():
-        live.save(live.boot(lab, spec), lab.tmp / name)
+        guest = live.boot(lab, spec)
+        if display:
+            viewer.set_mode(guest)
+        live.save(guest, lab.tmp / name)
     cases = [("stock bitmap", "stock", 0)] if watch != "stalls" else []
     cases += [(f"{name} ring {ring}", name, ring) for ring in map(int, str(rings).split()) for name in subjects]
     for label, name, ring in cases:
