@@ -29,6 +29,7 @@ PHASES = {
     "migrate": "migration starts",
     "compare": "both sides stand still; comparing their RAM byte for byte",
     "verify": "the destination runs; the guest verifies every page it wrote",
+    "bitmap": "beside it: another guest like it migrates with the dirty bitmap",
 }
 
 Row = tuple[str, str]
@@ -90,10 +91,19 @@ def migration_rows(report: dict[str, Any]) -> list[Row]:
     ]
 
 
+def slowed(report: dict[str, Any]) -> str:
+    """How fast the guest wrote while it migrated, and what part that is of what it wrote before."""
+    before, during = report["writes_before"], report["writes_during"]
+    share = f", {during / before:.0%} of before" if before and during is not None else ""
+    return rate(during) + share
+
+
 def guest_rows(report: dict[str, Any]) -> list[Row]:
-    """How fast the guest wrote."""
-    return [("writes, before", rate(report["writes_before"])),
-            ("writes, migrating", rate(report["writes_during"]))]
+    """How fast the guest wrote; beside it, the one that had the bitmap."""
+    rows = [("writes, before", rate(report["writes_before"])), ("writes, migrating", slowed(report))]
+    if report.get("bitmap"):
+        rows.append(("... with the bitmap", slowed(report["bitmap"])))
+    return rows
 
 
 def ring_rows(ring: dict[str, Any] | None) -> list[Row]:

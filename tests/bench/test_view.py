@@ -112,6 +112,14 @@ class Table(unittest.TestCase):
         """A broken ring stands out."""
         self.assertIn("BROKEN", "\n".join(view.table(report(ring={**RING, "broken": True}))))
 
+    def test_beside_the_bitmap(self) -> None:
+        """Both guests' writes, as a share of what they were."""
+        other = report(writes_before=2000.0, writes_during=1500.0)
+        text = "\n".join(view.table({**report(writes_before=1000.0, writes_during=500.0), "bitmap": other}))
+        self.assertRegex(text, r"writes, migrating +500 pages/s \(2.0 MiB/s\), 50% of before")
+        self.assertRegex(text, r"\.\.\. with the bitmap +1,500 pages/s \(5.9 MiB/s\), 75% of before")
+        self.assertNotIn("with the bitmap", "\n".join(view.table(report(writes_during=None))))
+
     def test_without_ring(self) -> None:
         """No ring, no rows about it."""
         self.assertNotIn("ring size", "\n".join(view.table(report(ring=None))))
@@ -172,6 +180,7 @@ class Ending(unittest.TestCase):
             ["--bitmap", "--bandwidth", "3", "--rate", "9", "--load", "seq", "--stock"]))
         params = dict(pair.split("=", 1) for pair in args.param)
         self.assertEqual(params["ring"], "0")
+        self.assertEqual(params["beside"], "true")
         self.assertEqual(live.Plan(**json.loads(params["plan"])).bandwidth, 3145728)
         self.assertEqual(params["load"], '{"mode": "seq", "rate": 9}')
         self.assertTrue(args.stock)
