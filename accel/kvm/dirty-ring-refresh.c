@@ -14,7 +14,8 @@
  *
  * While nothing tracks, KVM logs the displays' memory only, and a refresh is a sync.
  *
- * Limits: a refresh reads all entries of all rings, under the BQL.  No vCPU is
+ * Limits: a refresh looks at all entries of all rings, under the BQL, though it
+ * translates those of the display's slots only.  No vCPU is
  * kicked, so with page modification logging a write may be seen one refresh late:
  * the CPU hands it over when the vCPU next leaves the guest.
  */
@@ -25,10 +26,18 @@
 #include "exec/ram_addr.h"
 #include "dirty-ring-state.h"
 
-/* The pages of the region that is refreshed. */
+/* Pages of the region that is refreshed. */
 typedef struct Wanted {
     uint64_t first, end;
 } Wanted;
+
+static bool slot_is_wanted(void *opaque, uint32_t slot)
+{
+    const Wanted *wanted = opaque;
+
+    return dirty_slots_overlap(&kvm_dirty_rings.slots, slot, wanted->first,
+                               wanted->end);
+}
 
 static void mark_wanted(void *opaque, const uint64_t *pages, size_t n)
 {
@@ -50,6 +59,11 @@ bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr)
     uint64_t page_size = qemu_real_host_page_size();
     ram_addr_t start = memory_region_get_ram_addr(mr);
     Wanted wanted;
+    DirtyRingPeek peek = {
+        .wants = slot_is_wanted,
+        .visit = mark_wanted,
+        .opaque = &wanted,
+    };
 
     GLOBAL_STATE_CODE();
     if (!global_dirty_tracking || start == RAM_ADDR_INVALID) {
@@ -57,7 +71,7 @@ bool kvm_dirty_ring_refresh(MemoryListener *listener, MemoryRegion *mr)
     }
     wanted.first = start / page_size;
     wanted.end = DIV_ROUND_UP(start + memory_region_size(mr), page_size);
-    dirty_ring_peek_all(&kvm_dirty_rings.set, mark_wanted, &wanted);
+    dirty_ring_peek_all(&kvm_dirty_rings.set, &peek);
     dirty_ring_wait_published(&kvm_dirty_rings.set);
     return true;
 }

@@ -426,13 +426,25 @@ static void test_publish_overrun(void)
 static uint64_t peeked[SIZE];
 static size_t npeeked;
 
+static bool wants_slot_0(void *opaque, uint32_t slot)
+{
+    g_assert_cmpint(GPOINTER_TO_INT(opaque), ==, 42);
+    return slot == 0;
+}
+
 static void note_peeked(void *opaque, const uint64_t *pages, size_t n)
 {
-    g_assert_nonnull(opaque);
+    g_assert_cmpint(GPOINTER_TO_INT(opaque), ==, 42);
     g_assert_cmpuint(npeeked + n, <=, SIZE);
     memcpy(peeked + npeeked, pages, n * sizeof(pages[0]));
     npeeked += n;
 }
+
+static const DirtyRingPeek peek_slot_0 = {
+    .wants = wants_slot_0,
+    .visit = note_peeked,
+    .opaque = GINT_TO_POINTER(42),
+};
 
 /* A display sees what lies in the rings, and everything stays as it was. */
 static void test_peek(void)
@@ -441,7 +453,7 @@ static void test_peek(void)
 
     npeeked = 0;
     bench_push_run(b, 0, 5, 3);
-    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==, 3);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, &peek_slot_0), ==, 3);
     g_assert_cmpuint(npeeked, ==, 3);
     g_assert_cmpuint(peeked[2], ==, 7);
     g_assert_cmpuint(b->published->len, ==, 0);
@@ -450,8 +462,30 @@ static void test_peek(void)
 
     dirty_ring_reap_all(&b->set);
     g_assert_cmpuint(b->published->len, ==, 3);
-    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==, 0);
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, &peek_slot_0), ==, 0);
     g_assert_cmpuint(npeeked, ==, 3);
+    bench_free(b);
+}
+
+/* It is shown entries of the slots that it wants, wherever they stand. */
+static void test_peek_slots(void)
+{
+    static const uint32_t order[] = { 3, 0, 0, 3, 3, 0, 4 };
+    Bench *b = bench_new(reset_all);
+
+    dirty_slots_add(&b->slots, 3, 2 * SLOT_PAGES, SLOT_PAGES);
+    for (size_t i = 0; i < G_N_ELEMENTS(order); i++) {
+        bench_push(b, 0, order[i], i);
+    }
+    npeeked = 0;
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, &peek_slot_0), ==,
+                     G_N_ELEMENTS(order));
+    g_assert_cmpuint(npeeked, ==, 3);
+    g_assert_cmpuint(peeked[0], ==, 1);
+    g_assert_cmpuint(peeked[1], ==, 2);
+    g_assert_cmpuint(peeked[2], ==, 5);
+    g_assert_cmpuint(dirty_ring_harvested(b->ring[0]), ==,
+                     G_N_ELEMENTS(order));
     bench_free(b);
 }
 
@@ -609,7 +643,7 @@ static void refill_and_peek(Bench *b)
 {
     bench_push_run(b, 0, 0, SIZE - RESERVE);
     npeeked = 0;
-    g_assert_cmpuint(dirty_ring_peek_all(&b->set, note_peeked, b), ==,
+    g_assert_cmpuint(dirty_ring_peek_all(&b->set, &peek_slot_0), ==,
                      SIZE - RESERVE);
     b->counter = dirty_ring_occupied(b->ring[0], &b->counter);
 }
@@ -658,8 +692,15 @@ static void test_slots(void)
     g_assert_cmpuint(pages[1], ==, 109);
     g_assert_cmpuint(pages[2], ==, 701);
 
+    g_assert_true(dirty_slots_overlap(&table, 2, 100, 101));
+    g_assert_true(dirty_slots_overlap(&table, 2, 109, UINT64_MAX));
+    g_assert_true(dirty_slots_overlap(&table, 2, 0, 101));
+    g_assert_false(dirty_slots_overlap(&table, 2, 0, 100));
+    g_assert_false(dirty_slots_overlap(&table, 2, 110, UINT64_MAX));
+    g_assert_false(dirty_slots_overlap(&table, 77, 0, UINT64_MAX));
     dirty_slots_remove(&table, 2);
     dirty_slots_remove(&table, 77);
+    g_assert_false(dirty_slots_overlap(&table, 2, 0, UINT64_MAX));
     pages[0] = 0;
     g_assert_cmpuint(dirty_slots_translate(&table, slots, pages, 1), ==, 0);
     dirty_slots_add(&table, 2, 5, 1);
@@ -707,6 +748,7 @@ int main(int argc, char **argv)
         { "publish-all", test_publish_all },
         { "publish-overrun", test_publish_overrun },
         { "peek", test_peek },
+        { "peek/slots", test_peek_slots },
         { "full/ordinary", test_full },
         { "full/takes-its-own-only", test_full_takes_its_own_only },
         { "full/but-reaped", test_full_but_reaped },

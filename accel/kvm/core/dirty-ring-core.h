@@ -254,16 +254,27 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set);
  */
 uint64_t dirty_ring_publish_all(DirtyRingSet *set);
 
+/* What a peek looks for. */
+typedef struct DirtyRingPeek {
+    /*
+     * Returns true if entries of this slot word are wanted.  Called as
+     * ops->translate() is, for some of the entries of a slot.
+     */
+    bool (*wants)(void *opaque, uint32_t slot);
+
+    /* Takes @n pages, as ops->publish() does. */
+    void (*visit)(void *opaque, const uint64_t *pages, size_t n);
+
+    void *opaque;
+} DirtyRingPeek;
+
 /*
- * Shows @visit the pages that lie in the rings, released by no thread yet, and
- * changes nothing.  @visit is called as ops->publish() is, with @opaque.
- * Returns the number of entries.  Pages that another thread has released are
- * published by it; see dirty_ring_wait_published().
+ * Shows @peek the pages that lie in the rings, released by no thread yet, and
+ * changes nothing.  Returns the number of entries that it looked at, wanted or
+ * not.  Pages that another thread has released are published by it; see
+ * dirty_ring_wait_published().
  */
-uint64_t dirty_ring_peek_all(DirtyRingSet *set,
-                             void (*visit)(void *opaque, const uint64_t *pages,
-                                           size_t n),
-                             void *opaque);
+uint64_t dirty_ring_peek_all(DirtyRingSet *set, const DirtyRingPeek *peek);
 
 /* How full a ring is. */
 typedef struct DirtyRingLevel {

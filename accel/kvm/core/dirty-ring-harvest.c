@@ -174,25 +174,6 @@ static void ring_make_copy_room_locked(DirtyRing *ring, uint64_t at)
 }
 
 /*
- * Copies the two words of at most @max dirty entries from position @at on into
- * @slots and @pages.  Returns how many; fewer than @max once an entry is not
- * dirty.
- */
-static size_t read_chunk_locked(DirtyRing *ring, uint64_t at, uint32_t *slots,
-                                uint64_t *pages, size_t max)
-{
-    size_t n;
-
-    for (n = 0; n < max && entry_is_dirty(ring, at + n); n++) {
-        const struct kvm_dirty_gfn *entry = entry_at(ring, at + n);
-
-        slots[n] = entry->slot;
-        pages[n] = entry->offset;
-    }
-    return n;
-}
-
-/*
  * Copies at most @max dirty entries, the oldest that are not released, into
  * ring->copies.  Returns how many.  *@sorted is set if they are in order.
  */
@@ -316,24 +297,49 @@ static size_t batch_append(DirtyRingSet *set, DirtyBatch *batch,
     return kept - known;
 }
 
-uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch)
+/* The last answer of DirtyRingPeek.wants, as most entries are of a few slots. */
+typedef struct Filter {
+    const DirtyRingPeek *peek;  /* NULL: all entries */
+    uint32_t slot;
+    bool asked, wanted;
+} Filter;
+
+static bool filter_wants(Filter *filter, uint32_t slot)
 {
-    uint64_t at = ring->released, taken = 0;
+    if (filter->peek && (!filter->asked || filter->slot != slot)) {
+        filter->wanted = filter->peek->wants(filter->peek->opaque, slot);
+        filter->slot = slot;
+        filter->asked = true;
+    }
+    return !filter->peek || filter->wanted;
+}
+
+uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch,
+                                const DirtyRingPeek *peek)
+{
+    uint64_t at = ring->released, end = at + ring->set->size;
+    Filter filter = { .peek = peek };
     uint32_t slots[HARVEST_CHUNK];
     uint64_t pages[HARVEST_CHUNK];
     size_t n;
 
     ring_check_overrun_locked(ring);
     do {
-        n = read_chunk_locked(ring, at + taken, slots, pages,
-                              MIN(HARVEST_CHUNK, ring->set->size - taken));
-        taken += n;
+        for (n = 0; n < HARVEST_CHUNK && at < end && entry_is_dirty(ring, at);
+             at++) {
+            const struct kvm_dirty_gfn *entry = entry_at(ring, at);
+
+            if (filter_wants(&filter, entry->slot)) {
+                slots[n] = entry->slot;
+                pages[n++] = entry->offset;
+            }
+        }
         if (n) {
             batch_append(ring->set, batch, slots, pages, n);
         }
-    } while (n);
-    ring_set_seen_locked(ring, MAX(ring->seen, at + taken));
-    return taken;
+    } while (n == HARVEST_CHUNK);
+    ring_set_seen_locked(ring, MAX(ring->seen, at));
+    return at - ring->released;
 }
 
 void dirty_ring_order_locked(DirtyRing *ring, DirtyBatch *batch, uint64_t n)

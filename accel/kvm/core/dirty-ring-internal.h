@@ -82,10 +82,12 @@ void dirty_ring_set_overflowed(DirtyRing *ring);
 void dirty_ring_look_locked(DirtyRing *ring);
 
 /*
- * Copies all that @ring holds into @batch, a whole ring at most, and releases
- * nothing.  Returns the number of entries.  Called with the ring lock held.
+ * Copies all that @ring holds and that @peek (NULL: anything) wants into @batch, and
+ * releases nothing.  Returns the number of entries that it looked at, a whole
+ * ring at most.  Called with the ring lock held.
  */
-uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch);
+uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch,
+                                const DirtyRingPeek *peek);
 
 /*
  * Releases at most @max of the oldest entries of @ring into @batch, and notes

@@ -125,15 +125,16 @@ uint64_t dirty_ring_reap_all(DirtyRingSet *set)
     return dirty_goals_release(set, goals, batch, &set->stats.released_sync);
 }
 
-/* Reads all that @set's rings hold into @batch, and releases nothing. */
-static uint64_t rings_read(DirtyRingSet *set, DirtyBatch *batch)
+/* Reads all that @set's rings hold and @peek wants into @batch, and releases nothing. */
+static uint64_t rings_read(DirtyRingSet *set, DirtyBatch *batch,
+                           const DirtyRingPeek *peek)
 {
     uint64_t taken = 0;
     DirtyRing *ring;
 
     for (ring = dirty_ring_first(set); ring; ring = dirty_ring_next(ring)) {
         pthread_mutex_lock(&ring->lock);
-        taken += dirty_ring_read_locked(ring, batch);
+        taken += dirty_ring_read_locked(ring, batch, peek);
         pthread_mutex_unlock(&ring->lock);
     }
     return taken;
@@ -142,7 +143,7 @@ static uint64_t rings_read(DirtyRingSet *set, DirtyBatch *batch)
 uint64_t dirty_ring_publish_all(DirtyRingSet *set)
 {
     DirtyBatch *batch = dirty_batch_start(set);
-    uint64_t taken = rings_read(set, batch);
+    uint64_t taken = rings_read(set, batch, NULL);
 
     count(&set->stats.published_in_place, batch->pages->len);
     suspects_republish(set, batch);
@@ -150,17 +151,14 @@ uint64_t dirty_ring_publish_all(DirtyRingSet *set)
     return taken;
 }
 
-uint64_t dirty_ring_peek_all(DirtyRingSet *set,
-                             void (*visit)(void *opaque, const uint64_t *pages,
-                                           size_t n),
-                             void *opaque)
+uint64_t dirty_ring_peek_all(DirtyRingSet *set, const DirtyRingPeek *peek)
 {
     DirtyBatch *batch = dirty_batch_start(set);
-    uint64_t taken = rings_read(set, batch);
+    uint64_t taken = rings_read(set, batch, peek);
 
     if (batch->pages->len) {
-        visit(opaque, (const uint64_t *)batch->pages->data,
-              batch->pages->len);
+        peek->visit(peek->opaque, (const uint64_t *)batch->pages->data,
+                    batch->pages->len);
     }
     dirty_batch_published(set, batch);
     return taken;

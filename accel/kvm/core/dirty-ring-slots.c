@@ -94,6 +94,20 @@ void dirty_slots_remove(DirtySlotTable *table, uint32_t slot)
     pthread_rwlock_unlock(&table->lock);
 }
 
+bool dirty_slots_overlap(DirtySlotTable *table, uint32_t slot, uint64_t first,
+                         uint64_t end)
+{
+    const DirtySlot *entry;
+    bool overlap;
+
+    pthread_rwlock_rdlock(&table->lock);
+    entry = slot_lookup_locked(table, slot);
+    overlap = entry && entry->npages && entry->first_page < end &&
+              first < entry->first_page + entry->npages;
+    pthread_rwlock_unlock(&table->lock);
+    return overlap;
+}
+
 size_t dirty_slots_translate(DirtySlotTable *table, const uint32_t *slots,
                              uint64_t *pages, size_t n)
 {

@@ -15,6 +15,7 @@
 #define ACCEL_KVM_DIRTY_RING_SLOTS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,10 @@ void dirty_slots_add(DirtySlotTable *table, uint32_t slot,
 
 /* Removes the slot of slot word @slot, if there is one. */
 void dirty_slots_remove(DirtySlotTable *table, uint32_t slot);
+
+/* True if the slot of slot word @slot has pages from @first up to @end, exclusive. */
+bool dirty_slots_overlap(DirtySlotTable *table, uint32_t slot, uint64_t first,
+                         uint64_t end);
 
 /*
  * Translates @n entries for DirtyRingOps.translate: @pages holds offsets on entry,
