@@ -317,16 +317,16 @@ static bool filter_wants(Filter *filter, uint32_t slot)
 uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch,
                                 const DirtyRingPeek *peek)
 {
-    uint64_t at = ring->released, end = at + ring->set->size;
+    uint64_t at = ring->released;
     Filter filter = { .peek = peek };
     uint32_t slots[HARVEST_CHUNK];
     uint64_t pages[HARVEST_CHUNK];
     size_t n;
 
-    ring_check_overrun_locked(ring);
+    /* What was read of the flags of the last one stands for those before it. */
+    dirty_ring_look_locked(ring);
     do {
-        for (n = 0; n < HARVEST_CHUNK && at < end && entry_is_dirty(ring, at);
-             at++) {
+        for (n = 0; n < HARVEST_CHUNK && at < ring->seen; at++) {
             const struct kvm_dirty_gfn *entry = entry_at(ring, at);
 
             if (filter_wants(&filter, entry->slot)) {
@@ -338,7 +338,6 @@ uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch,
             batch_append(ring->set, batch, slots, pages, n);
         }
     } while (n == HARVEST_CHUNK);
-    ring_set_seen_locked(ring, MAX(ring->seen, at));
     return at - ring->released;
 }
 
