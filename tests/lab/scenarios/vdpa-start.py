@@ -90,7 +90,7 @@ def run(lab: Lab, by_link: bool) -> None:
     lab.figures["failed"] = failed
     lab.check(failed[:2] == [0, 3] and 64 not in failed, f"the start failed with {failed} left")
     log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
-    # Where vringh is a module of ours, the kernel says so when it is loaded.
+    # The kernel says something of this repository's vringh when it is loaded.
     complaints = [line for line in log.splitlines() if "vringh:" in line and "module" not in line]
     lab.check(not complaints, f"the device complains about a ring: {complaints[:3]}")
     guest.quit()
