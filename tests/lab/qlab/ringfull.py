@@ -62,9 +62,9 @@ def summary(seconds: list[float]) -> dict[str, object]:
 
 
 class Trace:
-    """A trace of ring-full exits between start() and stop()."""
+    """A trace of ring-full exits between start() and figures(), of all guests; it needs no monitor."""
 
-    def __init__(self) -> None:
+    def __init__(self, _monitor: Path) -> None:
         if not TRACING.is_mount():
             subprocess.run(["mount", "-t", "tracefs", "none", str(TRACING)], check=True)
         self.instance = TRACING / "instances" / "ring-full"
@@ -78,8 +78,8 @@ class Trace:
             self._set(f"events/{event}/filter", condition)
             self._set(f"events/{event}/enable", "1")
 
-    def stop(self) -> dict[str, object]:
-        """The figures; a trace that overflowed is an error."""
+    def figures(self) -> dict[str, object]:
+        """End the trace; one that overflowed is an error."""
         for event in EVENTS:
             self._set(f"events/{event}/enable", "0")
         lost = sum(int(line.split()[1]) for cpu in self.instance.glob("per_cpu/cpu*/stats")

@@ -25,23 +25,18 @@ WIDTH, HEIGHT = 64, 64
 DISPLAY = ("-vga", "std")
 
 
-def arguments(folder: Path, name: str) -> tuple[str, ...]:
-    """QEMU's arguments: a monitor that is the viewer's."""
-    return ("-qmp", f"unix:{folder / name}.view,server=on,wait=off")
-
-
 def set_mode(guest: l2.Guest) -> None:
     """Have the guest switch its display, which is DISPLAY, to a small mode."""
     guest.payload.ask(f"hw vga {WIDTH} {HEIGHT}", "hw")
 
 
 class Viewer(threading.Thread):
-    """Looks at the guest that was started with arguments(FOLDER, NAME)."""
+    """Looks at a guest through a monitor that it does not share."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, monitor: Path) -> None:
         super().__init__(daemon=True)
-        self.qmp = Qmp(folder / f"{name}.view")
-        self._dump = str(folder / f"{name}.ppm")
+        self.qmp = Qmp(monitor)
+        self._dump = str(monitor.with_suffix(".ppm"))
         self.times: list[float] = []
 
     def run(self) -> None:

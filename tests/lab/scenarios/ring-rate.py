@@ -33,7 +33,7 @@ several vCPUs share the throughput of one.
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from qlab import l2, live, ringfull, viewer
@@ -94,47 +94,29 @@ class Answers(threading.Thread):
                 "answers-over-10-ms": sum(answer > 0.01 for answer in self.times)}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the runs of a variant have in common."""
-
-    load: live.Load
-    watch: str  # "answers", "stalls", "display" or ""
+#: What looks at a guest that migrates, by the name of a watch: made with a monitor of the guest's, begins at start(),
+#: and has figures() when the guest is gone.
+WATCHES = {"answers": Answers, "stalls": ringfull.Trace, "viewed": viewer.Viewer}
 
 
-def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, object]:
-    """Migrate the saved guest; its figures."""
-    name = lab.next_name("watch")
-    path = lab.tmp / f"{name}.qmp"
-    extra: tuple[str, ...] = ()
-    if plan.watch == "answers":
-        extra = ("-qmp", f"unix:{path},server=on,wait=off")
-    elif plan.watch == "viewed":
-        extra = viewer.arguments(lab.tmp, name)
-    source = live.restore(lab, replace(spec, extra=spec.extra + extra), image)
+def one(lab: Lab, spec: l2.GuestSpec, image: Path, load: live.Load, watch: str) -> dict[str, object]:
+    """Migrate the saved guest; its figures.  WATCH is one of WATCHES, or empty."""
+    path = lab.tmp / f"{lab.next_name('watch')}.qmp"
+    monitor = ("-qmp", f"unix:{path},server=on,wait=off") if watch else ()
+    source = live.restore(lab, replace(spec, extra=spec.extra + monitor), image)
     figures: dict[str, object] = {}
     if spec.ring:
         figures["reaper-wakeups"] = round(ringfull.reaper_wakeups(source.process.pid, IDLE_S), 2)
-    answers = Answers(path) if plan.watch == "answers" else None
-    trace = ringfull.Trace() if plan.watch == "stalls" else None
-    view = viewer.Viewer(lab.tmp, name) if plan.watch == "viewed" else None
-    if view:
-        view.start()
-    if answers:
-        answers.start()
-    if trace:
-        trace.start()
-    report = live.migrate(lab, source, spec, plan.load, MIGRATION, lambda *_, **__: None)
+    watcher = WATCHES[watch](path) if watch else None
+    if watcher:
+        watcher.start()
+    report = live.migrate(lab, source, spec, load, MIGRATION, lambda *_, **__: None)
     lab.check(not report.reason, report.reason)
     figures |= {"before": round(report.writes_before), "writes": round(report.writes_during or 0),
                 "first": round(report.writes_first or 0),
                 "downtime_ms": report.migrate.get("downtime")}
-    if answers:
-        figures |= answers.figures()
-    if trace:
-        figures |= trace.stop()
-    if view:
-        figures |= view.figures()
+    if watcher:
+        figures |= watcher.figures()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
             "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
@@ -144,7 +126,7 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, plan: Plan) -> dict[str, obje
 
 def run(lab: Lab, hot_mib: int, rings: str = "1024 4096 65536", cpus: int = 1, mode: str = "random",
         watch: str = "") -> None:
-    """Each ring size with each subject; the bitmap once."""
+    """Each ring size with each subject; the bitmap once.  WATCH: one of WATCHES, "display" or empty."""
     display = viewer.DISPLAY if watch == "display" else ()
     subjects = {name: l2.GuestSpec(qemu, mem=MEM, load_mb=hot_mib, cpus=cpus, extra=display)
                 for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
@@ -156,6 +138,6 @@ def run(lab: Lab, hot_mib: int, rings: str = "1024 4096 65536", cpus: int = 1, m
     cases = [("stock bitmap", "stock", 0)] if watch != "stalls" else []
     cases += [(f"{name} ring {ring}", name, ring) for ring in map(int, str(rings).split()) for name in subjects]
     for label, name, ring in cases:
-        for suffix, each in (("", watch), (" viewed", "viewed"))[:1 + (watch == "display")]:
-            lab.figures[label + suffix] = one(lab, replace(subjects[name], ring=ring), lab.tmp / name,
-                                              Plan(live.Load(mode=mode), each))
+        for each in ("", "viewed") if display else (watch,):
+            lab.figures[f"{label} {each}" if each == "viewed" else label] = one(
+                lab, replace(subjects[name], ring=ring), lab.tmp / name, live.Load(mode=mode), each)
