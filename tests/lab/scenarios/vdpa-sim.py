@@ -29,6 +29,9 @@ SCENARIO = Scenario(
     short=("options",),
 )
 
+#: How often memory is looked at; a leak grows each time.
+TRIES = 3
+
 MAC = "52:54:00:aa:bb:cc"
 ACCESS_PLATFORM, VERSION_1 = 1 << 33, 1 << 32
 CTRL_VQ, MQ, STATUS, CTRL_RX = 1 << 17, 1 << 22, 1 << 16, 1 << 18
@@ -141,19 +144,27 @@ def one_cycle(sim: simdrive.Sim, family: genl.Family, number: int) -> None:
                 assert node.fileno()
 
 
+def growth(sim: simdrive.Sim, family: genl.Family, cycles: int) -> int:
+    """Bytes of kernel memory that are in use after CYCLES cycles and were not before."""
+    first = settle()
+    for number in range(cycles):
+        one_cycle(sim, family, number)
+    return settle() - first
+
+
 def run_cycles(lab: Lab, sim: simdrive.Sim, cycles: int) -> None:
-    """Leaks show between two points."""
+    """A leak grows each time, other memory of the kernel does not, so the least growth counts."""
     before = references()
+    limit = 64 * cycles + 32768
+    grown: list[int] = []
     with genl.Family("vdpa") as family:
         for number in range(32):
             one_cycle(sim, family, number)
-        first = settle()
-        for number in range(cycles):
-            one_cycle(sim, family, number)
-        grown = settle() - first
+        while len(grown) < TRIES and (not grown or min(grown) >= limit):
+            grown.append(growth(sim, family, cycles))
     lab.figures |= {"cycles": cycles, "grown bytes": grown}
     lab.check(references() == before, f"references: {before} became {references()}")
-    lab.check(grown < 64 * cycles + 32768, f"memory grew by {grown} bytes in {cycles} cycles")
+    lab.check(min(grown) < limit, f"memory grew by {grown} bytes in {cycles} cycles each")
 
 
 def run(lab: Lab, cycles: int) -> None:
