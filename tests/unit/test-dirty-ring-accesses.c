@@ -7,83 +7,30 @@
  *
  * Once an entry is marked, KVM may reset it and fill it again.  So it must have been
  * read before, and not be touched afterwards.  No other thread is needed to see
- * that: the ring lies in a page that may not be accessed, so each access is a
- * SIGSEGV that tells its address and whether it writes.  The handler lets it pass,
- * in a single step; SIGTRAP comes after it and forbids the next.
+ * that: access-log.c logs all accesses to the ring.
  *
  * Accesses are logged up to the reset ioctl, during which signals are blocked.
  *
- * Limits: x86-64; an instruction that accesses two entries counts as one access.
+ * Limits: those of access-log.c.
  */
-#define _GNU_SOURCE
 #include <glib.h>
-#include <signal.h>
 #include <stddef.h>
-#include <sys/mman.h>
-#include <ucontext.h>
 
 #include "accel/kvm/core/dirty-ring-core.h"
+#include "access-log.h"
 #include "named-tests.h"
 
 #define SIZE 64
 #define PUSHED 40
-#define ROOM 4096
 
-/* Bits of the page fault's error code and of the flags register. */
-#define ERROR_WRITES 2
-#define FLAG_TRAP 0x100
-
-typedef struct Access {
-    size_t at;              /* offset in the ring */
-    bool writes;
-} Access;
-
-/* Used by signal handlers. */
 static struct kvm_dirty_gfn *ring;
-static Access accesses[ROOM];
-static volatile unsigned naccesses;
-
-static void forbid(bool forbidden)
-{
-    mprotect(ring, 4096, forbidden ? PROT_NONE : PROT_READ | PROT_WRITE);
-}
-
-static void on_access(int number, siginfo_t *info, void *context)
-{
-    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
-    size_t at = (char *)info->si_addr - (char *)ring;
-
-    if (at >= 4096 || naccesses == ROOM) {
-        g_error("another fault, or too many accesses");
-    }
-    accesses[naccesses++] = (Access){ at, regs[REG_ERR] & ERROR_WRITES };
-    forbid(false);
-    regs[REG_EFL] |= FLAG_TRAP;
-}
-
-static void on_step(int number, siginfo_t *info, void *context)
-{
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~FLAG_TRAP;
-    forbid(true);
-}
-
-static void catch_accesses(void)
-{
-    struct sigaction access = { .sa_sigaction = on_access,
-                                .sa_flags = SA_SIGINFO };
-    struct sigaction step = { .sa_sigaction = on_step,
-                              .sa_flags = SA_SIGINFO };
-
-    sigaction(SIGSEGV, &access, NULL);
-    sigaction(SIGTRAP, &step, NULL);
-}
 
 /* Resets all; from here on nothing is logged. */
 static int reset(void *opaque)
 {
     int n = 0;
 
-    forbid(false);
+    access_log_stop();
     for (int i = 0; i < SIZE; i++) {
         n += ring[i].flags == KVM_DIRTY_GFN_F_RESET;
         ring[i].flags = 0;
@@ -128,14 +75,14 @@ static void check_entry(unsigned entry)
 {
     unsigned marked = 0, words = 0;
 
-    for (unsigned i = 0; i < naccesses; i++) {
-        if (accesses[i].at / sizeof(*ring) != entry) {
+    for (unsigned i = 0; i < access_log_n; i++) {
+        if (access_log[i].at / sizeof(*ring) != entry) {
             continue;
         }
         g_assert_cmpuint(marked, ==, 0);
-        if (!is_flags(&accesses[i])) {
-            words += !accesses[i].writes;
-        } else if (accesses[i].writes) {
+        if (!is_flags(&access_log[i])) {
+            words += !access_log[i].writes;
+        } else if (access_log[i].writes) {
             g_assert_cmpuint(words, >=, 2);
             marked++;
         }
@@ -147,20 +94,17 @@ static void check_release(unsigned step)
 {
     DirtyRingSet set;
 
-    ring = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ring = access_log_map(4096);
     dirty_ring_set_init(&set, SIZE, 1, &ops, NULL);
     dirty_ring_add(&set, 0, ring);
     push(step);
-    naccesses = 0;
-    catch_accesses();
-    forbid(true);
+    access_log_start();
     g_assert_cmpuint(dirty_ring_reap_all(&set), ==, PUSHED);
     for (unsigned i = 0; i < PUSHED; i++) {
         check_entry(i);
     }
     dirty_ring_set_destroy(&set);
-    munmap(ring, 4096);
+    access_log_unmap();
 }
 
 static void test_as_it_is(void)
