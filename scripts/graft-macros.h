@@ -16,3 +16,4 @@
 #define QEMU_LOCK_GUARD(lock) int graft_lock_guard
 #define BQL_LOCK_GUARD() int graft_bql_guard
 #define g_autoptr(type) int *
+#define g_autofree

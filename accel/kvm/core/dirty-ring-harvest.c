@@ -36,6 +36,7 @@
  *
  * Limits: a chunk of entries is translated at a time, see HARVEST_CHUNK.
  */
+#include "system/core/dirty-fault.h"
 #include "dirty-ring-internal.h"
 #include "dirty-ring-sort.h"
 
@@ -140,19 +141,12 @@ static inline void entry_mark_released(struct kvm_dirty_gfn *entry)
     __atomic_store_n(&entry->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
 }
 
-/*
- * True for the entry that a build with a planted fault loses, one in 100,000
- * released.  It exists to show that the tests notice.
- */
+/* True for the entry that a build with planted faults loses. */
 static inline bool fault_drops(DirtyRingSet *set)
 {
-#ifdef CONFIG_DIRTY_RING_FAULT_DROP
-    return __atomic_add_fetch(&set->fault_clock, 1, __ATOMIC_RELAXED) %
+    return dirty_fault_is("ring") &&
+           __atomic_add_fetch(&set->fault_clock, 1, __ATOMIC_RELAXED) %
            100000 == 0;
-#else
-    (void)set;
-    return false;
-#endif
 }
 
 /*
