@@ -26,6 +26,11 @@ size_t kvm_dirty_ring_translate(void *opaque, const uint32_t *slots,
     return dirty_slots_translate(&kvm_dirty_rings.slots, slots, pages, n);
 }
 
+bool kvm_dirty_ring_slots_have_bitmaps(void)
+{
+    return !kvm_dirty_ring_enabled() || kvm_state->kvm_dirty_ring_with_bitmap;
+}
+
 void kvm_dirty_ring_slot_add(const KVMSlot *slot)
 {
     uint64_t page_size = qemu_real_host_page_size();
@@ -67,7 +72,7 @@ void kvm_dirty_ring_slot_removing(KVMSlot *slot)
 {
     GLOBAL_STATE_CODE();
     if (kvm_state->kvm_dirty_ring_with_bitmap) {
-        kvm_dirty_ring_kernel_get_backup(slot);
+        kvm_dirty_ring_sync_backup(slot);
     }
 }
 

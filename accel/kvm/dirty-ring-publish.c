@@ -72,15 +72,36 @@ static bool publish_is_dirty(void *opaque, uint64_t page)
     return to->log;
 }
 
+/* Marks pages of the target in migration's bitmap and no other. */
+static void mark_for_migration(DirtyMemoryBlocks *log, uint64_t first,
+                               uint64_t end)
+{
+    uint64_t idx, at, n;
+
+    for (; first < end; first += n) {
+        idx = first / DIRTY_MEMORY_BLOCK_SIZE;
+        at = first % DIRTY_MEMORY_BLOCK_SIZE;
+        n = MIN(end - first, DIRTY_MEMORY_BLOCK_SIZE - at);
+        bitmap_set_atomic(log->blocks[idx], at, n);
+        dirty_log_mark(idx, at, at + n);
+    }
+}
+
 /* DirtyLogOps.mark */
 static void publish_mark(void *opaque, const DirtyRange *range)
 {
     Publication *to = opaque;
     uint64_t page_size = qemu_real_host_page_size();
+    uint64_t per_page = page_size / TARGET_PAGE_SIZE;
 
-    cpu_physical_memory_set_dirty_range(range->first * page_size,
-                                        (range->end - range->first) * page_size,
-                                        to->clients);
+    if (to->clients == 1 << DIRTY_MEMORY_MIGRATION) {
+        mark_for_migration(to->log, range->first * per_page,
+                           range->end * per_page);
+    } else {
+        cpu_physical_memory_set_dirty_range(
+            range->first * page_size, (range->end - range->first) * page_size,
+            to->clients);
+    }
 }
 
 static const DirtyLogOps publish_ops = {

@@ -67,6 +67,9 @@ int kvm_dirty_ring_kernel_reset(void *opaque);
 /* Reads the backup bitmap of @slot into its dirty_bmap; false if KVM has none. */
 bool kvm_dirty_ring_kernel_get_backup(KVMSlot *slot);
 
+/* Marks the pages of the backup bitmap of @slot, if it logs.  Needs the BQL. */
+void kvm_dirty_ring_sync_backup(KVMSlot *slot);
+
 /* dirty-ring-memslots.c */
 
 /* The slot word that KVM's ring entries carry for @slot. */

@@ -174,7 +174,7 @@ static void sync_stopped(bool in_place)
     phase_end(KVM_DIRTY_RING_PHASE_WAIT, at);
 }
 
-static void slot_sync_backup(KVMSlot *slot)
+void kvm_dirty_ring_sync_backup(KVMSlot *slot)
 {
     if (slot->memory_size && slot->flags & KVM_MEM_LOG_DIRTY_PAGES &&
         kvm_dirty_ring_kernel_get_backup(slot)) {
@@ -192,7 +192,7 @@ static void sync_backup_bitmaps(KVMState *s)
         KVMMemoryListener *kml = s->as[as].ml;
 
         for (int i = 0; kml && i < kml->nr_slots_allocated; i++) {
-            slot_sync_backup(&kml->slots[i]);
+            kvm_dirty_ring_sync_backup(&kml->slots[i]);
         }
     }
 }

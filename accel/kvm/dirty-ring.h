@@ -56,12 +56,18 @@ void kvm_dirty_ring_vcpu_full(CPUState *cpu);
  */
 void kvm_dirty_ring_vcpu_pay(CPUState *cpu);
 
+/*
+ * Returns false if no slot needs a dirty bitmap in QEMU: pages go from the rings straight
+ * to the RAM list, and KVM keeps no backup bitmap.
+ */
+bool kvm_dirty_ring_slots_have_bitmaps(void);
+
 /* Call when @slot is complete, before KVM is told of it. */
 void kvm_dirty_ring_slot_add(const KVMSlot *slot);
 
 /*
- * Call before KVM removes @slot, which is still complete: reads its backup bitmap,
- * if there is one, into its dirty_bmap.
+ * Call before KVM removes @slot, which is still complete: marks the pages of its backup
+ * bitmap, if there is one.
  */
 void kvm_dirty_ring_slot_removing(KVMSlot *slot);
 

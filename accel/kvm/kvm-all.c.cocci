@@ -91,6 +91,20 @@ position p;
 + kvm_dirty_ring_vcpu_pay(cpu);
   kvm_arch_pre_run@p(cpu, run);
 
+// One bit per page of guest memory that rings never use.
+@ slot_bitmap @
+expression mem;
+position p;
+@@
+  static void kvm_slot_init_dirty_bitmap(...)
+  {
+  ...
+- if (!(mem->flags & KVM_MEM_LOG_DIRTY_PAGES) || mem->dirty_bmap@p) { return; }
++ if (!(mem->flags & KVM_MEM_LOG_DIRTY_PAGES) || mem->dirty_bmap ||
++     !kvm_dirty_ring_slots_have_bitmaps()) { return; }
+  ...
+  }
+
 @ slot_add @
 expression mem, err, kml;
 position p;
@@ -105,8 +119,9 @@ position p;
 @@
 - if (s->kvm_dirty_ring_size) { kvm_dirty_ring_reap_locked@p(...); ... }
 - else { kvm_slot_get_dirty_log(s, mem); }
+- kvm_slot_sync_dirty_pages(mem);
 + if (kvm_dirty_ring_enabled()) { kvm_dirty_ring_slot_removing(mem); }
-+ else { kvm_slot_get_dirty_log(s, mem); }
++ else { kvm_slot_get_dirty_log(s, mem); kvm_slot_sync_dirty_pages(mem); }
 
 @ slot_removed @
 expression mem, err, kml;
