@@ -203,3 +203,13 @@ SLOT_REMOVAL: list[Case] = [
 BACKUP_BITMAP: list[Case] = [
     {"name": "stopped-sync", "needs": "kvm"},
 ]
+
+#: layouts.py.  memory: MiB of the machine's own; an odd number, and what follows begins within a chunk of the dirty
+#: summary.  dimms: KiB of each memory module.  plugged: KiB of one that is plugged in before the migration.
+LAYOUTS: list[Case] = [
+    {"name": "plain", "memory": 64},
+    {"name": "small-dimms", "memory": 37, "dimms": [2048 * (1 + number % 4) for number in range(16)]},
+    {"name": "hotplugged", "memory": 64, "dimms": [2048], "plugged": 6144},
+    {"name": "beyond-a-summary", "memory": 9 * 1024 + 3, "dimms": [2048, 1048576]},
+    {"name": "multifd", "memory": 131, "dimms": [2048], "capabilities": ["multifd"]},
+]
