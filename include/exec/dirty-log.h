@@ -25,6 +25,12 @@ typedef struct DirtyLogSummaries {
 /* Protected by RCU, changed under the RAM list's mutex. */
 extern DirtyLogSummaries *dirty_log_summaries;
 
+/* Returns true for pages that a build with planted faults loses. */
+static inline bool dirty_log_loses(unsigned long page)
+{
+    return dirty_fault_is("summary") && page / DIRTY_CHUNK_PAGES % 300 == 150;
+}
+
 /*
  * Notes that bits of block @idx were set, those from @first to @end - 1.  The thread
  * has set them by an atomic operation, or has executed a full barrier since.  Any
@@ -35,10 +41,21 @@ static inline void dirty_log_mark(unsigned long idx, unsigned long first,
 {
     DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
 
-    if (dirty_fault_is("summary") && first / DIRTY_CHUNK_PAGES % 300 == 150) {
-        return;
+    if (!dirty_log_loses(first)) {
+        dirty_summary_mark(summaries->of_block[idx], first, end);
     }
-    dirty_summary_mark(summaries->of_block[idx], first, end);
+}
+
+/* dirty_log_mark() for word @word of block @idx. */
+static inline void dirty_log_mark_word(unsigned long idx, unsigned long word)
+{
+    DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
+    unsigned long page = word * DIRTY_SUMMARY_LONG_BITS;
+
+    if (!dirty_log_loses(page)) {
+        dirty_summary_mark_chunk(summaries->of_block[idx],
+                                 page / DIRTY_CHUNK_PAGES);
+    }
 }
 
 /*

@@ -32,4 +32,4 @@ expression log, idx, offset, temp;
 position p;
 @@
   qatomic_or@p(&log[DIRTY_MEMORY_MIGRATION][idx][offset], temp);
-+ dirty_log_mark(idx, offset * BITS_PER_LONG, (offset + 1) * BITS_PER_LONG);
++ dirty_log_mark_word(idx, offset);

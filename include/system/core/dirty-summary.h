@@ -51,6 +51,14 @@ static inline void dirty_summary_set_bit(unsigned long *words,
     }
 }
 
+/* dirty_summary_mark() for pages of chunk @chunk, below DIRTY_SUMMARY_CHUNKS. */
+static inline void dirty_summary_mark_chunk(DirtySummary *summary,
+                                            unsigned long chunk)
+{
+    dirty_summary_set_bit(summary->chunks, chunk);
+    dirty_summary_set_bit(summary->groups, chunk / DIRTY_SUMMARY_LONG_BITS);
+}
+
 /*
  * Notes that bits of the pages from @first to @end - 1 were set in the bitmap that
  * @summary describes.  The thread has set them by an atomic operation, or has
@@ -63,8 +71,7 @@ static inline void dirty_summary_mark(DirtySummary *summary,
 {
     for (unsigned long chunk = first / DIRTY_CHUNK_PAGES;
          chunk * DIRTY_CHUNK_PAGES < end; chunk++) {
-        dirty_summary_set_bit(summary->chunks, chunk);
-        dirty_summary_set_bit(summary->groups, chunk / DIRTY_SUMMARY_LONG_BITS);
+        dirty_summary_mark_chunk(summary, chunk);
     }
 }
 
