@@ -16,7 +16,6 @@ before the guest was seen running, and a page may have a later one.
 *Limits*: writes of devices only; no ring and no bitmap of KVM.  The pages that were not written are not compared.
 """
 
-import os
 import random
 import shutil
 import tempfile
