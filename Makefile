@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := all
 VDPA_MODEL := build/meson/tests/unit/test-vdpa-shadow-model-plain
 
-.PHONY: all build demo check bench results fuzz vdpa-long stock fault graft install kernel kernel-install clean distclean help
+.PHONY: all build demo check bench bench-sync results fuzz vdpa-long stock fault graft install kernel kernel-install clean distclean help
 MAKEFLAGS += --no-print-directory
 
 CONFIGURED := build/meson/build.ninja
@@ -43,6 +43,11 @@ bench: $(CONFIGURED)
 	@$(DEPS) build lab kernel
 	$(NINJA) qemu stock guest kernel
 	tests/bench/bench $(BENCH_ARGS)
+
+bench-sync: $(CONFIGURED)
+	@$(DEPS) build
+	$(NINJA) qemu stock
+	tests/bench/sync $(SYNC_ARGS)
 
 results:
 	scripts/result-pages $(RESULTS_ARGS)
@@ -88,6 +93,7 @@ help:
 # help: make check                all that CI runs; the last line is the count
 # help: make check-fast           unit tests under AddressSanitizer, lint, graft, one boot in the lab
 # help: make bench                benchmarks against the ungrafted base; BENCH_ARGS="..."
+# help: make bench-sync           syncs of guests of 16 to 960 GiB; SYNC_ARGS="..."
 # help: make results              write docs/results from what suites and benchmarks have left in build/
 # help: make fuzz                 fuzz targets, 10 minutes each; FUZZ_ARGS="--seconds 3600 --planted"
 # help: make vdpa-long            shadow ring against its model, 10^7 descriptors
