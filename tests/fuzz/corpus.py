@@ -20,6 +20,7 @@ GUEST_SCRIBBLES, GUEST_SPOILS, DEVICE_SCRIBBLES, RESTART, FOREIGN_STATE = range(
 EVENT_IDX, INDIRECT, NOT_RAM = 0x20, 0x40, 0x80
 
 ADD, _, ALLOC, REMOVE, RANGE = range(5)
+DIRTY, _, MOVE, SEND, CLEAR = range(5)
 
 
 def offer(segments: int, table: bool, at: int = 0, length: int = 100) -> bytes:
@@ -73,9 +74,20 @@ def iova() -> Iterator[bytes]:
         yield adds + bytes([ALLOC, 0xc0]) + b"\xff" * 40
 
 
+def dirty_summary() -> Iterator[bytes]:
+    """Programs for fuzz-dirty-summary: pages are dirtied, moved, sent."""
+    everything = bytes([255, 0, 0, 0, 0, 255, 0, 1, 0x7f, 0xff])
+    for kind in (0, 1, 2, 17, 18, 26):
+        for at in range(0, 60, 7):
+            dirty = bytes([DIRTY, kind, at, at])
+            yield dirty * 3 + bytes([MOVE]) + everything + bytes([SEND, 255, 0, 0, 0, at, 255, 0, 1, 0, 0, 7])
+            yield (dirty + bytes([MOVE, 0, at, 2, at + 1]) + dirty + bytes([CLEAR, 1, at, 1, at + 2])
+                   + bytes([MOVE]) + everything + bytes([SEND, kind, at, 255, 0, 1, 0, 0, 3]) * 3)
+
+
 def write(target: str, folder: Path) -> int:
     """The target's seeds, one file each; how many."""
-    seeds = {"vdpa-shadow-ring": shadow_ring, "vdpa-iova": iova}[target]
+    seeds = {"vdpa-shadow-ring": shadow_ring, "vdpa-iova": iova, "dirty-summary": dirty_summary}[target]
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for count, seed in enumerate(seeds(), 1):

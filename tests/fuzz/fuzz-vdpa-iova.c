@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz-vdpa.h"
+#include "fuzz-input.h"
 #include "hw/virtio/vdpa/core/vdpa-iova.h"
 
 #define PAGE 4096ull

@@ -30,7 +30,7 @@
 #include <string.h>
 
 #include "fake-vdpa.h"
-#include "fuzz-vdpa.h"
+#include "fuzz-input.h"
 
 #define DESC_AT 0x1000u
 #define AVAIL_AT 0x2ff0u

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef TESTS_FUZZ_FUZZ_VDPA_H
-#define TESTS_FUZZ_FUZZ_VDPA_H
+#ifndef TESTS_FUZZ_FUZZ_INPUT_H
+#define TESTS_FUZZ_FUZZ_INPUT_H
 
 #include <stddef.h>
 #include <stdint.h>
