@@ -50,6 +50,17 @@ void dirty_log_extend(unsigned old_nblocks, unsigned nblocks)
     }
 }
 
+void dirty_log_mark_badly(DirtySummary *summary, unsigned long first,
+                          unsigned long end)
+{
+    for (unsigned long chunk = first / DIRTY_CHUNK_PAGES;
+         chunk * DIRTY_CHUNK_PAGES < end; chunk++) {
+        if (chunk % 300 != 150) {
+            dirty_summary_mark_chunk(summary, chunk);
+        }
+    }
+}
+
 /* A sync of one RAM block; page numbers are the RAM list's. */
 typedef struct BlockSync {
     RAMBlock *rb;

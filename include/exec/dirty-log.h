@@ -25,11 +25,9 @@ typedef struct DirtyLogSummaries {
 /* Protected by RCU, changed under the RAM list's mutex. */
 extern DirtyLogSummaries *dirty_log_summaries;
 
-/* Returns true for pages that a build with planted faults loses. */
-static inline bool dirty_log_loses(unsigned long page)
-{
-    return dirty_fault_is("summary") && page / DIRTY_CHUNK_PAGES % 300 == 150;
-}
+/* dirty_summary_mark(), but for the chunks that a build with planted faults loses. */
+void dirty_log_mark_badly(DirtySummary *summary, unsigned long first,
+                          unsigned long end);
 
 /*
  * Notes that bits of block @idx were set, those from @first to @end - 1.  The thread
@@ -41,7 +39,9 @@ static inline void dirty_log_mark(unsigned long idx, unsigned long first,
 {
     DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
 
-    if (!dirty_log_loses(first)) {
+    if (dirty_fault_is("summary")) {
+        dirty_log_mark_badly(summaries->of_block[idx], first, end);
+    } else {
         dirty_summary_mark(summaries->of_block[idx], first, end);
     }
 }
@@ -52,7 +52,9 @@ static inline void dirty_log_mark_word(unsigned long idx, unsigned long word)
     DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
     unsigned long page = word * DIRTY_SUMMARY_LONG_BITS;
 
-    if (!dirty_log_loses(page)) {
+    if (dirty_fault_is("summary")) {
+        dirty_log_mark_badly(summaries->of_block[idx], page, page + 1);
+    } else {
         dirty_summary_mark_chunk(summaries->of_block[idx],
                                  page / DIRTY_CHUNK_PAGES);
     }
