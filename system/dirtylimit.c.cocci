@@ -5,7 +5,7 @@
 // The base computes the time in which a ring fills and divides by the largest rate that it has seen, in whole
 // MiB/s.  query-migrate passes the average of all vCPUs, which is 0 when one writes a little and the others
 // nothing: SIGFPE.  The base also rounds the ring's size down to whole MiB, so that a ring of fewer than 256
-// entries fills in no time.  full_time calls system/dirty-limit-core.h, which computes in bytes.
+// entries fills in no time.  full_time calls system/core/dirty-limit.h, which computes in bytes.
 //
 // Fault: dirty-limit does not limit.
 //
@@ -21,7 +21,7 @@ position p;
 @@
   #include "system/dirtylimit.h"@p
 + #include "system/dirty-limit.h"
-+ #include "dirty-limit-core.h"
++ #include "system/core/dirty-limit.h"
 
 @ full_time @
 identifier size, rate, max;

@@ -6,7 +6,7 @@
  * Theory of operation
  *
  * Under dirty-limit a vCPU's thread is charged before it enters the guest
- * (system/dirty-limit-core.c): it looks at its own ring and sleeps until it has paid,
+ * (system/core/dirty-limit.c): it looks at its own ring and sleeps until it has paid,
  * or runs for a slice.  At the slice's end a timer of its own sends it SIG_IPI, the
  * signal of a kick, so that it leaves the guest and is charged again.  A full ring
  * ends a slice, too.
@@ -31,7 +31,7 @@
 #include "system/dirty-limit.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
-#include "system/dirty-limit-core.h"
+#include "system/core/dirty-limit.h"
 #include "trace/trace-system.h"
 #include "dirty-ring.h"
 #include "dirty-ring-state.h"

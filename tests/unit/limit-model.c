@@ -30,7 +30,7 @@
 
 #include "accel/kvm/core/dirty-ring-core.h"
 #include "accel/kvm/core/dirty-ring-reaper.h"
-#include "system/dirty-limit-core.h"
+#include "system/core/dirty-limit.h"
 
 #define MAX_VCPUS 8
 #define RESERVED 64

@@ -14,7 +14,7 @@
 
 typedef enum LimitRule {
     LIMIT_BASE,         /* QEMU 10.0: a sleep per full ring, adjusted each second */
-    LIMIT_OURS,         /* dirty-limit-core.c */
+    LIMIT_OURS,         /* core/dirty-limit.c */
 } LimitRule;
 
 typedef struct LimitCase {

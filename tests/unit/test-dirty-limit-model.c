@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "limit-model.h"
-#include "system/dirty-limit-core.h"
+#include "system/core/dirty-limit.h"
 
 #define NS_PER_MS G_GUINT64_CONSTANT(1000000)
 

@@ -7,7 +7,7 @@
  */
 #include <glib.h>
 
-#include "system/dirty-limit-core.h"
+#include "system/core/dirty-limit.h"
 
 static void test_ring_full(void)
 {

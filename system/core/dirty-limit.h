@@ -6,10 +6,10 @@
  * Life cycle: an account that is all zero -> dirty_limit_charge() any number of
  * times.  An account belongs to one vCPU's thread; no lock is needed.
  *
- * The theory of operation is at the top of dirty-limit-core.c.
+ * The theory of operation is at the top of core/dirty-limit.c.
  */
-#ifndef SYSTEM_DIRTY_LIMIT_CORE_H
-#define SYSTEM_DIRTY_LIMIT_CORE_H
+#ifndef SYSTEM_CORE_DIRTY_LIMIT_H
+#define SYSTEM_CORE_DIRTY_LIMIT_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -28,7 +28,7 @@
  * Limits: a vCPU that dirties DIRTY_LIMIT_DEBT_MAX_NS worth of pages within the
  * shortest slice exceeds its limit (at 1 MiB/s: 80 GiB/s).
  */
-#include "dirty-limit-core.h"
+#include "system/core/dirty-limit.h"
 
 #define NS_PER_S 1e9
 #define WINDOW_NS (1000 * DIRTY_LIMIT_NS_PER_MS)
