@@ -40,7 +40,7 @@ void bmap_summary_new(RAMBlock *rb)
     dirty_summaries_mark(rb->bmap_summary->summaries, 0, pages);
 }
 
-bool bmap_summary_begin(RAMBlock *rb)
+bool bmap_summary_first_sync(RAMBlock *rb)
 {
     bool first = rb->bmap_summary && !rb->bmap_summary->synced;
 

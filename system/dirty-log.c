@@ -133,7 +133,7 @@ uint64_t dirty_log_sync_block(RAMBlock *rb)
     uint64_t fresh = 0;
 
     g_assert(QEMU_IS_ALIGNED(first, BITS_PER_LONG));
-    if (bmap_summary_begin(rb)) {
+    if (bmap_summary_first_sync(rb)) {
         clear_bits(&sync);
     } else {
         fresh = take_bits(&sync, true);

@@ -18,8 +18,11 @@ void bmap_summary_new(RAMBlock *rb);
 
 void bmap_summary_free(RAMBlock *rb);
 
-/* Called by each sync.  Returns true at the first: all of @rb->bmap is still set. */
-bool bmap_summary_begin(RAMBlock *rb);
+/*
+ * Called once by each sync of @rb.  Returns true if it is the first since
+ * bmap_summary_new(): all of @rb->bmap is still set.
+ */
+bool bmap_summary_first_sync(RAMBlock *rb);
 
 /* Bits from @first to @end - 1 of @rb->bmap were set. */
 void bmap_summary_mark(RAMBlock *rb, uint64_t first, uint64_t end);
