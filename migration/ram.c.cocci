@@ -6,6 +6,7 @@
 // unused, find: so is the RAM block's.
 // new, free: the summary of the RAM block's bitmap comes and goes with it.
 // hostpages, reload: postcopy sets bits of the bitmap, too.
+// begin, end: syncs are timed (syncs.h).
 //
 // Delete these rules when the base keeps summaries itself.
 
@@ -14,6 +15,7 @@ position p;
 @@
   #include "exec/ram_addr.h"@p
 + #include "migration/bmap-summary.h"
++ #include "migration/syncs.h"
 
 @sync@
 typedef RAMBlock;
@@ -87,3 +89,16 @@ position p;
 @@
   bitmap_complement@p(block->bmap, block->bmap, nbits);
 + bmap_summary_mark(block, 0, nbits);
+
+@begin@
+position p;
+@@
+  trace_migration_bitmap_sync_start@p();
++ migration_syncs_begin();
+
+@end@
+expression dirty;
+position p;
+@@
+  trace_migration_bitmap_sync_end@p(dirty);
++ migration_syncs_end();

@@ -15,8 +15,8 @@ replace, is noticed here and not in a failing build.
 An edit may lie beside the feature that it belongs to: its entry then names the target, the file of
 the tree that it edits, and its own file name still says that file's name.
 
-Limits: names ending in ``.cocci`` or ``.append`` are always edits, so a file that really should
-carry such a name into a tree cannot be grafted.
+Limits: names ending in ``.cocci``, ``.append`` or ``.members`` are always edits, so a file that
+really should carry such a name into a tree cannot be grafted.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ NEW = "new"
 REPLACEMENT = "replacement"
 SEMANTIC_PATCH = "semantic patch"
 FRAGMENT = "fragment"
-KINDS = (NEW, REPLACEMENT, SEMANTIC_PATCH, FRAGMENT)
-EDIT_SUFFIX = {SEMANTIC_PATCH: ".cocci", FRAGMENT: ".append"}
+MEMBERS = "members"
+KINDS = (NEW, REPLACEMENT, SEMANTIC_PATCH, FRAGMENT, MEMBERS)
+EDIT_SUFFIX = {SEMANTIC_PATCH: ".cocci", FRAGMENT: ".append", MEMBERS: ".members"}
 LINUX_PREFIX = "kernel/"
 TREES = ("qemu", "linux")
 

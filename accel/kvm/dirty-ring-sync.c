@@ -52,6 +52,7 @@
 #include "hw/core/cpu.h"
 #include "migration/colo.h"
 #include "migration/fail.h"
+#include "migration/syncs.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/runstate.h"
@@ -82,6 +83,7 @@ static void vcpu_kicked(CPUState *cpu, run_on_cpu_data data)
 static void kick_all_vcpus(void)
 {
     KickAll kick = {};
+    int64_t start;
     CPUState *cpu;
 
     qemu_cond_init(&kick.done);
@@ -91,9 +93,11 @@ static void kick_all_vcpus(void)
             async_run_on_cpu(cpu, vcpu_kicked, RUN_ON_CPU_HOST_PTR(&kick));
         }
     }
+    start = get_clock();
     while (kick.pending) {
         qemu_cond_wait_bql(&kick.done);
     }
+    migration_syncs_without_bql(get_clock() - start);
     qemu_cond_destroy(&kick.done);
 }
 
@@ -135,21 +139,29 @@ static void sync_running(void)
 {
     bool release_bql = global_dirty_tracking && !current_cpu &&
                        !ram_list_is_locked();
+    DirtyRingStats before, after;
     int64_t at = get_clock();
+    int64_t released, resets_ns;
 
+    dirty_ring_stats(&kvm_dirty_rings.set, &before);
     kick_all_vcpus_nowait();
-    at = phase_end(KVM_DIRTY_RING_PHASE_KICK, at);
+    released = at = phase_end(KVM_DIRTY_RING_PHASE_KICK, at);
     if (release_bql) {
         bql_unlock();
     }
     dirty_ring_reap_all(&kvm_dirty_rings.set);
     at = phase_end(KVM_DIRTY_RING_PHASE_REAP, at);
+    dirty_ring_stats(&kvm_dirty_rings.set, &after);
+    /* Other threads' resets count, too, as far as they fit. */
+    resets_ns = MIN(after.reset_ns - before.reset_ns, at - released);
     dirty_ring_wait_published(&kvm_dirty_rings.set);
     at = phase_end(KVM_DIRTY_RING_PHASE_WAIT, at);
     if (release_bql) {
         bql_lock();
-        phase_end(KVM_DIRTY_RING_PHASE_BQL, at);
+        at = phase_end(KVM_DIRTY_RING_PHASE_BQL, at);
+        migration_syncs_without_bql(at - released);
     }
+    migration_syncs_running_only(resets_ns);
 }
 
 /* @in_place: publish all entries and leave them in the rings. */

@@ -25,6 +25,7 @@ from typing import Any
 
 from avocado import Test
 from guest import TIME_LIMIT, qemu_binary, wait_until
+from qlab.qmpnames import SYNCS as SYNC_TIMES
 from qemu.machine.qtest import QEMUQtestMachine
 
 MIB, GIB, PAGE = 1 << 20, 1 << 30, 4096
@@ -129,6 +130,20 @@ class Layouts(Test):
         wait_until("the migration completes", lambda: self.migration(source)["status"] == "completed")
         wait_until("the destination runs", lambda: destination.cmd("query-status")["status"] == "running")
 
+    def check_times(self, source: QEMUQtestMachine) -> None:
+        """query-migrate and "info migrate" tell how long the syncs took."""
+        state = self.migration(source)
+        times = state[SYNC_TIMES]
+        self.assertEqual(times["count"], state["ram"]["dirty-sync-count"])
+        for kind in ("time", "bql"):
+            self.assertGreater(times[kind]["last-ns"], 0)
+            self.assertGreaterEqual(times[kind]["max-ns"], times[kind]["last-ns"])
+            self.assertGreater(times[kind]["total-ns"], times[kind]["max-ns"])
+            self.assertLess(times[kind]["total-ns"], state["total-time"] * 1e6)
+        shown = source.cmd("human-monitor-command", command_line="info migrate")
+        self.assertRegex(shown, rf"dirty syncs: {times['time']['total-ns'] // 1000} us in all")
+        self.assertRegex(shown, r"dirty syncs under the BQL: \d+ us in all, \d+ us last, \d+ us at most")
+
     def test(self) -> None:
         """Migrate, and look for each number."""
         dimms = self.dimms + ([self.plugged] if self.plugged else [])
@@ -139,6 +154,7 @@ class Layouts(Test):
         destination = self.start("destination", dimms, "-incoming", "defer")
         self.migrate(source, destination)
         self.log.info("%d writes to %d pages; %s", self.number, len(self.written), self.migration(source)["ram"])
+        self.check_times(source)
         lost = [address for address, number in self.written.items()
                 if int(destination.qtest(f"readq {address:#x}").split()[1], 0) < number]
         self.assertEqual([hex(address) for address in lost[:20]], [], f"{len(lost)} pages are lost")

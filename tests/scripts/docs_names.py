@@ -57,7 +57,7 @@ def without_comments(name: str, text: str) -> str:
     """The code of a file."""
     if name.endswith(C_SUFFIXES):
         return C_COMMENT.sub(" ", text)
-    if name.endswith(".append"):  # of C, meson or QAPI, whose documentation is in comments
+    if name.endswith((".append", ".members")):  # of C, meson or QAPI, whose documentation is in comments
         return text
     return HASH_COMMENT.sub(" ", DOCSTRING.sub(" ", text))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names of QMP commands and events that stock QEMU does not have.
+"""Names of QMP commands, events and members that stock QEMU does not have.
 
 They begin with the downstream prefix that QAPI's rules ask for, so that upstream can never use one of
 them for something else.
@@ -10,3 +10,5 @@ PREFIX = "__org.qemu-live_"
 QUERY_DIRTY_RING = PREFIX + "query-kvm-dirty-ring"
 QUERY_VHOST_VDPA = PREFIX + "query-vhost-vdpa"
 DIRTY_RING_FAULT = PREFIX + "KVM_DIRTY_RING_FAULT"
+#: Member of query-migrate.
+SYNCS = PREFIX + "syncs"
