@@ -23,16 +23,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from avocado import Test
 from guest import TIME_LIMIT, has_query, kvm_usable, machine, preload, qemu_binary
 from qemu.machine import QEMUMachine
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_DIRTY_RING
+from tidy import TidyTest
 
 MACHINE = ("-machine", "none", "-nodefaults", "-no-user-config", "-S")
 
 
-class _OnAccel(Test):
+class _OnAccel(TidyTest):
     """A case with one -accel argument."""
 
     timeout = 240

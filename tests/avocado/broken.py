@@ -33,11 +33,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avocado import Test
-from guest import (TIME_LIMIT, Guest, has_query, kvm_usable, payload_rom, preload,
-                   qemu_binary, wait_until)
+from guest import TIME_LIMIT, Guest, has_query, kvm_usable, payload_rom, preload, qemu_binary, wait_until
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import DIRTY_RING_FAULT, QUERY_DIRTY_RING
+from tidy import TidyTest
 
 #: Seconds in which the monitor has to answer, whatever the rings do.
 ANSWER_S = 4.0 * float(os.environ.get("QEMU_LIVE_TIME_FACTOR", "1"))
@@ -52,7 +51,7 @@ GUESTS = 5
 DISPLAY_SLOT, DISPLAY_BASE, REMOVALS = 4, 0xE0000000, 20
 
 
-class RingGuest(Test):
+class RingGuest(TidyTest):
     """A guest with a ring and a preloaded library."""
 
     timeout = 240

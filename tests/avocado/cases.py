@@ -205,11 +205,17 @@ BACKUP_BITMAP: list[Case] = [
 ]
 
 #: layouts.py.  memory: MiB of the machine's own; an odd number, and what follows begins within a chunk of the dirty
-#: summary.  dimms: KiB of each memory module.  plugged: KiB of one that is plugged in before the migration.
+#: summary.  dimms: KiB of each memory module.  plugged: KiB of one that is plugged in before the migration.  backend:
+#: of the modules (layouts.BACKENDS).  virtio_mem: KiB that the guest plugs in.  balloon: it takes pages meanwhile.
 LAYOUTS: list[Case] = [
     {"name": "plain", "memory": 64},
     {"name": "small-dimms", "memory": 37, "dimms": [2048 * (1 + number % 4) for number in range(16)]},
     {"name": "hotplugged", "memory": 64, "dimms": [2048], "plugged": 6144},
     {"name": "beyond-a-summary", "memory": 9 * 1024 + 3, "dimms": [2048, 1048576]},
     {"name": "multifd", "memory": 131, "dimms": [2048], "capabilities": ["multifd"]},
+    {"name": "files", "memory": 64, "dimms": [2048, 6144], "backend": "file"},
+    {"name": "shared", "memory": 64, "dimms": [2048, 6144], "backend": "shared", "capabilities": ["x-ignore-shared"]},
+    {"name": "huge-pages", "memory": 64, "dimms": [2048, 6144], "backend": "huge"},
+    {"name": "virtio-mem", "memory": 64, "virtio_mem": 32768},
+    {"name": "balloon", "memory": 64, "dimms": [2048], "balloon": True},
 ]

@@ -26,8 +26,7 @@ import struct
 from collections.abc import Callable
 
 from guest import wait_until
-from hostile import (BACKEND, CONTROL, EIO, NOISE, PROMISC, SET_MAC, SET_NUM, STATUS_REGISTER, Hostile,
-                     command)
+from hostile import BACKEND, CONTROL, EIO, NOISE, PROMISC, SET_MAC, SET_NUM, STATUS_REGISTER, Hostile, command
 from qtest_nic import BAR, COMMAND, CONFIG, NEEDS_RESET, Nic
 
 CTRL_MAC_ADDR = 23
@@ -67,7 +66,7 @@ class Control(Hostile):
         wait_until("the migration ends", lambda: self.migration() == "completed")
         self.end()
         self.start(args=["-incoming", "defer"], **config)
-        self.nic.features, self.nic.added = nic.features, nic.added
+        self.nic.features, self.nic.added = nic.features, dict(nic.added)
         self.vm.cmd("migrate-incoming", uri=f"exec:cat {stream}")
         wait_until("the device runs", self.runs)
 
@@ -146,14 +145,16 @@ class Control(Hostile):
             self.nic.write(at + 0x1000, 1, 0xAA)
             self.nic.store(rings + 32 * number, struct.pack("<QIHHQIHH", at, 4, 1, 2 * number + 1,
                                                             at + 0x1000, 1, 2, 0))
+        added = self.nic.added.get(queue, 0)
         for number in range(BURST):
-            self.nic.write(rings + 0x1004 + 2 * (self.nic.added % size), 2, 2 * number)
-            self.nic.added = self.nic.added + 1 & 0xFFFF
-            self.nic.write(rings + 0x1002, 2, self.nic.added)
+            self.nic.write(rings + 0x1004 + 2 * (added % size), 2, 2 * number)
+            added = added + 1 & 0xFFFF
+            self.nic.write(rings + 0x1002, 2, added)
             self.nic.kick(queue)
             if number == let_go_at:
                 self.configure(hold=0)
-        wait_until("all is answered", lambda: self.nic.read(rings + 0x2002, 2) == self.nic.added)
+        self.nic.added[queue] = added
+        wait_until("all is answered", lambda: self.nic.read(rings + 0x2002, 2) == added)
         answers = [self.nic.read(COMMAND + 0x1000 + 16 * number, 1) for number in range(BURST)]
         self.assertEqual(answers, [0] * BURST)
 

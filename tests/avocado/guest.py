@@ -44,7 +44,6 @@ for folder in (TOP / "tests/lab", BUILD / "base/qemu/python"):
 
 from qemu.machine import QEMUMachine
 from qemu.qmp.legacy import QMPReturnValue
-
 from qlab import hostkvm
 from qlab.payload import Payload, fields
 from qlab.qmpnames import QUERY_DIRTY_RING

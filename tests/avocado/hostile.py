@@ -42,13 +42,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avocado import Test
 from guest import TIME_LIMIT, has_query, preload, qemu_binary, wait_until
 from qemu.machine.qtest import QEMUQtestMachine
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_VHOST_VDPA
-from qtest_nic import (BAR, COMMAND, NEEDS_RESET, NOTIFY, REGISTERS, RING_PACKED, RINGS, VERSION_1,
-                       Nic)
+from qtest_nic import BAR, COMMAND, NEEDS_RESET, NOTIFY, REGISTERS, RING_PACKED, RINGS, VERSION_1, Nic
+from tidy import TidyTest
 
 RING_RESET, MQ = 40, 22
 EIO = 5
@@ -68,7 +67,7 @@ SET_MAC = bytes([1, 1]) + bytes.fromhex("525400000011")
 PROMISC = bytes([0, 0, 1])
 
 
-class Hostile(Test):
+class Hostile(TidyTest):
     """:avocado: tags=vdpa,arch:x86_64"""
 
     timeout = 400

@@ -31,11 +31,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from avocado import Test
-from guest import (TIME_LIMIT, Guest, accelerator, has_query, payload_rom, preload,
-                   qemu_binary, wait_until)
+from guest import TIME_LIMIT, Guest, accelerator, has_query, payload_rom, preload, qemu_binary, wait_until
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_DIRTY_RING
+from tidy import TidyTest
 
 #: Rounds over memory before migration may complete.
 ROUNDS = 3
@@ -72,7 +71,7 @@ def check_sums(counters: dict[str, Any]) -> None:
         assert vcpu["occupied"] <= vcpu["occupied-max"] <= counters["size"], vcpu
 
 
-class Precopy(Test):
+class Precopy(TidyTest):
     """:avocado: tags=migration,arch:x86_64"""
 
     timeout = 240
@@ -115,6 +114,7 @@ class Precopy(Test):
         if self.status not in ("PASS", "CANCEL"):
             for guest in self.guests:
                 self.log.info("%s", guest.report())
+        super().tearDown()
 
     def rings(self, guest: Guest) -> dict[str, Any] | None:
         """The counters of GUEST's rings; None where there are no rings."""

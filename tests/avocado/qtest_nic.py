@@ -58,7 +58,7 @@ class Nic:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.features = 0
-        self.added = 0
+        self.added: dict[int, int] = {}     # chains made available, by queue
         self.slot = 0
         self.find()
 
@@ -139,7 +139,7 @@ class Nic:
     def reset(self) -> None:
         """Reset the device."""
         self.put("status", 0)
-        self.added = 0
+        self.added.clear()
 
     def accept(self, features: int) -> None:
         """Initialize the device up to FEATURES_OK."""
@@ -189,22 +189,31 @@ class Nic:
 
     def command(self, command: bytes, timeout: float = 10.0, times: int = 1) -> int:
         """Send a control command TIMES times at once; the answer, or -1 at a timeout."""
-        queue = self.queues()[-1]
+        return self.exchange(self.queues()[-1], COMMAND, command, 1, timeout, times)
+
+    def exchange(self, queue: int, memory: int, data: bytes, answers: int, timeout: float = 10.0,
+                 times: int = 1) -> int:
+        """Send DATA through a queue, from MEMORY; the first byte of the answer, or -1 at a timeout.
+
+        The answer, ANSWERS bytes or none, is on the page behind the data.
+        """
         rings = self.rings(queue)
-        answer = COMMAND + (len(command) + 0xFFF & ~0xFFF)
+        answer = memory + (len(data) + 0xFFF & ~0xFFF)
         self.put("queue_select", queue)
         size = self.get("queue_size")
-        self.store(COMMAND, command)
+        self.store(memory, data)
         self.write(answer, 1, 0xAA)
-        self.store(rings, struct.pack("<QIHH", COMMAND, len(command), 1, 1)
-                   + struct.pack("<QIHH", answer, 1, 2, 0))
+        self.store(rings, struct.pack("<QIHH", memory, len(data), 1 if answers else 0, 1)
+                   + struct.pack("<QIHH", answer, answers, 2, 0))
+        added = self.added.get(queue, 0)
         for _ in range(times):
-            self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
-            self.added = self.added + 1 & 0xFFFF
-        self.write(rings + 0x1000 + 2, 2, self.added)
+            self.write(rings + 0x1000 + 4 + 2 * (added % size), 2, 0)
+            added = added + 1 & 0xFFFF
+        self.added[queue] = added
+        self.write(rings + 0x1000 + 2, 2, added)
         self.kick(queue)
         deadline = time.monotonic() + timeout
-        while self.read(rings + 0x2000 + 2, 2) != self.added:
+        while self.read(rings + 0x2000 + 2, 2) != added:
             if time.monotonic() > deadline:
                 return -1
             time.sleep(0.002)
@@ -228,23 +237,7 @@ class Iommu(Nic):
 
     def request(self, kind: int, body: bytes) -> int:
         """Send one request; its status, or -1 at a timeout."""
-        rings, head = self.rings(0), bytes([kind, 0, 0, 0]) + body
-        tail = self.request_memory + 0x1000
-        self.put("queue_select", 0)
-        size = self.get("queue_size")
-        self.store(self.request_memory, head)
-        self.store(rings, struct.pack("<QIHH", self.request_memory, len(head), 1, 1)
-                   + struct.pack("<QIHH", tail, 4, 2, 0))
-        self.write(rings + 0x1000 + 4 + 2 * (self.added % size), 2, 0)
-        self.added = self.added + 1 & 0xFFFF
-        self.write(rings + 0x1000 + 2, 2, self.added)
-        self.kick(0)
-        deadline = time.monotonic() + 10
-        while self.read(rings + 0x2000 + 2, 2) != self.added:
-            if time.monotonic() > deadline:
-                return -1
-            time.sleep(0.002)
-        return self.read(tail, 1)
+        return self.exchange(0, self.request_memory, bytes([kind, 0, 0, 0]) + body, 4)
 
     def attach(self, slot: int, domain: int = 1) -> int:
         """Attach the device to the domain."""

@@ -37,8 +37,7 @@ import struct
 from typing import Any
 
 from guest import wait_until
-from hostile import (BASE, CONTROL, EIO, FAILING, MQ, PLAIN, PROMISC, SET_MAC, SET_NUM, Hostile, netdev_goes,
-                     nic_goes)
+from hostile import BASE, CONTROL, EIO, FAILING, MQ, PLAIN, PROMISC, SET_MAC, SET_NUM, Hostile, netdev_goes, nic_goes
 from qemu.qmp import ExecuteError
 from qlab.qmpnames import QUERY_VHOST_VDPA
 from qtest_nic import BAR, CONFIG, CTRL_VQ, MESSAGE, NEEDS_RESET, Nic
@@ -251,7 +250,7 @@ class StartFails(Hostile):
         self.prepare()
         self.nic.ready()
         wait_until("the device runs", self.runs)
-        state = (self.nic.features, self.nic.added)
+        state = (self.nic.features, dict(self.nic.added))
         self.config["base"] = 0       # the device takes no buffer before the guest migrates
         self.configure()
         self.vm.cmd("migrate", uri=f"file:{file}")
@@ -345,7 +344,7 @@ class StartFails(Hostile):
         self.vm.cmd("migrate", uri=f"file:{file}")
         wait_until("the migration ends", lambda: self.migration() in ("completed", "failed"))
         self.assertEqual(self.migration(), "completed")
-        state = (self.nic.features, self.nic.added)
+        state = (self.nic.features, dict(self.nic.added))
         self.vm.shutdown()
         return state
 

@@ -20,15 +20,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from avocado import Test
 from guest import TIME_LIMIT, accelerator, has_query, machine, preload, qemu_binary, wait_until
 from qlab.qmpnames import QUERY_VHOST_VDPA
+from tidy import TidyTest
 
 #: Where virtio-pci puts the device's configuration space, and the link status in that.
 CONFIG, STATUS = 0x2000, 6
 
 
-class _OnFake(Test):
+class _OnFake(TidyTest):
     """A guest with the fake device."""
 
     timeout = 240

@@ -26,11 +26,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avocado import Test
 from guest import TIME_LIMIT, has_query, qemu_binary
 from qemu.machine.qtest import QEMUQtestMachine
-from qtest_nic import (ACKNOWLEDGE, COMMAND, CTRL_VQ, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED,
-                       VERSION_1, Nic)
+from qtest_nic import ACKNOWLEDGE, COMMAND, CTRL_VQ, DRIVER, DRIVER_OK, FEATURES_OK, RING_PACKED, VERSION_1, Nic
+from tidy import TidyTest
 
 EVENT_IDX, CTRL_RX, RING_RESET = 29, 18, 40
 SPLIT = 1 << VERSION_1 | 1 << CTRL_VQ | 1 << CTRL_RX
@@ -40,7 +39,7 @@ NEXT, WRITE, AVAIL = 1, 2, 1 << 7
 CONTROL_QUEUE = 2
 
 
-class VirtioRules(Test):
+class VirtioRules(TidyTest):
     """:avocado: tags=virtio,arch:x86_64"""
 
     timeout = 120
