@@ -59,9 +59,25 @@ class Words(unittest.TestCase):
 
     def test_memory(self) -> None:
         """A memory device of that size, of which nothing is plugged in."""
-        words = " ".join(sync.arguments("qemu", "kvm", 960, Path("/tmp/x")))
+        words = " ".join(sync.arguments(sync.Subject("qemu", "kvm", 960), Path("/tmp/x")))
         for part in ("size=960G,reserve=off", "requested-size=0", "maxmem=966G"):
             self.assertIn(part, words)
+
+    def test_odd_modules(self) -> None:
+        """Their size is no multiple of 64 pages, and each has a slot."""
+        words = " ".join(sync.arguments(sync.Subject("qemu", "kvm", 16, odd=3), Path("/tmp/x")))
+        self.assertEqual(words.count("pc-dimm"), 3)
+        self.assertIn("slots=4", words)
+        self.assertNotEqual(sync.ODD_KIB % 256, 0)
+
+    def test_dirty_range(self) -> None:
+        """Beside each other, below 3 GiB or from 4 GiB on."""
+        self.assertEqual(sync.dirty_range(1000, 2), (1 << 24, 4_096_000))
+        self.assertEqual(sync.dirty_range(0, 1), (1 << 24, (1 << 30) - (1 << 24)))
+        self.assertEqual(sync.dirty_range(0, 8), (4 << 30, 5 << 30))
+        self.assertEqual(sync.dirty_range(1 << 20, 8), (4 << 30, 4 << 30))
+        with self.assertRaisesRegex(ValueError, "--own"):
+            sync.dirty_range(1 << 20, 2)
 
     def test_firmware(self) -> None:
         """64 KiB, and the reset vector does not run into nothing."""
