@@ -28,6 +28,7 @@ TOP = HERE.parent.parent
 OUT = TOP / "build/kernel-unit"
 BASE = TOP / "build/base/linux"
 OURS = TOP / "kernel/drivers/vhost"
+KVM = TOP / "kernel/virt/kvm"
 NEWER = sorted(Path("/usr/src").glob("linux-headers-6.12*-common"))
 
 STUBS = (
@@ -105,7 +106,7 @@ def glib_flags(what: str) -> list[str]:
 def compile_one(program: Program, source: Path, target: Path) -> None:
     """One object file."""
     command = [program.compiler, *KERNEL_C, *program.flags, "-I", str(HERE / "shim"),
-               "-I", str(include_directory(program.newer)), "-I", str(HERE)]
+               "-I", str(include_directory(program.newer)), "-I", str(HERE), "-I", str(KVM)]
     if program.newer:
         command.append("-DLINUX_VERSION_CODE=KERNEL_VERSION(6,12,0)")
     if program.glib:

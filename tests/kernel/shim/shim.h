@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of a kernel as iotlb.c and vringh*.c need, in a process.
+ * As much of a kernel as iotlb.c, vringh*.c and dirty_ring_reset.h need, in a process.
  *
  * Every <linux/...> header that those files name is a stub that includes this one, except for the
  * few that define the interfaces themselves, which are the base's own (check.py lists both).  Here
@@ -69,6 +69,8 @@ typedef unsigned int gfp_t;
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 #define READ_ONCE(x)	(*(const volatile __typeof__(x) *)&(x))
+#define smp_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define smp_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 #undef static_assert
 #define static_assert(x)	_Static_assert(x, #x)
@@ -120,6 +122,7 @@ extern unsigned int shim_warnings, shim_messages;
 #define GFP_KERNEL	1U
 #define GFP_ATOMIC	2U
 #define __GFP_NOWARN	4U
+#define GFP_KERNEL_ACCOUNT 8U
 
 extern unsigned int shim_fail_alloc;
 
@@ -147,6 +150,9 @@ static inline void kfree(const void *p)
 {
 	free((void *)p);
 }
+
+#define kvmalloc	kmalloc
+#define kvfree		kfree
 
 /* --- pages ----------------------------------------------------------------------------------- */
 
