@@ -22,8 +22,8 @@
  *
  * "Flag clear" means "protected, and in no TLB": the flags are cleared last.  So a process that
  * publishes a page when its flag is clear cannot lose a write, and a reset that ends early, at a
- * pending signal, has finished what it has counted.  It ends between groups, and never before the
- * first, so it always gets on.
+ * pending signal, has finished all entries that it has counted.  It ends between groups, and never
+ * before the first, so it always gets on.
  *
  * The process can write to the ring's memory at any time.  Each field is read once; slot and offset
  * are checked by protect(); a flag has no meaning beyond the entries that vCPUs have pushed, and
@@ -71,7 +71,7 @@
  * @protect:	   with the lock held: protect pages @base + n of @slot for each bit n of @mask; to
  *		   be ignored where there is no such slot or page
  * @flush:	   no TLB has protected pages as writable after this
- * @interrupted:   a signal is pending
+ * @interrupted:   the rest may wait: a signal is pending for which the caller ends early
  */
 struct dirty_ring_reset_ops {
 	void (*lock)(void *opaque);

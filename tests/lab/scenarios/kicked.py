@@ -14,16 +14,10 @@ them, the figure `signals` is the number that was sent.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable
-
 from qlab import l2, migrate
 from qlab.context import Lab
 from qlab.scenario import Scenario
+from qlab.signals import kicks, stops
 
 SCENARIO = Scenario(
     about="migrations under load while threads of QEMU are signalled",
@@ -33,60 +27,6 @@ SCENARIO = Scenario(
     modes=("tdp",),
     variants={"kick": {"what": "kick"}, "stop": {"what": "stop"}},
 )
-
-TGKILL = 234
-KICKS_S = 500
-STOPS_S = 50
-
-
-class Signals(threading.Thread):
-    """Calls SEND so many times a second until it is told to end."""
-
-    def __init__(self, send: Callable[[], int], rate: int) -> None:
-        super().__init__(daemon=True)
-        self.send = send
-        self.pause = 1 / rate
-        self.over = threading.Event()
-        self.sent = 0
-
-    def run(self) -> None:
-        """Send until end() or until there is no process any more."""
-        while not self.over.is_set():
-            try:
-                self.sent += self.send()
-            except ProcessLookupError:
-                return
-            time.sleep(self.pause)
-
-    def end(self) -> int:
-        """Stop sending; how many signals there were."""
-        self.over.set()
-        self.join()
-        return self.sent
-
-
-def kicks(guest: l2.Guest) -> Signals:
-    """SIGUSR1 to each vCPU thread."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    pid = guest.process.pid
-    threads = [int(cpu["thread-id"]) for cpu in guest.qmp.cmd("query-cpus-fast")]
-
-    def send() -> int:
-        return sum(libc.syscall(TGKILL, pid, thread, signal.SIGUSR1) == 0
-                   for thread in threads)
-
-    return Signals(send, KICKS_S)
-
-
-def stops(guest: l2.Guest) -> Signals:
-    """SIGSTOP and SIGCONT to the process."""
-    def send() -> int:
-        os.kill(guest.process.pid, signal.SIGSTOP)
-        os.kill(guest.process.pid, signal.SIGCONT)
-        return 1
-
-    return Signals(send, STOPS_S)
-
 
 def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, what: str) -> tuple[l2.Guest, bool]:
     """One migration under signals; the destination, and whether it was clean."""

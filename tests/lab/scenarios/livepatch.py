@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The livepatch of kvm.ko: loaded and unloaded under guests that migrate.
+
+Each variant migrates a guest whose vCPU threads are signalled 500 times a second (kicked.py), hop after hop, and both
+oracles judge each hop:
+
+load     our QEMU: a hop without the livepatch, one with it, loaded while the guest writes, and one after it was
+         disabled and unloaded while the guest writes
+stock    the base's QEMU, with the livepatch.  It does not block signals while it resets rings, so on Linux 6.17 and
+         newer it ends or loses pages without the livepatch
+without  the same without the livepatch, which on such a kernel has to fail: it shows that `stock` can
+
+The figure `calls` says how often a page's protection was asked for, per hop, by a probe.
+
+*Limits*: build/livepatch has to have the module for L1's kernel (scripts/build-kernel --livepatch).  Where the signals
+meet a reset is chance.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from qlab import kmod, l2, migrate
+from qlab.context import Lab
+from qlab.qmp import QmpGone
+from qlab.scenario import Scenario
+from qlab.signals import kicks
+
+SCENARIO = Scenario(
+    about="the livepatch of KVM's ring reset, loaded and unloaded under guests",
+    time_limit=1800,
+    needs=("kvm", "guest-payload32", "stock"),
+    suites=(),
+    modes=("tdp",),
+    variants={"load": {}, "stock": {"subject": "stock"}, "without": {"subject": "stock", "patched": False}},
+)
+
+NAME = "kvm_dirty_ring_livepatch"
+BUILT = Path(__file__).resolve().parents[3] / "build/livepatch"
+STATE = Path("/sys/kernel/livepatch", NAME)
+TRACING = Path("/sys/kernel/tracing")
+PROTECT = "kvm_arch_mmu_enable_log_dirty_pt_masked"
+#: Seconds until every task has left the old function.
+TRANSITION_S = 60
+
+
+def wait_for_transition(lab: Lab) -> None:
+    """Every task uses what was chosen."""
+    end = time.monotonic() + TRANSITION_S
+    while STATE.exists() and (STATE / "transition").read_text("ascii").strip() != "0":
+        lab.check(time.monotonic() < end, "the livepatch's transition does not end")
+        time.sleep(0.1)
+
+
+def load(lab: Lab) -> None:
+    """Load the livepatch."""
+    module = BUILT / lab.kernel / f"{NAME}.ko"
+    if not module.exists():
+        lab.skip(f"missing: {module.name} for {lab.kernel} (scripts/build-kernel --livepatch)")
+    kmod.tool("/sbin/insmod", str(module))
+    wait_for_transition(lab)
+    lab.check((STATE / "enabled").read_text("ascii").strip() == "1", "the livepatch is not enabled")
+
+
+def unload(lab: Lab) -> None:
+    """Disable it and unload it."""
+    (STATE / "enabled").write_text("0", "ascii")
+    wait_for_transition(lab)
+    kmod.tool("/sbin/rmmod", NAME)
+
+
+class Calls:
+    """Counts calls of PROTECT."""
+
+    def __init__(self) -> None:
+        if not (TRACING / "kprobe_events").exists():
+            subprocess.run(["mount", "-t", "tracefs", "none", str(TRACING)], check=True)
+        (TRACING / "kprobe_events").write_text(f"p:protect {PROTECT}\n", "ascii")
+        (TRACING / "events/kprobes/protect/enable").write_text("1", "ascii")
+        self.before = self.hits()
+
+    def hits(self) -> int:
+        """Since the probe was set."""
+        for line in (TRACING / "kprobe_profile").read_text("ascii").splitlines():
+            if line.split()[0] == "protect":
+                return int(line.split()[1])
+        return 0
+
+    def since(self) -> int:
+        """Since the last call of this."""
+        now = self.hits()
+        calls, self.before = now - self.before, now
+        return calls
+
+
+def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[str]) -> tuple[l2.Guest, bool]:
+    """One migration under signals, with the livepatch loaded or unloaded in its middle."""
+    destination = l2.start(lab, spec.incoming())
+    guest.payload.start(mode="random")
+    signals = kicks(guest)
+    signals.start()
+    migrate.begin(lab, guest, destination, "unix")
+    migrate.wait_syncs(guest, 3, 180)
+    for what in act:
+        (load if what == "load" else unload)(lab)
+    migrate.wait_syncs(guest, 6, 180)
+    info = migrate.finish(guest)
+    lab.figures["signals"] = lab.figures.get("signals", 0) + signals.end()
+    result = migrate.judge(lab, guest, destination, info)
+    guest.quit()
+    return destination, result.clean
+
+
+def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
+    """The hops of a variant."""
+    spec = l2.GuestSpec(lab.qemu, kind="payload32", mem=64, cpus=2, ring=1024)
+    if subject == "stock":
+        spec = replace(spec, qemu=lab.stock)
+    hops: list[list[str]] = [[], ["load"], [], ["unload"]] if subject == "ours" else [[]] * (lab.count or 3)
+    if subject == "stock" and patched:
+        load(lab)
+    calls = Calls()
+    guest = l2.start(lab, spec)
+    guest.wait_ready()
+    failures, died = 0, ""
+    for act in hops:
+        try:
+            guest, clean = hop(lab, guest, spec, act)
+        except QmpGone as error:
+            died = str(error)
+            break
+        failures += not clean
+        lab.figures.setdefault("calls", []).append(calls.since())
+    lab.figures.update(oracle_failures=failures, died=died)
+    if subject == "stock" and not patched:
+        lab.check(bool(failures or died), "nothing is lost without the livepatch")
+        return
+    lab.check(not died, f"QEMU has gone: {died}")
+    lab.check(failures == 0, f"{failures} migrations lost something")
+    if STATE.exists():
+        guest.quit()
+        unload(lab)
