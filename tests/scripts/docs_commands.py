@@ -36,7 +36,7 @@ TOP = Path(__file__).resolve().parents[2]
 QEMU = TOP / "build/qemu/qemu-system-x86_64"
 HOST = {"virsh", "vdpa", "ip", "echo", "ls", "apt", "dkms", "mokutil", "cd", "ninja", "debootstrap", "git", "export",
         "$EDITOR", "cat", "insmod", "rmmod"}
-STOCK_MODULES = {"virtio_net", "vhost", "virtio_blk"}
+STOCK_MODULES = {"virtio_net", "vhost", "virtio_blk", "kvm_intel"}
 #: Where ./configure and make begin, and how lines of output and of XML do.
 SHOWN = re.compile(r"^(<|\.\.\.|/dev/vhost-vdpa|queue \d|memory: |launches |[A-Z]{2,}|[a-z ]+ (address|index|entry)\b)")
 MEMBERS = ("-accel", "-device", "-object", "-netdev", "-machine")

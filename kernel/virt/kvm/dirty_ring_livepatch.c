@@ -10,16 +10,13 @@
  * are given back only once no TLB has their pages as writable.  On Linux 6.17 and newer that mends
  * a fault: its reset clears the flags first, and forgets up to 64 pages when a signal is pending.
  *
- * It ends early for signals that kill the process, and for no others: QEMU, up to 11.1 at least,
- * ends itself when KVM_RESET_DIRTY_RINGS has done less than all, as that of Linux 6.17 and newer may.
- *
  * Two functions of kvm.ko that it calls are not exported, or to kvm.ko's own family only.  A probe
  * that is removed at once says where they are, each time kvm.ko is patched, which is when it is
  * loaded if this module was there before.  Static calls make direct calls of them, as branch
  * tracking (CONFIG_X86_KERNEL_IBT) wants it.
  *
  * Limits: no tracepoint kvm_dirty_ring_reset, which is inside kvm.ko.  The caller flushes the TLBs
- * once more.  amd64, where kvm.ko's mmu_lock is a rwlock.
+ * once more.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -27,15 +24,7 @@
 #include <linux/kvm_host.h>
 #include <linux/livepatch.h>
 #include <linux/module.h>
-#include <linux/sched/signal.h>
 #include <linux/static_call.h>
-#include <linux/version.h>
-
-#include "dirty_ring_reset.h"
-
-#ifndef KVM_HAVE_MMU_RWLOCK
-#error "mmu_lock is taken as a rwlock here"
-#endif
 
 #define DIRTY_RING_LP_PROTECT "kvm_arch_mmu_enable_log_dirty_pt_masked"
 #define DIRTY_RING_LP_FLUSH   "kvm_flush_remote_tlbs"
@@ -53,99 +42,20 @@ static void dirty_ring_lp_no_flush(struct kvm *kvm)
 DEFINE_STATIC_CALL(dirty_ring_lp_kvm_protect, dirty_ring_lp_no_protect);
 DEFINE_STATIC_CALL(dirty_ring_lp_kvm_flush, dirty_ring_lp_no_flush);
 
-static void dirty_ring_lp_lock(void *opaque)
-{
-	struct kvm *kvm = opaque;
-
-	write_lock(&kvm->mmu_lock);
-}
-
-static void dirty_ring_lp_unlock(void *opaque)
-{
-	struct kvm *kvm = opaque;
-
-	write_unlock(&kvm->mmu_lock);
-}
-
-static void dirty_ring_lp_relax(void *opaque)
-{
-	struct kvm *kvm = opaque;
-
-	if (need_resched() || rwlock_is_contended(&kvm->mmu_lock)) {
-		write_unlock(&kvm->mmu_lock);
-		cond_resched();
-		write_lock(&kvm->mmu_lock);
-	}
-}
-
-static struct kvm_memory_slot *dirty_ring_lp_slot(struct kvm *kvm, u32 slot)
-{
-	u32 as_id = slot >> 16, id = (u16)slot;
-
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
-	if (as_id >= kvm_arch_nr_memslot_as_ids(kvm) || id >= KVM_USER_MEM_SLOTS)
-		return NULL;
-#else
-	if (as_id >= KVM_ADDRESS_SPACE_NUM || id >= KVM_USER_MEM_SLOTS)
-		return NULL;
-#endif
-	return id_to_memslot(__kvm_memslots(kvm, as_id), id);
-}
-
-static void dirty_ring_lp_protect(void *opaque, u32 slot, u64 base, u64 mask)
-{
-	struct kvm *kvm = opaque;
-	struct kvm_memory_slot *memslot = dirty_ring_lp_slot(kvm, slot);
-
-	if (!memslot || base >= memslot->npages)
-		return;
-	if (memslot->npages - base < BITS_PER_LONG)
-		mask &= BIT(memslot->npages - base) - 1;
-	if (mask)
-		static_call(dirty_ring_lp_kvm_protect)(kvm, memslot, base, mask);
-}
-
-static void dirty_ring_lp_flush(void *opaque)
-{
-	static_call(dirty_ring_lp_kvm_flush)(opaque);
-}
-
-static bool dirty_ring_lp_interrupted(void)
-{
-	return fatal_signal_pending(current);
-}
-
-static const struct dirty_ring_reset_ops dirty_ring_lp_ops = {
-	.lock = dirty_ring_lp_lock,
-	.unlock = dirty_ring_lp_unlock,
-	.relax = dirty_ring_lp_relax,
-	.protect = dirty_ring_lp_protect,
-	.flush = dirty_ring_lp_flush,
-	.interrupted = dirty_ring_lp_interrupted,
-};
-
-static u32 dirty_ring_lp_reset_ring(struct kvm *kvm, struct kvm_dirty_ring *ring)
-{
-	const struct dirty_ring_view view = {
-		.gfns = ring->dirty_gfns,
-		.size = ring->size,
-		.reset_index = &ring->reset_index,
-		.dirty_index = &ring->dirty_index,
-	};
-
-	return dirty_ring_reset(&dirty_ring_lp_ops, kvm, &view);
-}
+#define DIRTY_RING_KVM_PROTECT static_call(dirty_ring_lp_kvm_protect)
+#define DIRTY_RING_KVM_FLUSH   static_call(dirty_ring_lp_kvm_flush)
+#include "dirty_ring_kvm.h"
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
 static int dirty_ring_lp_reset(struct kvm *kvm, struct kvm_dirty_ring *ring, int *nr_entries_reset)
 {
-	*nr_entries_reset += dirty_ring_lp_reset_ring(kvm, ring);
+	*nr_entries_reset += dirty_ring_kvm_reset(kvm, ring);
 	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 #else
 static int dirty_ring_lp_reset(struct kvm *kvm, struct kvm_dirty_ring *ring)
 {
-	return dirty_ring_lp_reset_ring(kvm, ring);
+	return dirty_ring_kvm_reset(kvm, ring);
 }
 #endif
 

@@ -72,6 +72,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         sub.add_argument("--guest", type=Path, help="directory of the guest payloads")
         sub.add_argument("--modules", type=Path, metavar="DIR",
                          help="our kernel modules (default: build/kernel); see build-kernel --out")
+        sub.add_argument("--kvm", type=Path, metavar="FILE", help="L1 loads this kvm.ko (scripts/build-kvm)")
         sub.add_argument("--cpu", help="outer CPU model instead of the mode's")
     return parser.parse_args(argv)
 
@@ -188,6 +189,7 @@ class Host:
         """Name of a run's directory."""
         extras = [mode] if mode != modes.DEFAULT_MODE else []
         extras += ["stock"] if self.args.stock else []
+        extras += ["kvm"] if self.args.kvm else []
         extras += [self.args.kernel] if self.args.kernel != KERNELS[0] else []
         name = case.name.replace("/", ".")
         if getattr(self.args, "keep", False):
@@ -203,6 +205,7 @@ class Host:
             "scenarios": str(self.args.scenarios.resolve()),
             "variant": case.variant if case else "",
             "params": {key: json.loads(value) for key, value in params.items()},
+            "kvm_ko": str(self.args.kvm.resolve()) if self.args.kvm else "",
             "mode": mode, "kvm": settings.kvm, "kvm_amd": settings.kvm_amd,
             "kernel": debugkernel.base(self.args.kernel), "built_for": self.args.kernel,
             "debug": debugkernel.is_debug(self.args.kernel),

@@ -50,7 +50,11 @@ def set_up(request: dict[str, Any]) -> None:
     os.environ.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
                       "/sbin:/bin", HOME="/root", LANG="C.UTF-8", TERM="linux",
                       PYTHONDONTWRITEBYTECODE="1")
-    modprobe("kvm", request.get("kvm", ""))
+    if request.get("kvm_ko"):
+        modprobe("irqbypass")
+        subprocess.run(["/sbin/insmod", request["kvm_ko"], *request.get("kvm", "").split()], check=True)
+    else:
+        modprobe("kvm", request.get("kvm", ""))
     modprobe("kvm-amd", request.get("kvm_amd", ""))
     for module in request.get("modules", []):
         modprobe(module)

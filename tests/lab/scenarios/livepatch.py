@@ -18,12 +18,10 @@ meet a reset is chance.
 
 from __future__ import annotations
 
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from qlab import kmod, l2, migrate
+from qlab import kmod, l2, migrate, probe
 from qlab.context import Lab
 from qlab.qmp import QmpGone
 from qlab.scenario import Scenario
@@ -41,18 +39,6 @@ SCENARIO = Scenario(
 NAME = "kvm_dirty_ring_livepatch"
 BUILT = Path(__file__).resolve().parents[3] / "build/livepatch"
 STATE = Path("/sys/kernel/livepatch", NAME)
-TRACING = Path("/sys/kernel/tracing")
-PROTECT = "kvm_arch_mmu_enable_log_dirty_pt_masked"
-#: Seconds until every task has left the old function.
-TRANSITION_S = 60
-
-
-def wait_for_transition(lab: Lab) -> None:
-    """Every task uses what was chosen."""
-    end = time.monotonic() + TRANSITION_S
-    while STATE.exists() and (STATE / "transition").read_text("ascii").strip() != "0":
-        lab.check(time.monotonic() < end, "the livepatch's transition does not end")
-        time.sleep(0.1)
 
 
 def load(lab: Lab) -> None:
@@ -61,39 +47,8 @@ def load(lab: Lab) -> None:
     if not module.exists():
         lab.skip(f"missing: {module.name} for {lab.kernel} (scripts/build-kernel --livepatch)")
     kmod.tool("/sbin/insmod", str(module))
-    wait_for_transition(lab)
+    probe.wait_for_livepatch(lab, NAME)
     lab.check((STATE / "enabled").read_text("ascii").strip() == "1", "the livepatch is not enabled")
-
-
-def unload(lab: Lab) -> None:
-    """Disable it and unload it."""
-    (STATE / "enabled").write_text("0", "ascii")
-    wait_for_transition(lab)
-    kmod.tool("/sbin/rmmod", NAME)
-
-
-class Calls:
-    """Counts calls of PROTECT."""
-
-    def __init__(self) -> None:
-        if not (TRACING / "kprobe_events").exists():
-            subprocess.run(["mount", "-t", "tracefs", "none", str(TRACING)], check=True)
-        (TRACING / "kprobe_events").write_text(f"p:protect {PROTECT}\n", "ascii")
-        (TRACING / "events/kprobes/protect/enable").write_text("1", "ascii")
-        self.before = self.hits()
-
-    def hits(self) -> int:
-        """Since the probe was set."""
-        for line in (TRACING / "kprobe_profile").read_text("ascii").splitlines():
-            if line.split()[0] == "protect":
-                return int(line.split()[1])
-        return 0
-
-    def since(self) -> int:
-        """Since the last call of this."""
-        now = self.hits()
-        calls, self.before = now - self.before, now
-        return calls
 
 
 def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[str]) -> tuple[l2.Guest, bool]:
@@ -105,7 +60,10 @@ def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[str]) -> tuple[
     migrate.begin(lab, guest, destination, "unix")
     migrate.wait_syncs(guest, 3, 180)
     for what in act:
-        (load if what == "load" else unload)(lab)
+        if what == "load":
+            load(lab)
+        else:
+            probe.remove_livepatch(lab, NAME)
     migrate.wait_syncs(guest, 6, 180)
     info = migrate.finish(guest)
     lab.figures["signals"] = lab.figures.get("signals", 0) + signals.end()
@@ -122,7 +80,7 @@ def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
     hops: list[list[str]] = [[], ["load"], [], ["unload"]] if subject == "ours" else [[]] * (lab.count or 3)
     if subject == "stock" and patched:
         load(lab)
-    calls = Calls()
+    calls = probe.Calls()
     guest = l2.start(lab, spec)
     guest.wait_ready()
     failures, died = 0, ""
@@ -142,4 +100,4 @@ def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
     lab.check(failures == 0, f"{failures} migrations lost something")
     if STATE.exists():
         guest.quit()
-        unload(lab)
+        probe.remove_livepatch(lab, NAME)
