@@ -111,6 +111,14 @@ class Questions(unittest.TestCase):
         self.assertEqual((self.top / "kmemleak.log").read_text("utf-8"), LEAK * 2)
         self.assertIn("cannot be asked", self.ask(None)[0])
 
+    def test_known_leak(self) -> None:
+        """An object that the base's own code loses is none; another beside it is one."""
+        for names in debugkernel.KNOWN_LEAKS:
+            known = LEAK + "".join(f"    [<0000000064189b5a>] {name}+0x155/0x1e60\n" for name in names)
+            self.assertEqual(self.ask(known), [])
+            self.assertIn("kmemleak: 1 objects are lost", self.ask(known + LEAK)[0])
+            self.assertIn("kmemleak: 1 objects are lost", self.ask(LEAK + f"    [<1>] {names[0]}+0x1/0x2\n")[0])
+
     def test_lockdep(self) -> None:
         """Off, and not there at all."""
         self.assertFalse(debugkernel.lockdep_is_off(" lock-classes: 900\n debug_locks:     1\n"))

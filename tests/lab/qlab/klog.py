@@ -20,7 +20,7 @@ import re
 REPORT = re.compile(
     r"(?<!\w)("
     r"WARNING: |BUG: |Oops|Kernel panic|KASAN|KCSAN|UBSAN|"
-    r"BUG \S+ \(|new suspected memory leaks|"
+    r"BUG \S+ \(|"
     r"pagealloc: (memory corruption|single bit error)|usercopy: Kernel memory|"
     r"general protection fault|unable to handle|stack guard page|"
     r"double fault|invalid opcode: |divide error|"
