@@ -26,14 +26,14 @@
 #error "mmu_lock is taken as a rwlock here"
 #endif
 
-static void dirty_ring_kvm_lock(void *opaque)
+static void dirty_ring_kvm_lock(void *opaque) __acquires(opaque)
 {
 	struct kvm *kvm = opaque;
 
 	write_lock(&kvm->mmu_lock);
 }
 
-static void dirty_ring_kvm_unlock(void *opaque)
+static void dirty_ring_kvm_unlock(void *opaque) __releases(opaque)
 {
 	struct kvm *kvm = opaque;
 
