@@ -14,8 +14,7 @@
  *	KVM_RESET_DIRTY_RINGS		reset, all rings, under slots_lock
  *
  * The reserve, KVM_DIRTY_RING_RSVD_ENTRIES and the hardware's log, is what one stay in the guest may
- * still push after the last look at soft full.  So a push always finds room, unless a process moves
- * its vCPU's pages behind KVM's back; then the oldest entry is overwritten, and the log says so once.
+ * still push after the last look at soft full, so a push always finds room.
  *
  * Threads: only the vCPU's own pushes; only the holder of slots_lock resets.  dirty_index belongs to
  * the first, reset_index to the second; both run freely, and each reads the other's once.

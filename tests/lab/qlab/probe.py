@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Probes and livepatches of L1's kernel.
+"""A probe in L1's kernel, and our livepatch of it.
 
 *Limits*: one probe at a time.
 """
@@ -14,7 +14,10 @@ from . import kmod
 from .context import Lab
 
 TRACING = Path("/sys/kernel/tracing")
-LIVEPATCHES = Path("/sys/kernel/livepatch")
+#: Our livepatch of kvm.ko.
+LIVEPATCH = "kvm_dirty_ring_livepatch"
+BUILT = Path(__file__).resolve().parents[3] / "build/livepatch"
+STATE = Path("/sys/kernel/livepatch", LIVEPATCH)
 PROTECT = "kvm_arch_mmu_enable_log_dirty_pt_masked"
 #: Seconds until every task has left the old function.
 TRANSITION_S = 60
@@ -53,16 +56,25 @@ class Calls:
         return calls
 
 
-def wait_for_livepatch(lab: Lab, name: str) -> None:
-    """Every task uses what was chosen."""
-    state, end = LIVEPATCHES / name, time.monotonic() + TRANSITION_S
-    while state.exists() and (state / "transition").read_text("ascii").strip() != "0":
+def load_livepatch(lab: Lab) -> None:
+    """Load it, and wait until every task uses it."""
+    module = BUILT / lab.kernel / f"{LIVEPATCH}.ko"
+    if not module.exists():
+        lab.skip(f"missing: {module.name} for {lab.kernel} (scripts/build-kernel --livepatch)")
+    kmod.tool("/sbin/insmod", str(module))
+    _wait_for_transition(lab)
+    lab.check((STATE / "enabled").read_text("ascii").strip() == "1", "the livepatch is not enabled")
+
+
+def remove_livepatch(lab: Lab) -> None:
+    """Disable it, wait until no task uses it, and unload it."""
+    (STATE / "enabled").write_text("0", "ascii")
+    _wait_for_transition(lab)
+    kmod.tool("/sbin/rmmod", LIVEPATCH)
+
+
+def _wait_for_transition(lab: Lab) -> None:
+    end = time.monotonic() + TRANSITION_S
+    while STATE.exists() and (STATE / "transition").read_text("ascii").strip() != "0":
         lab.check(time.monotonic() < end, "the livepatch's transition does not end")
         time.sleep(0.1)
-
-
-def remove_livepatch(lab: Lab, name: str) -> None:
-    """Disable it and unload it."""
-    (LIVEPATCHES / name / "enabled").write_text("0", "ascii")
-    wait_for_livepatch(lab, name)
-    kmod.tool("/sbin/rmmod", name)

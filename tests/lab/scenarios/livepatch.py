@@ -18,10 +18,10 @@ meet a reset is chance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from qlab import kmod, l2, migrate, probe
+from qlab import l2, migrate, probe
 from qlab.context import Lab
 from qlab.qmp import QmpGone
 from qlab.scenario import Scenario
@@ -36,22 +36,7 @@ SCENARIO = Scenario(
     variants={"load": {}, "stock": {"subject": "stock"}, "without": {"subject": "stock", "patched": False}},
 )
 
-NAME = "kvm_dirty_ring_livepatch"
-BUILT = Path(__file__).resolve().parents[3] / "build/livepatch"
-STATE = Path("/sys/kernel/livepatch", NAME)
-
-
-def load(lab: Lab) -> None:
-    """Load the livepatch."""
-    module = BUILT / lab.kernel / f"{NAME}.ko"
-    if not module.exists():
-        lab.skip(f"missing: {module.name} for {lab.kernel} (scripts/build-kernel --livepatch)")
-    kmod.tool("/sbin/insmod", str(module))
-    probe.wait_for_livepatch(lab, NAME)
-    lab.check((STATE / "enabled").read_text("ascii").strip() == "1", "the livepatch is not enabled")
-
-
-def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[str]) -> tuple[l2.Guest, bool]:
+def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[Callable[[Lab], None]]) -> tuple[l2.Guest, bool]:
     """One migration under signals, with the livepatch loaded or unloaded in its middle."""
     destination = l2.start(lab, spec.incoming())
     guest.payload.start(mode="random")
@@ -60,10 +45,7 @@ def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[str]) -> tuple[
     migrate.begin(lab, guest, destination, "unix")
     migrate.wait_syncs(guest, 3, 180)
     for what in act:
-        if what == "load":
-            load(lab)
-        else:
-            probe.remove_livepatch(lab, NAME)
+        what(lab)
     migrate.wait_syncs(guest, 6, 180)
     info = migrate.finish(guest)
     lab.figures["signals"] = lab.figures.get("signals", 0) + signals.end()
@@ -77,9 +59,11 @@ def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
     spec = l2.GuestSpec(lab.qemu, kind="payload32", mem=64, cpus=2, ring=1024)
     if subject == "stock":
         spec = replace(spec, qemu=lab.stock)
-    hops: list[list[str]] = [[], ["load"], [], ["unload"]] if subject == "ours" else [[]] * (lab.count or 3)
-    if subject == "stock" and patched:
-        load(lab)
+    hops: list[list[Callable[[Lab], None]]] = [[]] * (lab.count or 3)
+    if subject == "ours":
+        hops = [[], [probe.load_livepatch], [], [probe.remove_livepatch]]
+    elif patched:
+        probe.load_livepatch(lab)
     calls = probe.Calls()
     guest = l2.start(lab, spec)
     guest.wait_ready()
@@ -98,6 +82,6 @@ def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
         return
     lab.check(not died, f"QEMU has gone: {died}")
     lab.check(failures == 0, f"{failures} migrations lost something")
-    if STATE.exists():
+    if probe.STATE.exists():
         guest.quit()
-        probe.remove_livepatch(lab, NAME)
+        probe.remove_livepatch(lab)

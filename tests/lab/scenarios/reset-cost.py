@@ -36,8 +36,7 @@ SCENARIO = Scenario(
 
 TOP = Path(__file__).resolve().parents[3]
 SOURCE = TOP / "tests/kernel/ringreset/ringreset.c"
-KVM, LIVEPATCH = TOP / "build/kvm", TOP / "build/livepatch"
-LP_NAME = "kvm_dirty_ring_livepatch"
+KVM = TOP / "build/kvm"
 GIB_PAGES = str((1 << 30) // 4096)
 ROUNDS = "3"
 
@@ -60,11 +59,10 @@ def kvm_of(lab: Lab, subject: str) -> Iterator[None]:
         kmod.tool("/sbin/insmod", str(KVM / lab.kernel / "kvm.ko"))
     kmod.tool("/sbin/modprobe", "kvm-amd")
     if subject == "livepatch":
-        kmod.tool("/sbin/insmod", str(LIVEPATCH / lab.kernel / f"{LP_NAME}.ko"))
-        probe.wait_for_livepatch(lab, LP_NAME)
+        probe.load_livepatch(lab)
     yield
     if subject == "livepatch":
-        probe.remove_livepatch(lab, LP_NAME)
+        probe.remove_livepatch(lab)
 
 
 def measure(program: Path, words: tuple[str, ...]) -> dict[str, int]:
@@ -75,9 +73,8 @@ def measure(program: Path, words: tuple[str, ...]) -> dict[str, int]:
 
 def run(lab: Lab) -> None:
     """Every case with each subject."""
-    for path in (KVM / lab.kernel / "kvm.ko", LIVEPATCH / lab.kernel / f"{LP_NAME}.ko"):
-        if not path.exists():
-            lab.skip(f"missing: {path.relative_to(TOP)}")
+    if not (KVM / lab.kernel / "kvm.ko").exists():
+        lab.skip(f"missing: kvm.ko for {lab.kernel} (scripts/build-kvm)")
     program = lab.tmp / "ringreset"
     subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
     found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in CASES}

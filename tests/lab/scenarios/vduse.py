@@ -23,8 +23,8 @@ from qlab import l2, vdpa, vdpaflow, vdpasteps, vduse
 from qlab.context import Lab
 from qlab.scenario import Scenario
 from qlab.vdpasteps import (
-    CANCEL, MIGRATE, RESET, Boot, BootOne, CheckPassthrough, Steps, Traffic, boot_steps, kill_steps, repeat,
-    with_frames)
+    CANCEL, MIGRATE, MIGRATE_FROM_STOCK, RESET, Boot, BootOne, CheckPassthrough, Steps, Traffic, boot_steps,
+    kill_steps, repeat, with_frames)
 from qlab.vduse import Processes
 
 TIMEOUT = 2  # seconds that the kernel waits for a process
@@ -107,8 +107,8 @@ SCENARIO = Scenario(
         "cancel-many": with_frames(PROCESSES, repeat(50, CANCELLED), MIGRATE),
         "killed": with_frames(PROCESSES, kill_steps(10), MIGRATE),
         "to-stock": with_frames(Boot(Processes, peer="stock"), MIGRATE),
-        "from-stock": with_frames(Boot(Processes, source="stock"), MIGRATE),
-        "stock": with_frames(Boot(Processes, source="stock", peer="stock"), MIGRATE),
+        "from-stock": with_frames(Boot(Processes, source="stock"), MIGRATE_FROM_STOCK),
+        "stock": with_frames(Boot(Processes, source="stock", peer="stock"), MIGRATE_FROM_STOCK),
         "many": with_frames(PROCESSES, repeat(20, MIGRATE)),
         "reset": {"steps": (Boot(Processes), Traffic("at first"), *RESET)},
         "private": {"flow": private},
