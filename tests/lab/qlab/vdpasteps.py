@@ -579,8 +579,9 @@ START_MIGRATION: Steps = (WriteMemory(), StartMigration(), HoldUp())
 #: To the destination, with the memory oracle.
 END_MIGRATION: Steps = (Complete(), CompareRam(), Resume(), ReleaseFrames())
 MIGRATE: Steps = (StartDestination(), *START_MIGRATION, *END_MIGRATION)
-#: From stock QEMU, which resets the device when a migration begins and may lose frames then.
-MIGRATE_FROM_STOCK: Steps = (StartDestination(), *START_MIGRATION, CountLost(), *END_MIGRATION)
+#: From stock QEMU, which resets the device when a migration begins and may lose frames then.  They are counted before
+#: HoldUp(), which has the guest leave frames where they are.
+MIGRATE_FROM_STOCK: Steps = (StartDestination(), WriteMemory(), StartMigration(), CountLost(), HoldUp(), *END_MIGRATION)
 #: A migration that is cancelled when the device is in shadow mode.
 CANCEL: Steps = (StartDestination("ours"), StartMigration(SLOW), Wait(0.5), CheckMode("shadow"), CheckFlow(),
                  Cancel())

@@ -5,13 +5,15 @@ The steps and what they check: qlab/vdpasteps.py.  The simulators drop nothing a
 queues have buffers, so no frame may be missing.  `ring`, `pages` and `short` fail if the device's writes are
 not reported (seen with a build that did not).  `to-stock` and `from-stock` have the base's own QEMU at the
 other end.  Stock QEMU at the source resets the device when a migration begins: `lost_by_stock` counts the frames that
-are missing before the switchover (0 and 24 of some 180 in two runs), and none may be missing after it.
+are missing then, and none may be missing afterwards.
 
 `cancel` and `killed`: after each migration that did not complete, the device must be back in passthrough
 with frames flowing, and the switches must have cost no reset and no map.
 
 `no-pin` migrates to destinations that may not pin the guest's memory: they must not take the guest, and the
-guest must not notice (qlab/vdparefuse.py).  The last destination may pin it only after it has failed to.
+guest must not notice (qlab/vdparefuse.py).  The last destination may pin it only after it has failed to.  With
+stock QEMU at the source, `lost_by_stock` counts the frames that were missing before the guest migrated (0 and
+24 of some 180 in two runs).
 
 `postcopy-offered` enables postcopy, and completes before it is used: the destination has discarded all of
 its memory once, so it must not have mapped the memory for the device before.
