@@ -8,7 +8,8 @@ Variants: `all`, a guest of which all pages are dirty; `large`, 960 GiB and a th
 modules whose size is no multiple of 64 pages.
 
 Fails where our sync of a guest with all pages dirty takes more than 1.05 times stock's, or our other syncs more than
-stock's, kind by kind.
+stock's, kind by kind.  Syncs of rings that find dirty pages are shown, not compared: stock's releases the big QEMU lock
+to wait for vCPUs, and the command that dirties the pages runs then, in the sync's time.
 
 *Limits*: instructions, not time: what misses the caches costs more on real hardware.  The guest's ring has no entries.
 """
@@ -49,4 +50,5 @@ def run(lab: Lab, gib: int, pages: int, odd: bool = False, most: float = 1.0) ->
             lab.figures[f"{kind} {name}"] = {what: round(value, 2) for what, value in rows[name].items()}
         for what, ours in rows["ours"].items():
             stock = rows["stock"][what]
-            lab.check(ours <= most * stock, f"{kind}: {what}: {ours:.2f}, stock {stock:.2f}")
+            compared = kind == "bitmap" or not what.startswith("dirty")
+            lab.check(not compared or ours <= most * stock, f"{kind}: {what}: {ours:.2f}, stock {stock:.2f}")
