@@ -12,8 +12,7 @@ with frames flowing, and the switches must have cost no reset and no map.
 
 `no-pin` migrates to destinations that may not pin the guest's memory: they must not take the guest, and the
 guest must not notice (qlab/vdparefuse.py).  The last destination may pin it only after it has failed to.  With
-stock QEMU at the source, `lost_by_stock` counts the frames that were missing before the guest migrated (0 and
-24 of some 180 in two runs).
+stock QEMU at the source, `lost_by_stock` is as in `from-stock` (0, 5 and 24 of some 180 in three runs).
 
 `postcopy-offered` enables postcopy, and completes before it is used: the destination has discarded all of
 its memory once, so it must not have mapped the memory for the device before.
@@ -28,12 +27,13 @@ from qlab.scenario import Scenario
 from qlab.vdparefuse import MEMLOCK
 from qlab.vdpasteps import (  # noqa: F401
     CANCEL, END_MIGRATION, FINISH, MIGRATE, MIGRATE_FROM_STOCK, START_MIGRATION, Boot, Capabilities,
-    CheckPassthrough, CompleteByPostcopy, CountLost, Refuse, ReleaseFrames, StartDestination, kill_steps, repeat, run,
+    CheckPassthrough, CompleteByPostcopy, Refuse, ReleaseFrames, StartDestination, kill_steps, repeat, run,
     with_frames)
 
 CANCELLED = (*CANCEL, CheckPassthrough(rings_mapped=True))
 POSTCOPY = (StartDestination(), Capabilities(("postcopy-ram",)), *START_MIGRATION)
 PIN_LATER = (StartDestination(memlock=MEMLOCK), *START_MIGRATION, *END_MIGRATION)
+PIN_LATER_FROM_STOCK = (StartDestination(memlock=MEMLOCK), *MIGRATE_FROM_STOCK[1:])
 NO_PIN = tuple(step for how in ("exits", "stays", "return-path", "postcopy", "unused")
                for step in (Refuse(how), CheckPassthrough()))
 
@@ -55,7 +55,7 @@ SCENARIO = Scenario(
         "cancel-many": with_frames(Boot(), repeat(50, CANCELLED), MIGRATE),
         "killed": with_frames(Boot(), kill_steps(10), MIGRATE),
         "no-pin": with_frames(Boot(), NO_PIN, PIN_LATER),
-        "no-pin-from-stock": with_frames(Boot(source="stock"), (Refuse("exits"), CountLost()), PIN_LATER),
+        "no-pin-from-stock": with_frames(Boot(source="stock"), (Refuse("exits"),), PIN_LATER_FROM_STOCK),
         "postcopy-offered": with_frames(Boot(), POSTCOPY, END_MIGRATION),
         "postcopy": with_frames(Boot(), POSTCOPY, (CompleteByPostcopy(), ReleaseFrames())),
         "to-stock": with_frames(Boot(peer="stock"), MIGRATE),
