@@ -29,10 +29,11 @@ OUT = TOP / "build/kernel-unit"
 BASE = TOP / "build/base/linux"
 OURS = TOP / "kernel/drivers/vhost"
 KVM = TOP / "kernel/virt/kvm"
+VFIO = TOP / "kernel/drivers/vfio"
 NEWER = sorted(Path("/usr/src").glob("linux-headers-6.12*-common"))
 
 STUBS = (
-    "asm/barrier.h", "linux/build_bug.h", "linux/bvec.h", "linux/compiler.h",
+    "asm/barrier.h", "linux/bitops.h", "linux/build_bug.h", "linux/bvec.h", "linux/compiler.h",
     "linux/dma-direction.h", "linux/export.h", "linux/highmem.h", "linux/interval_tree_generic.h",
     "linux/kernel.h", "linux/minmax.h", "linux/mm.h", "linux/module.h",
     "linux/printk.h", "linux/ratelimit.h", "linux/sizes.h", "linux/slab.h", "linux/spinlock.h",
@@ -84,6 +85,7 @@ def include_directory(newer: bool = False) -> Path:
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('#include "shim.h"\n', encoding="ascii")
+    (place / "linux/xarray.h").write_text('#include "sorted-xarray.h"\n', encoding="ascii")
     ring = place / "linux/virtio_ring.h"
     ring.write_text('#include "shim.h"\n#include <uapi/linux/virtio_ring.h>\n', encoding="ascii")
     links = {name: source / "include" / name for name in INTERFACES}
@@ -106,7 +108,8 @@ def glib_flags(what: str) -> list[str]:
 def compile_one(program: Program, source: Path, target: Path) -> None:
     """One object file."""
     command = [program.compiler, *KERNEL_C, *program.flags, "-I", str(HERE / "shim"),
-               "-I", str(include_directory(program.newer)), "-I", str(HERE), "-I", str(KVM)]
+               "-I", str(include_directory(program.newer)), "-I", str(HERE), "-I", str(KVM),
+               "-I", str(VFIO)]
     if program.newer:
         command.append("-DLINUX_VERSION_CODE=KERNEL_VERSION(6,12,0)")
     if program.glib:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of a kernel as iotlb.c, vringh*.c and dirty_ring_reset.h need, in a process.
+ * As much of a kernel as iotlb.c, vringh*.c, dirty_ring_reset.h and type1_track.h need, in a process.
  *
  * Every <linux/...> header that those files name is a stub that includes this one, except for the
  * few that define the interfaces themselves, which are the base's own (check.py lists both).  Here
@@ -81,6 +81,9 @@ typedef unsigned int gfp_t;
 			   shim_a > shim_b ? shim_a : shim_b; })
 #define min_t(t, a, b)	min((t)(a), (t)(b))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define struct_size(p, member, n) (sizeof(*(p)) + (n) * sizeof((p)->member[0]))
+#define hweight64(x)	((unsigned int)__builtin_popcountll(x))
+#define __ffs64(x)	((unsigned int)__builtin_ctzll(x))
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define le16_to_cpu	le16toh
