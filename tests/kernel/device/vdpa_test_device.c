@@ -19,6 +19,9 @@
  * A kick is answered with an interrupt, from a work item: the kicker's context is an eventfd's, in
  * which no other may be signalled.
  *
+ * Locks: a kick comes with the lock of the kicker's eventfd held, and an interrupt takes that of
+ * another, or of the same.  So no lock that kick_vq() takes is held during an interrupt.
+ *
  * Limits: kernel 6.1.  It negotiates and starts like any device, and serves nothing.
  */
 
@@ -48,9 +51,9 @@ struct view {
 
 struct test_device {
 	struct vdpa_device vdpa;
-	spinlock_t lock;	/* protects calls and kicked */
+	spinlock_t lock;	/* protects calls; held during an interrupt */
 	struct vdpa_callback calls[QUEUES];
-	bool kicked[QUEUES];
+	unsigned long kicked;	/* a bit for each queue */
 	struct work_struct work;
 	u16 position[QUEUES];
 	bool ready[QUEUES];
@@ -85,22 +88,17 @@ static void interrupt(struct work_struct *work)
 	unsigned int i;
 
 	spin_lock_irq(&dev->lock);
-	for (i = 0; i < QUEUES; i++) {
-		if (dev->kicked[i] && dev->calls[i].callback)
+	for (i = 0; i < QUEUES; i++)
+		if (test_and_clear_bit(i, &dev->kicked) && dev->calls[i].callback)
 			dev->calls[i].callback(dev->calls[i].private);
-		dev->kicked[i] = false;
-	}
 	spin_unlock_irq(&dev->lock);
 }
 
 static void kick_vq(struct vdpa_device *vdpa, u16 idx)
 {
 	struct test_device *dev = of(vdpa);
-	unsigned long flags;
 
-	spin_lock_irqsave(&dev->lock, flags);
-	dev->kicked[idx] = true;
-	spin_unlock_irqrestore(&dev->lock, flags);
+	set_bit(idx, &dev->kicked);
 	schedule_work(&dev->work);
 }
 
