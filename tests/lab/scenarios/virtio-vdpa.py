@@ -15,6 +15,7 @@ resize   rings change their size under traffic, by queue reset
 
 import array
 import fcntl
+import functools
 import hashlib
 import mmap
 import os
@@ -321,9 +322,10 @@ def binding(lab: Lab) -> None:
     lab.check(not list(DEVICES.iterdir()), "devices outlived their module")
 
 
-def send_for_ever(link: str) -> None:
-    """Send until there is no way to send any more."""
+def send_for_ever(link: str, begun: Callable[[], object] = lambda: None) -> None:
+    """Send until there is no way to send any more; BEGUN is called before the first frame."""
     with packet_socket(link, TYPE) as raw:
+        begun()
         serial = 0
         while True:
             try:
@@ -337,11 +339,12 @@ def send_for_ever(link: str) -> None:
             serial += 1
 
 
-def write_for_ever(path: str, size: int) -> None:
-    """Write until the disk has gone."""
+def write_for_ever(path: str, size: int, begun: Callable[[], object]) -> None:
+    """Write until the disk has gone; BEGUN is called before the first write."""
     import mmap
     area = mmap.mmap(-1, 65536)
     disk = os.open(path, os.O_RDWR | os.O_DIRECT)
+    begun()
     serial = 0
     while True:
         try:
@@ -372,8 +375,14 @@ def removal(lab: Lab) -> None:
         add("disk", "blk")
         link = up("nic")
         path, size = disk_of("disk")
-        pids = children([lambda: send_for_ever(link), lambda: send_for_ever(link),
-                         lambda: write_for_ever(path, size)])
+        reader, writer = os.pipe()
+        begun = functools.partial(os.write, writer, b".")
+        pids = children([lambda: send_for_ever(link, begun), lambda: send_for_ever(link, begun),
+                         lambda: write_for_ever(path, size, begun)])
+        os.close(writer)
+        for _ in pids:      # on a slow machine they take longer to begin than the traffic lasts
+            os.read(reader, 1)
+        os.close(reader)
         time.sleep(0.3 + 0.1 * (serial % 3))
         ways[serial % len(ways)]()
         ended = [end_of(pid) for pid in pids]
