@@ -4,11 +4,11 @@
  * pages that they may have written.
  *
  *	     process					VFIO's core
- *	ioctl of /dev/vhost/vfio		attach, detach	pin, unpin, rw
+ *	ioctl of /dev/vfio/vfio		attach, detach	pin, unpin, rw
  *		|				     |		     |
  *	     type1.c				type1_domain.c	type1_user.c	(mediated devices)
  *		|				     |		     |
- *	  type1_map.c  ---- fill, drain ----> type1_pin.c	type1_track.h
+ *	  type1_map.c  ---- map, unmap ------> type1_pin.c	type1_track.h
  *		|							     |
  *	   type1_dirty.c <---------------------------------------------------'
  *
@@ -44,8 +44,8 @@ static void *type1_open(unsigned long kind)
 	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
 	if (!c)
 		return ERR_PTR(-ENOMEM);
-	c->runs = (struct type1_run *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	if (!c->runs) {
+	c->frames = (struct type1_frames *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!c->frames) {
 		kfree(c);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -74,7 +74,7 @@ static void type1_release(void *data)
 	mutex_unlock(&c->lock);
 	mtree_destroy(&c->maps);
 	xa_destroy(&c->track.blocks);
-	free_page((unsigned long)c->runs);
+	free_page((unsigned long)c->frames);
 	kfree(c);
 }
 

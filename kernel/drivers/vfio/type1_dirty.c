@@ -12,7 +12,7 @@
  *
  * The interface wants a bitmap full of zeros, so only words that are not zero are written; a word
  * that two mappings share is put together before.  One that cannot be written is EFAULT, and then
- * nothing is forgotten: the next answer has everything again.
+ * nothing is forgotten: the next bitmap has everything again.
  *
  * Locks: container->lock.  It is held while the bitmap's own pages are faulted in.
  *
@@ -69,23 +69,36 @@ static int type1_put_last(struct type1_writer *writer)
 	return put_user(writer->word.bits, writer->data + writer->word.word);
 }
 
+/* Words [@word, @end) have all bits. */
+static int type1_put_ones(struct type1_writer *writer, u64 word, u64 end)
+{
+	static const u64 ones[512] = { [0 ... 511] = U64_MAX };
+	u64 n;
+
+	for (; word < end; word += n) {
+		n = min_t(u64, end - word, ARRAY_SIZE(ones));
+		if (copy_to_user(writer->data + word, ones, n * sizeof(*ones)))
+			return -EFAULT;
+		cond_resched();
+	}
+	return 0;
+}
+
 /* Bits [@first, @last]. */
 static int type1_put_all(struct type1_writer *writer, u64 first, u64 last)
 {
-	struct type1_dirty_word word = { .word = first / 64 };
-	int err = 0;
+	struct type1_dirty_word head = { first / 64, U64_MAX << first % 64 };
+	struct type1_dirty_word tail = { last / 64, U64_MAX >> (63 - last % 64) };
+	int err;
 
-	for (; !err && word.word <= last / 64; word.word++) {
-		word.bits = U64_MAX;
-		if (word.word == first / 64)
-			word.bits &= U64_MAX << first % 64;
-		if (word.word == last / 64)
-			word.bits &= U64_MAX >> (63 - last % 64);
-		err = type1_put(writer, &word, 1);
-		if (word.word % 4096 == 0)
-			cond_resched();
+	if (head.word == tail.word) {
+		head.bits &= tail.bits;
+		return type1_put(writer, &head, 1);
 	}
-	return err;
+	err = type1_put(writer, &head, 1);
+	if (!err)
+		err = type1_put_ones(writer, head.word + 1, tail.word);
+	return err ?: type1_put(writer, &tail, 1);
 }
 
 static int type1_put_tracked(struct type1_container *c, struct type1_writer *writer,
@@ -113,7 +126,7 @@ static bool type1_wholly_dirty(const struct type1_container *c, const struct typ
 }
 
 /* Write what is dirty of [@first, @last], which cuts no mapping.  The bitmap's first bit is @first. */
-int type1_answer(struct type1_container *c, const struct vfio_bitmap *bitmap, u64 first, u64 last)
+int type1_report(struct type1_container *c, const struct vfio_bitmap *bitmap, u64 first, u64 last)
 {
 	unsigned int shift = __ffs64(type1_page_size(c));
 	struct type1_writer writer = {
@@ -152,8 +165,8 @@ static void type1_set_all(struct type1_container *c, u64 first, u64 last, bool d
 		type1_set_dirty(c, map, dirty);
 }
 
-/* The process has the answer for [@first, @last]. */
-static void type1_answered(struct type1_container *c, u64 first, u64 last)
+/* The process has the bitmap for [@first, @last]. */
+static void type1_reported(struct type1_container *c, u64 first, u64 last)
 {
 	type1_track_reported(&c->track, first >> PAGE_SHIFT, last >> PAGE_SHIFT);
 	if (c->dirty_maps)
@@ -187,9 +200,9 @@ static int type1_get(struct type1_container *c, const struct vfio_iommu_type1_di
 	if (!c->track.on || get->bitmap.pgsize != page || !get->size ||
 	    !IS_ALIGNED(get->iova | get->size, page) || type1_bisects(c, get->iova, last))
 		return -EINVAL;
-	err = type1_answer(c, &get->bitmap, get->iova, last);
+	err = type1_report(c, &get->bitmap, get->iova, last);
 	if (!err)
-		type1_answered(c, get->iova, last);
+		type1_reported(c, get->iova, last);
 	return err;
 }
 

@@ -6,9 +6,9 @@
  *
  * A group without an IOMMU is entered in a list, and that is all.  A group with one gets a domain:
  * that of another group, if the same IOMMU driver and the same treatment of the caches serve both,
- * otherwise one of its own.  Every domain has every mapping.  The first domain of a container has the
- * mappings filled, which pins their memory; a further one gets a copy of the first.  When the last
- * domain leaves, mappings are drained; when the last group leaves, they are gone.
+ * otherwise one of its own.  Every domain has every mapping.  For the first domain of a
+ * container the mappings' memory is pinned; a further one gets a copy of the first.  When the last
+ * domain leaves, their memory is unpinned; when the last group leaves, the mappings are gone.
  *
  * Addresses that may be mapped are those that all domains have, without those that the platform
  * reserves for some group: a mapping there would have no effect.  They are computed anew whenever a
@@ -104,7 +104,10 @@ struct iommu_domain *type1_domain_of(void *data, struct iommu_group *iommu_group
 	return d ? d->domain : ERR_PTR(-ENODEV);
 }
 
-/* Page sizes below the CPU's are as good as the CPU's. */
+/*
+ * Page sizes below the CPU's are as good as the CPU's.  Domains that have none in common get it, too:
+ * no mapping will succeed, and no size of 0 is divided by.
+ */
 static void type1_set_page_sizes(struct type1_container *c)
 {
 	struct type1_domain *d;
@@ -112,7 +115,9 @@ static void type1_set_page_sizes(struct type1_container *c)
 
 	list_for_each_entry(d, &c->domains, list)
 		sizes &= d->domain->pgsize_bitmap;
-	c->page_sizes = (sizes & PAGE_MASK) | (sizes & ~PAGE_MASK ? PAGE_SIZE : 0);
+	c->page_sizes = sizes & PAGE_MASK;
+	if (!c->page_sizes || sizes & ~PAGE_MASK)
+		c->page_sizes |= PAGE_SIZE;
 }
 
 /* What is needed to compute ranges: all regions that are reserved for the groups. */
@@ -317,7 +322,7 @@ static int type1_msi_window(const struct type1_addresses *all, struct iommu_doma
 }
 
 /* Give the mappings to a further domain. */
-static int type1_copy_all(struct type1_container *c, struct iommu_domain *to)
+static int type1_iommu_copy_all(struct type1_container *c, struct iommu_domain *to)
 {
 	struct type1_domain *from = list_first_entry(&c->domains, struct type1_domain, list);
 	struct type1_map *map, *bad;
@@ -325,7 +330,7 @@ static int type1_copy_all(struct type1_container *c, struct iommu_domain *to)
 	int err;
 
 	type1_for_each_map(c, map, index, 0, ULONG_MAX) {
-		err = type1_copy(map, from->domain, to);
+		err = type1_iommu_copy(map, from->domain, to);
 		if (err)
 			goto undo;
 	}
@@ -341,14 +346,14 @@ undo:
 }
 
 /* Pin the mappings' memory and give it to the only domain. */
-static int type1_fill_all(struct type1_container *c)
+static int type1_iommu_map_all(struct type1_container *c)
 {
 	struct type1_map *map;
 	unsigned long index;
 	int err;
 
 	type1_for_each_map(c, map, index, 0, ULONG_MAX) {
-		err = type1_fill(c, map);
+		err = type1_iommu_map(c, map);
 		if (err)
 			goto undo;
 	}
@@ -356,7 +361,7 @@ static int type1_fill_all(struct type1_container *c)
 undo:
 	type1_for_each_map(c, map, index, 0, ULONG_MAX)
 		if (map->in_iommu)
-			type1_drain(c, map, map->size);
+			type1_iommu_unmap(c, map, map->size);
 	return err;
 }
 
@@ -365,13 +370,13 @@ static int type1_give_maps(struct type1_container *c, struct type1_domain *d)
 	int err;
 
 	if (!list_empty(&c->domains)) {
-		err = type1_copy_all(c, d->domain);
+		err = type1_iommu_copy_all(c, d->domain);
 		if (!err)
 			list_add_tail(&d->list, &c->domains);
 		return err;
 	}
 	list_add(&d->list, &c->domains);
-	err = type1_fill_all(c);
+	err = type1_iommu_map_all(c);
 	if (err)
 		list_del(&d->list);
 	return err;
@@ -472,7 +477,7 @@ static int type1_attach_locked(struct type1_container *c, struct iommu_group *io
 	int err = 0;
 
 	/* Memory may have to be pinned. */
-	if (c->stale_maps)
+	if (c->no_vaddr_maps)
 		return -EBUSY;
 	if (type1_group_of(c, iommu_group))
 		return -EINVAL;
@@ -522,7 +527,7 @@ static void type1_leave_domain(struct type1_container *c, struct type1_domain *d
 		if (!type1_has_emulated(c))
 			type1_remove_all(c);
 		type1_for_each_map(c, map, index, 0, ULONG_MAX)
-			type1_drain(c, map, map->size);
+			type1_iommu_unmap(c, map, map->size);
 	}
 	list_del(&d->list);
 	type1_domain_free(d, NULL);

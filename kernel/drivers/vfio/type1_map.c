@@ -14,7 +14,7 @@
  *		written leaves them all where they are.
  *
  * Asking the devices means to give up the lock (type1_user.c), so the range is checked anew after
- * each of them.  One that does not let go, after UNPIN_TRIES, makes the call fail (EBUSY).
+ * each of them.  After UNPIN_TRIES of a mapping, or passes over the range, the call fails (EBUSY).
  *
  * Version 2 of the interface removes mappings that lie within the range and refuses (EINVAL) to cut
  * one.  Version 1 removes those that begin in it; if the first begins before, none.
@@ -81,22 +81,22 @@ static struct type1_map *type1_new(const struct vfio_iommu_type1_dma_map *arg, i
 	return map;
 }
 
-static void type1_set_stale(struct type1_container *c, struct type1_map *map, bool stale)
+static void type1_set_no_vaddr(struct type1_container *c, struct type1_map *map, bool no_vaddr)
 {
-	if (map->stale == stale)
+	if (map->no_vaddr == no_vaddr)
 		return;
-	map->stale = stale;
-	c->stale_maps += stale ? 1 : -1;
+	map->no_vaddr = no_vaddr;
+	c->no_vaddr_maps += no_vaddr ? 1 : -1;
 }
 
 static void type1_remove(struct type1_container *c, struct type1_map *map)
 {
 	if (map->in_iommu)
-		type1_drain(c, map, map->size);
+		type1_iommu_unmap(c, map, map->size);
 	type1_unpin_map(c, map);
 	type1_track_reported(&c->track, type1_first(map), type1_last(map));
 	type1_charge(map, 0);
-	type1_set_stale(c, map, false);
+	type1_set_no_vaddr(c, map, false);
 	type1_set_dirty(c, map, false);
 	mtree_erase(&c->maps, type1_first(map));
 	if (c->recent == map)
@@ -134,7 +134,7 @@ static int type1_add(struct type1_container *c, const struct vfio_iommu_type1_dm
 	}
 	c->maps_left--;
 	if (!list_empty(&c->domains))
-		err = type1_fill(c, map);
+		err = type1_iommu_map(c, map);
 	if (err)
 		type1_remove(c, map);
 	return err;
@@ -172,13 +172,13 @@ static int type1_give_vaddr(struct type1_container *c, struct type1_map *map,
 
 	if (!map)
 		return -ENOENT;
-	if (!map->stale || map->iova != arg->iova || map->size != arg->size)
+	if (!map->no_vaddr || map->iova != arg->iova || map->size != arg->size)
 		return -EINVAL;
 	err = type1_change_owner(map);
 	if (err)
 		return err;
 	map->vaddr = arg->vaddr;
-	type1_set_stale(c, map, false);
+	type1_set_no_vaddr(c, map, false);
 	return 0;
 }
 
@@ -223,11 +223,13 @@ struct type1_unmap {
 static int type1_release_pins(struct type1_container *c, const struct type1_unmap *range)
 {
 	unsigned long from = range->first >> PAGE_SHIFT, index = from;
+	unsigned int tries = 0, passes = 0;
 	struct type1_map *map;
-	unsigned int tries = 0;
 	u64 before = 0;
 
-	for (;;) {
+	while (tries <= UNPIN_TRIES && passes < UNPIN_TRIES) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		if (!range->may_cut && type1_bisects(c, range->first, range->last))
 			return -EINVAL;
 		if (!type1_track_pinned(&c->track, &index, range->last >> PAGE_SHIFT)) {
@@ -235,18 +237,18 @@ static int type1_release_pins(struct type1_container *c, const struct type1_unma
 				return 0;
 			/* Behind us a page may have been pinned meanwhile. */
 			index = from = range->first >> PAGE_SHIFT;
+			passes++;
 			continue;
 		}
 		from = index;
 		map = type1_map_at(c, (u64)index << PAGE_SHIFT);
 		tries = tries && map->iova == before ? tries + 1 : 1;
 		before = map->iova;
-		if (tries > UNPIN_TRIES) {
-			pr_warn_ratelimited("vfio: a device does not unpin what is unmapped\n");
-			return -EBUSY;
-		}
-		type1_tell_devices(c, map->iova, map->size);
+		if (tries <= UNPIN_TRIES)
+			type1_notify_unmap(c, map->iova, map->size);
 	}
+	pr_warn_ratelimited("vfio: a device does not unpin what is unmapped\n");
+	return -EBUSY;
 }
 
 static long type1_take_vaddr(struct type1_container *c, const struct type1_unmap *range,
@@ -260,10 +262,10 @@ static long type1_take_vaddr(struct type1_container *c, const struct type1_unmap
 	if (!range->may_cut && type1_bisects(c, range->first, range->last))
 		return -EINVAL;
 	type1_for_each_map(c, map, index, first, last)
-		if (map->stale)
+		if (map->no_vaddr)
 			return -EINVAL;
 	type1_for_each_map(c, map, index, first, last) {
-		type1_set_stale(c, map, true);
+		type1_set_no_vaddr(c, map, true);
 		*unmapped += map->size;
 	}
 	return 0;
@@ -278,7 +280,7 @@ static long type1_unmap_range(struct type1_container *c, const struct type1_unma
 
 	err = type1_release_pins(c, range);
 	if (!err && bitmap)
-		err = type1_answer(c, bitmap, range->first, range->last);
+		err = type1_report(c, bitmap, range->first, range->last);
 	if (err)
 		return err;
 	type1_for_each_map(c, map, index, range->first >> PAGE_SHIFT, range->last >> PAGE_SHIFT) {

@@ -13,15 +13,15 @@
  * Some frames are *reserved*: registers of a device that are mapped into the process, or the zero
  * page.  They do not go away, so they are neither pinned nor counted.
  *
- * A mapping that IOMMU domains have is *filled*: pinned batch by batch; neighbours become one run,
- * and a run becomes one entry of each domain, so that the IOMMU can use large pages.
+ * type1_iommu_map() gives a mapping to all domains: it pins batch by batch, and frames that are
+ * neighbours become one entry of each domain, so that the IOMMU can use large pages.
  *
  *	pages	|a|a+1|a+2|c|d|d+1|
- *	runs	[a, 3][c, 1][d, 2]
+ *	frames	[a, 3][c, 1][d, 2]
  *
- * Which frames those were is known by the first domain's page tables alone.  To *drain* the mapping,
- * it is taken out of all other domains, then run by run out of the first; a batch of runs is
- * unpinned after one flush of the IOTLB, when no device can reach it any more.
+ * Which frames those were is known by the first domain's page tables alone.  So type1_iommu_unmap()
+ * takes the mapping out of all other domains, then, neighbours at a time, out of the first.  It
+ * unpins a batch after one flush of the IOTLB, when no device can reach the batch any more.
  *
  * Each page is counted once in the locked memory of the process that mapped it: all pages of a
  * mapping that is in the IOMMU, otherwise those that devices have pinned.  type1_charge() makes the
@@ -39,8 +39,8 @@
 
 #include "type1_priv.h"
 
-#define PAGES_AT_ONCE (PAGE_SIZE / sizeof(struct page *))
-#define RUNS_AT_ONCE  (PAGE_SIZE / sizeof(struct type1_run))
+#define PAGES_AT_ONCE  (PAGE_SIZE / sizeof(struct page *))
+#define FRAMES_AT_ONCE (PAGE_SIZE / sizeof(struct type1_frames))
 
 static bool disable_hugepages;
 module_param(disable_hugepages, bool, 0644);
@@ -138,8 +138,8 @@ static long type1_pin_some(struct mm_struct *mm, unsigned long vaddr, int count,
  *
  * Return: how many pages; 0 there is a frame without a page, which is *@pfn; or an error.
  */
-int type1_hold(struct type1_map *map, u64 offset, int count, struct page **pages,
-	       unsigned long *pfn)
+int type1_pin_memory(struct type1_map *map, u64 offset, int count, struct page **pages,
+		     unsigned long *pfn)
 {
 	unsigned long vaddr = untagged_addr(map->vaddr) + offset;
 	struct mm_struct *mm = map->mm;
@@ -153,7 +153,9 @@ int type1_hold(struct type1_map *map, u64 offset, int count, struct page **pages
 		if (got <= 0)
 			got = type1_frame(mm, vaddr, map->prot & IOMMU_WRITE, pfn);
 		mmap_read_unlock(mm);
-	} while (got == -EAGAIN && !fatal_signal_pending(current));
+		if (got == -EAGAIN && fatal_signal_pending(current))
+			got = -EINTR;
+	} while (got == -EAGAIN);
 	mmput(mm);
 	for (i = 0; i < got; i++)
 		if (PageReserved(pages[i]))
@@ -161,17 +163,17 @@ int type1_hold(struct type1_map *map, u64 offset, int count, struct page **pages
 	return got;
 }
 
-/* The opposite of type1_hold(), for one page. */
-void type1_let_go(struct type1_map *map, unsigned long pfn)
+/* The opposite of type1_pin_memory(), for one page. */
+void type1_unpin_page(struct type1_map *map, unsigned long pfn)
 {
 	if (!type1_is_reserved(pfn))
 		unpin_user_page_range_dirty_lock(pfn_to_page(pfn), 1, map->prot & IOMMU_WRITE);
 }
 
-/* Unpin a run; how many of its pages were counted. */
-static u64 type1_let_run_go(struct type1_map *map, const struct type1_run *run)
+/* Unpin neighbours; how many of their pages were counted. */
+static u64 type1_unpin_frames(struct type1_map *map, const struct type1_frames *frames)
 {
-	unsigned long pfn = PHYS_PFN(run->phys), count = run->size >> PAGE_SHIFT, start, n;
+	unsigned long pfn = PHYS_PFN(frames->phys), count = frames->size >> PAGE_SHIFT, start, n;
 	u64 counted = 0;
 
 	while (count) {
@@ -189,14 +191,15 @@ static u64 type1_let_run_go(struct type1_map *map, const struct type1_run *run)
 	return counted;
 }
 
-static int type1_map_run(struct type1_container *c, struct type1_map *map, u64 iova,
-			 const struct type1_run *run)
+static int type1_domains_map(struct type1_container *c, struct type1_map *map, u64 iova,
+			     const struct type1_frames *frames)
 {
 	struct type1_domain *d;
 	int err;
 
 	list_for_each_entry(d, &c->domains, list) {
-		err = iommu_map(d->domain, iova, run->phys, run->size, map->prot | IOMMU_CACHE);
+		err = iommu_map(d->domain, iova, frames->phys, frames->size,
+				map->prot | IOMMU_CACHE);
 		if (err)
 			goto undo;
 		cond_resched();
@@ -204,84 +207,84 @@ static int type1_map_run(struct type1_container *c, struct type1_map *map, u64 i
 	return 0;
 undo:
 	list_for_each_entry_continue_reverse(d, &c->domains, list)
-		iommu_unmap(d->domain, iova, run->size);
+		iommu_unmap(d->domain, iova, frames->size);
 	return err;
 }
 
 /* Neighbours that are pinned and in no domain yet, and how much of the mapping is in the domains. */
-struct type1_filling {
-	struct type1_run run;
+struct type1_progress {
+	struct type1_frames frames;
 	u64 done;
 };
 
-static int type1_fill_flush(struct type1_container *c, struct type1_map *map,
-			    struct type1_filling *filling)
+static int type1_iommu_map_frames(struct type1_container *c, struct type1_map *map,
+				  struct type1_progress *progress)
 {
-	struct type1_run run = filling->run;
+	struct type1_frames frames = progress->frames;
 	int err;
 
-	filling->run.size = 0;
-	if (!run.size)
+	progress->frames.size = 0;
+	if (!frames.size)
 		return 0;
-	err = type1_map_run(c, map, map->iova + filling->done, &run);
+	err = type1_domains_map(c, map, map->iova + progress->done, &frames);
 	if (err)
-		map->iommu_pages -= type1_let_run_go(map, &run);
+		map->iommu_pages -= type1_unpin_frames(map, &frames);
 	else
-		filling->done += run.size;
+		progress->done += frames.size;
 	return err;
 }
 
-static int type1_fill_page(struct type1_container *c, struct type1_map *map,
-			   struct type1_filling *filling, unsigned long pfn)
+static int type1_iommu_map_page(struct type1_container *c, struct type1_map *map,
+				struct type1_progress *progress, unsigned long pfn)
 {
-	struct type1_run *run = &filling->run;
+	struct type1_frames *frames = &progress->frames;
 	int err;
 
-	if (run->size && (run->phys + run->size != PFN_PHYS(pfn) || disable_hugepages)) {
-		err = type1_fill_flush(c, map, filling);
+	if (frames->size && (frames->phys + frames->size != PFN_PHYS(pfn) || disable_hugepages)) {
+		err = type1_iommu_map_frames(c, map, progress);
 		if (err)
 			return err;
 	}
-	if (!run->size)
-		run->phys = PFN_PHYS(pfn);
-	run->size += PAGE_SIZE;
+	if (!frames->size)
+		frames->phys = PFN_PHYS(pfn);
+	frames->size += PAGE_SIZE;
 	return 0;
 }
 
-/* One batch.  When this returns, a page that it pinned is in the run or in the domains, or unpinned. */
-static int type1_fill_some(struct type1_container *c, struct type1_map *map,
-			   struct type1_filling *filling, struct page **pages)
+/* One batch.  When this returns, a page that it pinned is in @progress or in the domains, or unpinned. */
+static int type1_iommu_map_batch(struct type1_container *c, struct type1_map *map,
+				 struct type1_progress *progress, struct page **pages)
 {
-	u64 offset = filling->done + filling->run.size;
+	u64 offset = progress->done + progress->frames.size;
 	int want = min_t(u64, (map->size - offset) >> PAGE_SHIFT, PAGES_AT_ONCE);
 	unsigned long pfn;
 	int got, i, err;
 
-	got = type1_hold(map, offset, want, pages, &pfn);
+	got = type1_pin_memory(map, offset, want, pages, &pfn);
 	if (got < 0)
 		return got;
 	if (!got)
-		return type1_fill_page(c, map, filling, pfn);
+		return type1_iommu_map_page(c, map, progress, pfn);
 	for (i = 0; i < got; i++)
 		map->iommu_pages += !PageReserved(pages[i]);
 	err = type1_charge(map, type1_to_charge(map));
 	for (i = 0; !err && i < got; i++) {
-		err = type1_fill_page(c, map, filling, page_to_pfn(pages[i]));
+		err = type1_iommu_map_page(c, map, progress, page_to_pfn(pages[i]));
 		if (err)
 			break;
 	}
 	for (; i < got; i++) {
 		pfn = page_to_pfn(pages[i]);
 		map->iommu_pages -= !type1_is_reserved(pfn);
-		type1_let_go(map, pfn);
+		type1_unpin_page(map, pfn);
 	}
 	return err;
 }
 
 /* Pin the whole mapping and give it to all domains.  On error nothing of that is left. */
-int type1_fill(struct type1_container *c, struct type1_map *map)
+int type1_iommu_map(struct type1_container *c, struct type1_map *map)
 {
-	struct type1_filling filling = {};
+	struct type1_progress progress = {};
 	struct page **pages;
 	int err = 0;
 
@@ -289,55 +292,55 @@ int type1_fill(struct type1_container *c, struct type1_map *map)
 	if (!pages)
 		return -ENOMEM;
 	map->in_iommu = true;
-	while (!err && filling.done + filling.run.size < map->size) {
+	while (!err && progress.done + progress.frames.size < map->size) {
 		if (fatal_signal_pending(current))
 			err = -EINTR;
 		else
-			err = type1_fill_some(c, map, &filling, pages);
+			err = type1_iommu_map_batch(c, map, &progress, pages);
 		cond_resched();
 	}
 	if (!err)
-		err = type1_fill_flush(c, map, &filling);
+		err = type1_iommu_map_frames(c, map, &progress);
 	if (err) {
-		map->iommu_pages -= type1_let_run_go(map, &filling.run);
-		type1_drain(c, map, filling.done);
+		map->iommu_pages -= type1_unpin_frames(map, &progress.frames);
+		type1_iommu_unmap(c, map, progress.done);
 	}
 	free_page((unsigned long)pages);
 	return err;
 }
 
-/* The run of a domain at @iova, not beyond @end; size 0: nothing is there. */
-static struct type1_run type1_run_at(struct iommu_domain *domain, u64 iova, u64 end)
+/* Neighbours that a domain has at @iova, not beyond @end; size 0: nothing is there. */
+static struct type1_frames type1_frames_at(struct iommu_domain *domain, u64 iova, u64 end)
 {
-	struct type1_run run = { .phys = iommu_iova_to_phys(domain, iova) };
+	struct type1_frames frames = { .phys = iommu_iova_to_phys(domain, iova) };
 
-	if (!run.phys)
-		return run;
+	if (!frames.phys)
+		return frames;
 	do {
-		run.size += PAGE_SIZE;
-	} while (run.size < end - iova && !disable_hugepages &&
-		 iommu_iova_to_phys(domain, iova + run.size) == run.phys + run.size);
-	return run;
+		frames.size += PAGE_SIZE;
+	} while (frames.size < end - iova && !disable_hugepages &&
+		 iommu_iova_to_phys(domain, iova + frames.size) == frames.phys + frames.size);
+	return frames;
 }
 
 /* Give what @from has of the mapping to @to.  On error @to has nothing of it. */
-int type1_copy(struct type1_map *map, struct iommu_domain *from, struct iommu_domain *to)
+int type1_iommu_copy(struct type1_map *map, struct iommu_domain *from, struct iommu_domain *to)
 {
 	u64 offset = 0;
 	int err = 0;
 
 	while (offset < map->size) {
-		struct type1_run run =
-			type1_run_at(from, map->iova + offset, map->iova + map->size);
+		struct type1_frames frames =
+			type1_frames_at(from, map->iova + offset, map->iova + map->size);
 
-		if (WARN_ON_ONCE(!run.size))
+		if (WARN_ON_ONCE(!frames.size))
 			err = -EIO;
 		else
-			err = iommu_map(to, map->iova + offset, run.phys, run.size,
+			err = iommu_map(to, map->iova + offset, frames.phys, frames.size,
 					map->prot | IOMMU_CACHE);
 		if (err)
 			break;
-		offset += run.size;
+		offset += frames.size;
 		cond_resched();
 	}
 	if (err && offset)
@@ -345,9 +348,9 @@ int type1_copy(struct type1_map *map, struct iommu_domain *from, struct iommu_do
 	return err;
 }
 
-static u64 type1_drain_flush(struct type1_container *c, struct type1_map *map,
-			     struct iommu_domain *domain, struct iommu_iotlb_gather *gather,
-			     unsigned int n)
+static u64 type1_iommu_unmap_flush(struct type1_container *c, struct type1_map *map,
+				   struct iommu_domain *domain, struct iommu_iotlb_gather *gather,
+				   unsigned int n)
 {
 	u64 counted = 0;
 	unsigned int i;
@@ -356,13 +359,13 @@ static u64 type1_drain_flush(struct type1_container *c, struct type1_map *map,
 		return 0;
 	iommu_iotlb_sync(domain, gather);
 	for (i = 0; i < n; i++)
-		counted += type1_let_run_go(map, &c->runs[i]);
+		counted += type1_unpin_frames(map, &c->frames[i]);
 	cond_resched();
 	return counted;
 }
 
 /* Take the first @size bytes of the mapping out of the domains, and unpin them. */
-void type1_drain(struct type1_container *c, struct type1_map *map, u64 size)
+void type1_iommu_unmap(struct type1_container *c, struct type1_map *map, u64 size)
 {
 	struct type1_domain *first = list_first_entry(&c->domains, struct type1_domain, list);
 	struct type1_domain *d = first;
@@ -375,25 +378,26 @@ void type1_drain(struct type1_container *c, struct type1_map *map, u64 size)
 			iommu_unmap(d->domain, map->iova, size);
 	iommu_iotlb_gather_init(&gather);
 	while (offset < size) {
-		struct type1_run run =
-			type1_run_at(first->domain, map->iova + offset, map->iova + size);
+		struct type1_frames frames =
+			type1_frames_at(first->domain, map->iova + offset, map->iova + size);
 
-		if (run.size)
-			run.size = iommu_unmap_fast(first->domain, map->iova + offset, run.size,
-						    &gather);
+		if (frames.size)
+			frames.size = iommu_unmap_fast(first->domain, map->iova + offset,
+						       frames.size, &gather);
 		/* A page that the IOMMU keeps stays pinned for ever: a device may reach it. */
-		if (WARN_ON_ONCE(!run.size)) {
+		if (WARN_ON_ONCE(!frames.size)) {
 			offset += PAGE_SIZE;
 			continue;
 		}
-		c->runs[n++] = run;
-		offset += run.size;
-		if (n == RUNS_AT_ONCE) {
-			map->iommu_pages -= type1_drain_flush(c, map, first->domain, &gather, n);
+		c->frames[n++] = frames;
+		offset += frames.size;
+		if (n == FRAMES_AT_ONCE) {
+			map->iommu_pages -=
+				type1_iommu_unmap_flush(c, map, first->domain, &gather, n);
 			n = 0;
 		}
 	}
-	map->iommu_pages -= type1_drain_flush(c, map, first->domain, &gather, n);
+	map->iommu_pages -= type1_iommu_unmap_flush(c, map, first->domain, &gather, n);
 	map->in_iommu = false;
 	type1_charge(map, type1_to_charge(map));
 }

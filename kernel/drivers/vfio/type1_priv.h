@@ -46,7 +46,7 @@ struct type1_range {
  * @maps:	 struct type1_map by page of the I/O address
  * @recent:	 the one that was looked for last, or NULL
  * @maps_left:	 how many more there may be
- * @stale_maps:	 how many of them have no valid address in the process
+ * @no_vaddr_maps:	 how many of them have no valid address in the process
  * @dirty_maps:	 how many of them are wholly dirty, once
  * @domains:	 struct type1_domain; each has all the maps
  * @emulated:	 struct type1_group: devices without an IOMMU
@@ -57,14 +57,14 @@ struct type1_range {
  * @devices:	 struct vfio_device that want to know when a mapping goes; @device_lock for writing and
  *		 @lock to change, either to read
  * @track:	 pages that devices without an IOMMU use
- * @runs:	 room for the pages of one flush of the IOTLB
+ * @frames:	 room for the pages of one flush of the IOTLB
  */
 struct type1_container {
 	struct mutex lock;
 	struct maple_tree maps;
 	struct type1_map *recent;
 	unsigned int maps_left;
-	unsigned int stale_maps;
+	unsigned int no_vaddr_maps;
 	unsigned int dirty_maps;
 	struct list_head domains;
 	struct list_head emulated;
@@ -75,7 +75,7 @@ struct type1_container {
 	struct rw_semaphore device_lock;
 	struct list_head devices;
 	struct type1_track track;
-	struct type1_run *runs;
+	struct type1_frames *frames;
 	bool v2;
 	bool nesting;
 };
@@ -86,7 +86,7 @@ struct type1_container {
  * @mm, @task, @may_exceed: whose memory it is, and how it is counted
  * @in_iommu:	all domains have it, its pages are pinned
  * @all_dirty:	the whole of it is dirty, until that was reported
- * @stale:	@vaddr is not valid for now
+ * @no_vaddr:	@vaddr is not valid for now
  * @iommu_pages: pinned for the domains, without reserved ones
  * @user_pages:	pinned by devices without an IOMMU, without reserved ones
  * @charged:	how many pages of it are counted in @mm
@@ -101,7 +101,7 @@ struct type1_map {
 	bool may_exceed;
 	bool in_iommu;
 	bool all_dirty;
-	bool stale;
+	bool no_vaddr;
 	u64 iommu_pages;
 	u64 user_pages;
 	u64 charged;
@@ -121,7 +121,7 @@ struct type1_group {
 };
 
 /* Pages that are neighbours for the device and for the machine. */
-struct type1_run {
+struct type1_frames {
 	phys_addr_t phys;
 	u64 size;
 };
@@ -161,13 +161,13 @@ void type1_remove_all(struct type1_container *c);
 
 /* type1_pin.c */
 int type1_charge(struct type1_map *map, u64 pages);
-int type1_hold(struct type1_map *map, u64 offset, int count, struct page **pages,
-	       unsigned long *pfn);
-void type1_let_go(struct type1_map *map, unsigned long pfn);
+int type1_pin_memory(struct type1_map *map, u64 offset, int count, struct page **pages,
+		     unsigned long *pfn);
+void type1_unpin_page(struct type1_map *map, unsigned long pfn);
 bool type1_is_reserved(unsigned long pfn);
-int type1_fill(struct type1_container *c, struct type1_map *map);
-int type1_copy(struct type1_map *map, struct iommu_domain *from, struct iommu_domain *to);
-void type1_drain(struct type1_container *c, struct type1_map *map, u64 size);
+int type1_iommu_map(struct type1_container *c, struct type1_map *map);
+int type1_iommu_copy(struct type1_map *map, struct iommu_domain *from, struct iommu_domain *to);
+void type1_iommu_unmap(struct type1_container *c, struct type1_map *map, u64 size);
 
 /* type1_domain.c */
 bool type1_has_emulated(struct type1_container *c);
@@ -186,13 +186,13 @@ void type1_unpin_pages(void *data, dma_addr_t iova, int count);
 int type1_rw(void *data, dma_addr_t iova, void *buf, size_t count, bool write);
 void type1_register(void *data, struct vfio_device *device);
 void type1_unregister(void *data, struct vfio_device *device);
-void type1_tell_devices(struct type1_container *c, u64 iova, u64 size);
+void type1_notify_unmap(struct type1_container *c, u64 iova, u64 size);
 void type1_unpin_map(struct type1_container *c, struct type1_map *map);
 
 /* type1_dirty.c */
 void type1_set_dirty(struct type1_container *c, struct type1_map *map, bool dirty);
 void type1_dirty_all(struct type1_container *c);
-int type1_answer(struct type1_container *c, const struct vfio_bitmap *bitmap, u64 first, u64 last);
+int type1_report(struct type1_container *c, const struct vfio_bitmap *bitmap, u64 first, u64 last);
 long type1_dirty_pages(struct type1_container *c, unsigned long arg);
 bool type1_bitmap_fits(const struct vfio_bitmap *bitmap, u64 size);
 

@@ -36,8 +36,8 @@
  * To start tracking is to set a flag; to stop it is to remove stones.  Neither allocates, neither can
  * fail.  To ask costs what is not clean, not what is mapped: there is no bitmap but the one that
  * the process brings.  Asking has two halves: collect() names the pages and changes nothing, and
- * reported() forgets the stones when the process has the answer.  A page is never forgotten because
- * an answer could not be written.
+ * reported() forgets the stones when the process has the bitmap.  A page is never forgotten because
+ * a bitmap could not be written.
  *
  * Unpinning allocates nothing, for the page's block is there.  A write by the CPU lays its stones
  * first (touch), and does not happen if there is no memory for them.
@@ -88,7 +88,7 @@ struct type1_block {
 };
 
 /**
- * struct type1_dirty_word - 64 bits of an answer, not all of them zero
+ * struct type1_dirty_word - a word of a bitmap, not zero
  *
  * @word: which of the bitmap's words
  * @bits: the pages in it

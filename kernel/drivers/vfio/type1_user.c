@@ -31,11 +31,11 @@ static int type1_charge_user(struct type1_map *map)
 	return map->in_iommu ? 0 : type1_charge(map, map->user_pages);
 }
 
-static void type1_forget(struct type1_map *map, unsigned long pfn)
+static void type1_unpin_user(struct type1_map *map, unsigned long pfn)
 {
 	map->user_pages -= !type1_is_reserved(pfn);
 	type1_charge_user(map);
-	type1_let_go(map, pfn);
+	type1_unpin_page(map, pfn);
 }
 
 static int type1_pin_first(struct type1_container *c, struct type1_map *map, u64 iova,
@@ -44,7 +44,7 @@ static int type1_pin_first(struct type1_container *c, struct type1_map *map, u64
 	unsigned long pfn;
 	int got, err;
 
-	got = type1_hold(map, iova - map->iova, 1, page, &pfn);
+	got = type1_pin_memory(map, iova - map->iova, 1, page, &pfn);
 	if (got < 0)
 		return got;
 	if (got)
@@ -57,7 +57,7 @@ static int type1_pin_first(struct type1_container *c, struct type1_map *map, u64
 	if (!err)
 		err = type1_track_first(&c->track, iova >> PAGE_SHIFT, pfn);
 	if (err)
-		type1_forget(map, pfn);
+		type1_unpin_user(map, pfn);
 	return err;
 }
 
@@ -87,7 +87,7 @@ static bool type1_unpin_one(struct type1_container *c, u64 iova)
 	if (!map)
 		return false;
 	if (!type1_track_unpin(&c->track, iova >> PAGE_SHIFT, &pfn))
-		type1_forget(map, pfn);
+		type1_unpin_user(map, pfn);
 	return true;
 }
 
@@ -99,7 +99,7 @@ static int type1_pin_all(struct type1_container *c, u64 iova, int count, int pro
 	/* A page can be given back only by a device that is told when it has to be. */
 	if (list_empty(&c->devices))
 		return -EINVAL;
-	if (c->stale_maps)
+	if (c->no_vaddr_maps)
 		return -EBUSY;
 	for (i = 0; i < count; i++) {
 		err = type1_pin_one(c, iova + (u64)i * PAGE_SIZE, prot, &pages[i]);
@@ -209,7 +209,7 @@ static int type1_rw_some(struct type1_container *c, u64 iova, void *buf, size_t 
 		return -EINVAL;
 	if ((map->prot & need) != need)
 		return -EPERM;
-	if (c->stale_maps)
+	if (c->no_vaddr_maps)
 		return -EBUSY;
 	*done = min_t(u64, count, map->size - (iova - map->iova));
 	if (write)
@@ -251,34 +251,33 @@ int type1_rw(void *data, dma_addr_t iova, void *buf, size_t count, bool write)
 	return err;
 }
 
-void type1_register(void *data, struct vfio_device *device)
+/* Both locks: either keeps the list as it is. */
+static void type1_change_devices(struct type1_container *c, struct vfio_device *device, bool add)
 {
-	struct type1_container *c = data;
-
 	if (!device->ops->dma_unmap)
 		return;
 	down_write(&c->device_lock);
 	mutex_lock(&c->lock);
-	list_add(&device->iommu_entry, &c->devices);
+	if (add)
+		list_add(&device->iommu_entry, &c->devices);
+	else
+		list_del(&device->iommu_entry);
 	mutex_unlock(&c->lock);
 	up_write(&c->device_lock);
+}
+
+void type1_register(void *data, struct vfio_device *device)
+{
+	type1_change_devices(data, device, true);
 }
 
 void type1_unregister(void *data, struct vfio_device *device)
 {
-	struct type1_container *c = data;
-
-	if (!device->ops->dma_unmap)
-		return;
-	down_write(&c->device_lock);
-	mutex_lock(&c->lock);
-	list_del(&device->iommu_entry);
-	mutex_unlock(&c->lock);
-	up_write(&c->device_lock);
+	type1_change_devices(data, device, false);
 }
 
 /* A mapping is going to go.  Gives container->lock up meanwhile. */
-void type1_tell_devices(struct type1_container *c, u64 iova, u64 size)
+void type1_notify_unmap(struct type1_container *c, u64 iova, u64 size)
 {
 	struct vfio_device *device;
 
