@@ -111,22 +111,27 @@ static int vfio_test_rw(struct vfio_test *t, struct vfio_test_command *cmd)
 /* Where a page is, is known by pinning it once more. */
 static int vfio_test_dma(struct vfio_test *t, struct vfio_test_command *cmd)
 {
-	unsigned long first = cmd->iova >> PAGE_SHIFT, index = first, n = 0;
+	unsigned long first = cmd->iova >> PAGE_SHIFT, index = first;
+	bool write = cmd->op == VFIO_TEST_DMA;
+	u64 result = 0, word = cmd->value;
 	struct page *page;
 	void *entry;
 
 	mutex_lock(&t->pins_lock);
 	for (entry = xa_find(&t->pins, &index, first + cmd->count - 1, XA_PRESENT); entry;
 	     entry = xa_find_after(&t->pins, &index, first + cmd->count - 1, XA_PRESENT)) {
-		if (vfio_pin_pages(&t->vdev, (dma_addr_t)index << PAGE_SHIFT, 1, IOMMU_WRITE,
-				   &page) != 1)
+		if (vfio_pin_pages(&t->vdev, (dma_addr_t)index << PAGE_SHIFT, 1,
+				   write ? IOMMU_WRITE : IOMMU_READ, &page) != 1)
 			continue;
-		memcpy_to_page(page, 0, (char *)&cmd->value, sizeof(cmd->value));
+		if (write)
+			memcpy_to_page(page, 0, (char *)&word, sizeof(word));
+		else
+			memcpy_from_page((char *)&word, page, 0, sizeof(word));
 		vfio_unpin_pages(&t->vdev, (dma_addr_t)index << PAGE_SHIFT, 1);
-		n++;
+		result += write ? 1 : word;
 	}
 	mutex_unlock(&t->pins_lock);
-	cmd->value = n;
+	cmd->value = result;
 	return 0;
 }
 
@@ -146,6 +151,7 @@ static int vfio_test_run(struct vfio_test *t, struct vfio_test_command *cmd)
 	case VFIO_TEST_WRITE:
 		return vfio_test_rw(t, cmd);
 	case VFIO_TEST_DMA:
+	case VFIO_TEST_DMA_READ:
 		return cmd->count ? vfio_test_dma(t, cmd) : -EINVAL;
 	case VFIO_TEST_IGNORE:
 		atomic_set(&t->ignore, cmd->value);

@@ -23,6 +23,8 @@ enum vfio_test_op {
 	VFIO_TEST_WRITE,
 	/* The device writes value to the first word of each pinned page of the range. */
 	VFIO_TEST_DMA,
+	/* value: the sum of the first words of those pages, as the device reads them. */
+	VFIO_TEST_DMA_READ,
 	/* value: how many times the device ignores that a mapping goes, from now on. */
 	VFIO_TEST_IGNORE,
 	/* value: how many milliseconds the device takes when a mapping goes. */

@@ -3,11 +3,11 @@
  * What a container of VFIO says: to be compared between two modules, and on its own.
  *
  *	vfiotrack random GROUP DEVICE SEED STEPS [REAL]		print the answer to each of STEPS calls
- *	vfiotrack cost GROUP DEVICE				what it costs to track a million pinned pages
+ *	vfiotrack cost GROUP DEVICE REAL			what it costs to track a million pinned pages
  *	vfiotrack promises GROUP DEVICE [NAME]			what ours promises beyond the stock module's
  *
  * GROUP is the number of the group of a mediated device (tests/kernel/mdev), DEVICE its name; REAL the
- * group of a device behind an IOMMU, which "random" attaches and detaches.
+ * group of a device behind an IOMMU, which "random" attaches and detaches, and "cost" attaches.
  *
  * "random" makes the same calls whatever the answers are, so two modules that agree print the same.
  * Among them are ranges that cut mappings, overlap, are misaligned or end beyond the last address, and
@@ -162,18 +162,24 @@ static int get(struct subject *s, uint64_t iova, uint64_t size, struct vfio_bitm
 	return call(s->container, VFIO_IOMMU_DIRTY_PAGES, &u);
 }
 
+/* A number of a file of /proc, by the format of its line; -1: none. */
+static long number_in(const char *path, const char *format)
+{
+	FILE *file = fopen(path, "r");
+	char line[256];
+	long number = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, format, &number);
+	if (file)
+		fclose(file);
+	return number;
+}
+
 /* KiB that the process has locked. */
 static long locked(void)
 {
-	FILE *file = fopen("/proc/self/status", "r");
-	char line[256];
-	long kib = -1;
-
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "VmLck: %ld", &kib);
-	if (file)
-		fclose(file);
-	return kib;
+	return number_in("/proc/self/status", "VmLck: %ld");
 }
 
 /* --- random ---------------------------------------------------------------------------------- */
@@ -425,8 +431,10 @@ static uint64_t now(void)
 #define COST_GIB    960u
 #define COST_PINS   1042u	/* of each mapping of a GiB: a million in all */
 #define COST_MEMORY (256ull << 20)
+#define WHOLE	    (4 * GIB)	/* above addresses that are reserved for interrupts */
 
-static void cost_get(struct subject *s, const char *name, const char *which, uint64_t bytes)
+static void cost_get(struct subject *s, const char *name, const char *which, uint64_t iova,
+		     uint64_t bytes)
 {
 	struct vfio_bitmap bitmap = { .pgsize = PAGE, .size = bytes };
 	uint64_t start, bits = 0;
@@ -436,7 +444,7 @@ static void cost_get(struct subject *s, const char *name, const char *which, uin
 	if (bitmap.data == MAP_FAILED)
 		die("bitmap");
 	start = now();
-	must(get(s, 0, bytes * 8 * PAGE, bitmap), name);
+	must(get(s, iova, bytes * 8 * PAGE, bitmap), name);
 	printf("%s_%s_ns %llu\n", name, which, (unsigned long long)(now() - start));
 	for (uint64_t i = 0; i < bytes / 8; i++)
 		bits += __builtin_popcountll(((uint64_t *)bitmap.data)[i]);
@@ -447,15 +455,7 @@ static void cost_get(struct subject *s, const char *name, const char *which, uin
 /* KiB of the kernel's. */
 static long slab(void)
 {
-	FILE *file = fopen("/proc/meminfo", "r");
-	char line[256];
-	long kib = -1;
-
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "Slab: %ld", &kib);
-	if (file)
-		fclose(file);
-	return kib;
+	return number_in("/proc/meminfo", "Slab: %ld");
 }
 
 /* A million pins, a number of pages apart. */
@@ -473,8 +473,8 @@ static void cost_of(struct subject *s, const char *name, unsigned int apart)
 	start = now();
 	must(track(s, 1), "start");
 	printf("%s_start_ns %llu\n", name, (unsigned long long)(now() - start));
-	cost_get(s, name, "get", bytes);
-	cost_get(s, name, "again", bytes);
+	cost_get(s, name, "get", 0, bytes);
+	cost_get(s, name, "again", 0, bytes);
 	start = now();
 	must(track(s, 2), "stop");
 	printf("%s_stop_ns %llu\n", name, (unsigned long long)(now() - start));
@@ -484,9 +484,27 @@ static void cost_of(struct subject *s, const char *name, unsigned int apart)
 	printf("%s_unpin_ns %llu\n", name, (unsigned long long)(now() - start));
 }
 
-static void run_cost(struct subject *s)
+/* A bitmap of 16 GiB that an IOMMU has, all of it dirty. */
+static void cost_of_whole(struct subject *s, const char *real)
+{
+	uint64_t size = 0, bytes = 16 * GIB / PAGE / 8;
+
+	for (unsigned int part = 0; part < 16 * GIB / COST_MEMORY; part++)
+		must(map(s, WHOLE + part * COST_MEMORY, COST_MEMORY, 0, 3), "map");
+	s->real = open_group(real);
+	must(ioctl(s->real, VFIO_GROUP_SET_CONTAINER, &s->container), "attach");
+	must(track(s, 1), "start");
+	cost_get(s, "whole", "get", WHOLE, bytes);
+	must(track(s, 2), "stop");
+	must(unmap(s, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL, NULL), "unmap");
+	must(ioctl(s->real, VFIO_GROUP_UNSET_CONTAINER), "detach");
+}
+
+static void run_cost(struct subject *s, const char *real)
 {
 	uint64_t left = 0;
+
+	cost_of_whole(s, real);
 
 	for (unsigned int i = 0; i < COST_GIB; i++)
 		for (unsigned int part = 0; part < GIB / COST_MEMORY; part++)
@@ -510,7 +528,10 @@ static uint64_t dirty_bits(struct subject *s, uint64_t iova, uint64_t pages)
 	return bits;
 }
 
-/* A bitmap that cannot be written forgets nothing, and unmaps nothing. */
+/*
+ * A bitmap that cannot be written forgets nothing, and unmaps nothing.  The mapping does not begin at a
+ * word of the bitmap.
+ */
 static void promise_fault(struct subject *s)
 {
 	struct vfio_bitmap bad = { .pgsize = PAGE, .size = 64, .data = (void *)PAGE };
@@ -519,10 +540,10 @@ static void promise_fault(struct subject *s)
 	check(!map(s, 3 * PAGE, 100 * PAGE, 0, 3), "map");
 	check(!track(s, 1), "start");
 	check(!command(s, VFIO_TEST_WRITE, 10 * PAGE, 5 * PAGE, 7, 0).error, "write");
-	check(get(s, 3 * PAGE, 100 * PAGE, bad) == -EFAULT, "a bitmap that is not mapped is EFAULT");
+	check(get(s, 0, 103 * PAGE, bad) == -EFAULT, "a bitmap that is not mapped is EFAULT");
 	check(unmap(s, 3 * PAGE, &size, 0, &bad) == -EFAULT, "EFAULT, unmapping");
-	check(words[0] == 0 && dirty_bits(s, 3 * PAGE, 100) == 5, "no page is forgotten after EFAULT");
-	check(dirty_bits(s, 3 * PAGE, 100) == 0, "they are forgotten when they were reported");
+	check(dirty_bits(s, 0, 103) == 5 && words[0] == 0x1full << 10, "no page is forgotten after EFAULT");
+	check(dirty_bits(s, 0, 103) == 0, "they are forgotten when they were reported");
 	size = 100 * PAGE;
 	check(!unmap(s, 3 * PAGE, &size, 0, NULL) && size == 100 * PAGE, "the mapping is still there");
 	check(!track(s, 2), "stop");
@@ -629,12 +650,14 @@ static void promise_memory(struct subject *s)
 	check(command(s, VFIO_TEST_PIN, 0, 4, 0, 2).error == -EPERM, "pin to write");
 	memset(fresh, 3, 4 * PAGE);
 	cmd = command(s, VFIO_TEST_READ, 0, 4 * PAGE, 0, 0);
-	check(!cmd.error && cmd.value == 3 * 4 * PAGE, "read");
+	check(!cmd.error && cmd.value == 3 * 4 * PAGE, "read by the CPU");
+	cmd = command(s, VFIO_TEST_DMA_READ, 0, 4, 0, 0);
+	check(!cmd.error && cmd.value == 4 * 0x0303030303030303ull, "read by the device");
 	check(!unmap(s, 0, &size, 0, NULL), "unmap");
 	arg.flags = 3;
 	check(!call(s->container, VFIO_IOMMU_MAP_DMA, &arg), "map");
 	check(!command(s, VFIO_TEST_PIN, 0, 4, 0, 3).error, "pin");
-	check(command(s, VFIO_TEST_DMA, 0, 4, 0x1234, 0).value == 4, "DMA");
+	check(command(s, VFIO_TEST_DMA, 0, 4, 0x1234, 0).value == 4, "written by the device");
 	for (int i = 0; i < 4; i++)
 		check(*(uint64_t *)(fresh + i * PAGE) == 0x1234, "the process sees it");
 	size = 4 * PAGE;
@@ -677,9 +700,9 @@ int main(int argc, char **argv)
 		if (argc > 6)
 			s.real = open_group(argv[6]);
 		run_random(&s, atoi(argv[5]));
-	} else if (!strcmp(argv[1], "cost")) {
+	} else if (!strcmp(argv[1], "cost") && argc > 4) {
 		s = begin(argv[2], argv[3], COST_MEMORY);
-		run_cost(&s);
+		run_cost(&s, argv[4]);
 	} else if (!strcmp(argv[1], "promises")) {
 		s = begin(argv[2], argv[3], ARENA_PAGES * PAGE);
 		run_promises(&s, argc > 4 ? argv[4] : NULL);

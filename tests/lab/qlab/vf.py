@@ -111,11 +111,11 @@ class Vf:
         if self.driver():
             write(self.path / "driver" / "unbind", self.address)
 
-    def bind(self) -> None:
-        """Give it to ifcvf; an OSError if that does not want it."""
+    def bind(self, driver: str = "ifcvf") -> None:
+        """Give it to a driver; an OSError if that does not want it."""
         self.unbind()
-        write(self.path / "driver_override", "ifcvf")
-        write(PCI / "drivers/ifcvf/bind", self.address)
+        write(self.path / "driver_override", driver)
+        write(PCI / "drivers" / driver / "bind", self.address)
 
     def add(self, *words: str) -> None:
         """Make the vDPA device."""

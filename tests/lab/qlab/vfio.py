@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """VFIO in L1: the container module that is loaded, and a mediated device of tests/kernel/mdev.
 
-    device(lab)           a mediated device; its group and name
+    device(lab)             a mediated device; its group and name
     container(lab, "ours")  vfio_iommu_type1 of this repository (build/vfio), while the block runs
-    group_of(vf)          a PCI function with vfio-pci; its group
+    give_to_vfio(function)  a PCI function with vfio-pci; its group
 
 modprobe of vfio loads the kernel's own vfio_iommu_type1 after it, which goes when ours comes.
 
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from . import kmod
 from .context import Lab
+from .vf import Vf
 
 TOP = Path(__file__).resolve().parents[3]
 BUILT = TOP / "build/vfio"
@@ -74,12 +75,8 @@ def device(lab: Lab) -> tuple[str, str]:
     return group_number(Path("/sys/bus/mdev/devices", UUID)), UUID
 
 
-def give_to_vfio(address: str) -> str:
+def give_to_vfio(function: Vf) -> str:
     """A PCI function is vfio-pci's; its group."""
     kmod.tool("/sbin/modprobe", "vfio-pci")
-    function = Path("/sys/bus/pci/devices", address)
-    (function / "driver_override").write_text("vfio-pci", "ascii")
-    if (function / "driver").exists():
-        (function / "driver/unbind").write_text(address, "ascii")
-    Path("/sys/bus/pci/drivers_probe").write_text(address, "ascii")
-    return group_number(function)
+    function.bind("vfio-pci")
+    return group_number(function.path)

@@ -86,7 +86,7 @@ def run(lab: Lab, real: bool, seeds: int, subject: str, only: str) -> None:
     program = vfio.program(lab)
     target = list(vfio.device(lab))
     if seeds:
-        compare(lab, program, target, [vfio.give_to_vfio(vf.Vf(0).address)] if real else [], seeds)
+        compare(lab, program, target, [vfio.give_to_vfio(vf.Vf(0))] if real else [], seeds)
         return
     with vfio.container(lab, subject):
         words = ["promises", *target, *([only] if only else [])]
