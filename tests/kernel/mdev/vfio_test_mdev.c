@@ -33,6 +33,8 @@ struct vfio_test {
 	struct mutex pins_lock;
 	atomic_t ignore;
 	unsigned int slow_ms;
+	/* Pages that are pinned by turns; none if they are the same. */
+	u64 turns[2];
 };
 
 static struct device *vfio_test_root;
@@ -42,22 +44,30 @@ static struct vfio_test *vfio_test_of(struct vfio_device *vdev)
 	return container_of(vdev, struct vfio_test, vdev);
 }
 
+/* Pin pages, and remember them. */
+static int vfio_test_pin_range(struct vfio_test *t, u64 iova, u32 count, int prot, struct page **pages)
+{
+	int got = vfio_pin_pages(&t->vdev, iova, count, prot, pages);
+	unsigned long index = iova >> PAGE_SHIFT, i;
+
+	mutex_lock(&t->pins_lock);
+	for (i = index; got > 0 && i < index + got; i++)
+		xa_store(&t->pins, i, xa_mk_value(xa_to_value(xa_load(&t->pins, i)) + 1), GFP_KERNEL);
+	mutex_unlock(&t->pins_lock);
+	return got;
+}
+
 static int vfio_test_pin(struct vfio_test *t, struct vfio_test_command *cmd)
 {
-	unsigned long index = cmd->iova >> PAGE_SHIFT, i;
 	int prot = 0, got;
 
 	prot |= cmd->prot & 1 ? IOMMU_READ : 0;
 	prot |= cmd->prot & 2 ? IOMMU_WRITE : 0;
 	if (!cmd->count || cmd->count > VFIO_TEST_PAGES)
 		return -E2BIG;
-	got = vfio_pin_pages(&t->vdev, cmd->iova, cmd->count, prot, t->pages);
+	got = vfio_test_pin_range(t, cmd->iova, cmd->count, prot, t->pages);
 	if (got < 0)
 		return got;
-	mutex_lock(&t->pins_lock);
-	for (i = index; i < index + got; i++)
-		xa_store(&t->pins, i, xa_mk_value(xa_to_value(xa_load(&t->pins, i)) + 1), GFP_KERNEL);
-	mutex_unlock(&t->pins_lock);
 	cmd->value = got;
 	return 0;
 }
@@ -159,6 +169,10 @@ static int vfio_test_run(struct vfio_test *t, struct vfio_test_command *cmd)
 	case VFIO_TEST_SLOW:
 		t->slow_ms = cmd->value;
 		return 0;
+	case VFIO_TEST_TURNS:
+		t->turns[0] = cmd->iova;
+		t->turns[1] = cmd->value;
+		return 0;
 	default:
 		return -ENOTTY;
 	}
@@ -197,12 +211,17 @@ static ssize_t vfio_test_read(struct vfio_device *vdev, char __user *buf, size_t
 static void vfio_test_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
 {
 	struct vfio_test *t = vfio_test_of(vdev);
+	struct page *page;
+	unsigned int i;
 
 	if (t->slow_ms)
 		msleep(t->slow_ms);
 	if (atomic_add_unless(&t->ignore, -1, 0))
 		return;
 	vfio_test_unpin(t, iova >> PAGE_SHIFT, (iova + (length - 1)) >> PAGE_SHIFT, true);
+	for (i = 0; t->turns[0] != t->turns[1] && i < 2; i++)
+		if (t->turns[i] >= iova && t->turns[i] - iova < length)
+			vfio_test_pin_range(t, t->turns[!i], 1, IOMMU_READ, &page);
 }
 
 static int vfio_test_open(struct vfio_device *vdev)
@@ -217,6 +236,7 @@ static void vfio_test_close(struct vfio_device *vdev)
 	vfio_test_unpin(t, 0, ULONG_MAX, true);
 	atomic_set(&t->ignore, 0);
 	t->slow_ms = 0;
+	t->turns[0] = t->turns[1];
 }
 
 static long vfio_test_ioctl(struct vfio_device *vdev, unsigned int cmd, unsigned long arg)

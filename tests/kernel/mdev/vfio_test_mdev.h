@@ -29,6 +29,8 @@ enum vfio_test_op {
 	VFIO_TEST_IGNORE,
 	/* value: how many milliseconds the device takes when a mapping goes. */
 	VFIO_TEST_SLOW,
+	/* When the mapping of one of the pages at iova and value goes, pin the other one. */
+	VFIO_TEST_TURNS,
 };
 
 struct vfio_test_command {

@@ -599,6 +599,21 @@ static void promise_deaf(struct subject *s)
 	check(locked() == before, "nothing is left locked");
 }
 
+/* A device that pins a page of another mapping for each that it unpins: an error as well. */
+static void promise_turns(struct subject *s)
+{
+	uint64_t size = 32 * PAGE;
+
+	check(!map(s, 0, 16 * PAGE, 0, 3), "map");
+	check(!map(s, 16 * PAGE, 16 * PAGE, 0, 3), "map another");
+	check(!command(s, VFIO_TEST_PIN, 0, 1, 0, 3).error, "pin");
+	command(s, VFIO_TEST_TURNS, 0, 0, 16 * PAGE, 0);
+	check(unmap(s, 0, &size, 0, NULL) == -EBUSY, "EBUSY");
+	command(s, VFIO_TEST_TURNS, 0, 0, 0, 0);
+	size = 32 * PAGE;
+	check(!unmap(s, 0, &size, 0, NULL) && size == 32 * PAGE, "both go");
+}
+
 struct thread {
 	struct subject *s;
 	uint64_t iova;
@@ -674,6 +689,7 @@ static const struct {
 	{ "part", promise_part },
 	{ "memory", promise_memory },
 	{ "deaf", promise_deaf },
+	{ "turns", promise_turns },
 	{ "threads", promise_threads },
 };
 
