@@ -19,11 +19,8 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
+#include "../../linux-headers/linux/qemu-live-uapi.h"
 #include "fake-ioctl.h"
-
-#ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
-#define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225
-#endif
 
 static void log_letter(char letter)
 {

@@ -60,9 +60,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../linux-headers/linux/qemu-live-uapi.h"
 #include "fake-ioctl.h"
 
-#define RESUME      _IO(VHOST_VIRTIO, 0x7e)     /* older headers lack it */
 #define MAPS        512
 #define FAILURES    16
 #define REQUESTS    256
@@ -606,7 +606,7 @@ static int device_ioctl(unsigned long request, void *arg)
         device.features = *(uint64_t *)arg;
         return 0;
     case VHOST_VDPA_SUSPEND:
-    case RESUME:
+    case VHOST_VDPA_RESUME:
         set_suspended(request == VHOST_VDPA_SUSPEND);
         return 0;
     case VHOST_SET_BACKEND_FEATURES:

@@ -98,7 +98,7 @@ def build() -> Path:
     glib = run(["pkg-config", "--cflags", "--libs", "glib-2.0"]).split()
     program = TOP / "build/bench/bench-vdpa"
     program.parent.mkdir(parents=True, exist_ok=True)
-    common = ["cc", "-O2", "-g", f"-I{TOP}", f"-I{TOP}/tests/unit", f"-I{HERE}", *glib]
+    common = ["cc", "-O2", "-g", f"-I{TOP}", f"-I{TOP}/linux-headers", f"-I{TOP}/tests/unit", f"-I{HERE}", *glib]
     with tempfile.TemporaryDirectory() as scratch:
         headers = Path(scratch) / "include"
         make_headers(headers)

@@ -8,9 +8,9 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
+#include <linux/qemu-live-uapi.h>
 
 #include "fake-vhost-vdpa.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 
 static int fail(int error)
 {

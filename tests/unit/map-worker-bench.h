@@ -9,9 +9,9 @@
 #define MAP_WORKER_BENCH_H
 
 #include <glib.h>
+#include <linux/qemu-live-uapi.h>
 
 #include "worker-shim.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "hw/virtio/vdpa/vdpa-map-worker.h"
 
 #define RANGE   (2 * MiB)

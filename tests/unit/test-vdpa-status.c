@@ -14,10 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/qemu-live-uapi.h>
 
 #include "fake-vhost-vdpa.h"
 #include "hw/virtio/vdpa/core/vdpa-status.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "net/vhost-vdpa-probe.h"
 
 #define NO  VDPA_STATE__MAX     /* illegal */

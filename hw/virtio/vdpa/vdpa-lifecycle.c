@@ -88,6 +88,7 @@
  * Limits: split rings only, where QEMU is in between.
  */
 #include "qemu/osdep.h"
+#include <linux/qemu-live-uapi.h>
 #include "hw/virtio/virtio.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -96,7 +97,6 @@
 #include "exec/address-spaces.h"
 #include "hw/virtio/trace.h"
 #include "hw/virtio/vdpa/core/vdpa-report.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "vdpa-internal.h"
 
 #define WANTED_FEATURES                                     \

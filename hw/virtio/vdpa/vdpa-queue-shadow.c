@@ -43,6 +43,7 @@
  * rings only while they are in use.
  */
 #include "qemu/osdep.h"
+#include <linux/qemu-live-uapi.h>
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
@@ -54,7 +55,6 @@
 #include "qemu/rcu.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 #include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
-#include "hw/virtio/vdpa/core/vdpa-uapi.h"
 #include "vdpa-internal.h"
 #include "vdpa-guest-mem.h"
 #include "hw/virtio/trace.h"

@@ -57,7 +57,7 @@ static dev_t vhost_vdpa_devt;
 int vhost_vdpa_reset(struct vhost_vdpa_session *s)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
-	bool keep = s->backend_features & BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
+	bool keep = s->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST);
 	int err;
 
 	if (ext && ext->compat_reset) {
@@ -155,7 +155,7 @@ static void vhost_vdpa_session_detach(struct vhost_vdpa_session *s)
 	vhost_dev_stop(&s->vhost);
 	vhost_vdpa_queues_clear_callbacks(s);
 	s->vdpa->config->set_config_cb(s->vdpa, &none);
-	s->backend_features &= ~BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
+	s->backend_features &= ~BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST);
 	err = vhost_vdpa_reset(s);
 	if (err)
 		dev_warn_ratelimited(&s->node->dev, "the device could not be reset: %d\n", err);

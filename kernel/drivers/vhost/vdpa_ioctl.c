@@ -143,7 +143,7 @@ static bool vhost_vdpa_mappings_persist(struct vhost_vdpa_session *s, u64 own)
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 
 	return s->domain || (ext && ext->reset_map) ||
-	       (own & BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST));
+	       (own & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST));
 }
 
 static u64 vhost_vdpa_backend_features_offered(struct vhost_vdpa_session *s)
@@ -156,10 +156,10 @@ static u64 vhost_vdpa_backend_features_offered(struct vhost_vdpa_session *s)
 	if (s->vdpa->config->suspend)
 		bits |= BIT_ULL(VHOST_BACKEND_F_SUSPEND);
 	if (ext && ext->resume)
-		bits |= BIT_ULL(VHOST_VDPA_BACKEND_F_RESUME);
+		bits |= BIT_ULL(VHOST_BACKEND_F_RESUME);
 	if (vhost_vdpa_mappings_persist(s, own))
-		bits |= BIT_ULL(VHOST_VDPA_BACKEND_F_IOTLB_PERSIST);
-	return bits | (own & BIT_ULL(VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK));
+		bits |= BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST);
+	return bits | (own & BIT_ULL(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK));
 }
 
 static int vhost_vdpa_get_backend_features(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)

@@ -36,18 +36,11 @@
 #include <linux/cdev.h>
 #include <linux/iommu.h>
 #include <linux/irqbypass.h>
+#include <linux/qemu-live-uapi.h>
 #include <linux/vdpa.h>
 #include <linux/vdpa_ext.h>
 
 #include "vhost.h"
-
-/* From later kernels' uapi; the numbers are theirs. */
-#define VHOST_VDPA_RESUME			    _IO(VHOST_VIRTIO, 0x7E)
-#define VHOST_VDPA_GET_VRING_DESC_GROUP		    _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
-#define VHOST_VDPA_GET_VRING_SIZE		    _IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
-#define VHOST_VDPA_BACKEND_F_RESUME		    5
-#define VHOST_VDPA_BACKEND_F_ENABLE_AFTER_DRIVER_OK 6
-#define VHOST_VDPA_BACKEND_F_IOTLB_PERSIST	    8
 
 struct vhost_vdpa_session;
 

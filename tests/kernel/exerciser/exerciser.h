@@ -19,16 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <linux/vhost.h>
-
-/* Newer than the header of Debian 12; see the kernel's uapi. */
-#define X_RESUME		_IO(VHOST_VIRTIO, 0x7E)
-#define X_GET_VRING_DESC_GROUP	_IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
-#define X_GET_VRING_SIZE	_IOWR(VHOST_VIRTIO, 0x82, struct vhost_vring_state)
-#define X_F_RESUME			5
-#define X_F_ENABLE_AFTER_DRIVER_OK	6
-#define X_F_DESC_ASID			7
-#define X_F_IOTLB_PERSIST		8
+#include "../../../linux-headers/linux/qemu-live-uapi.h"
 
 #define STATUS_ACKNOWLEDGE	0x01
 #define STATUS_DRIVER		0x02

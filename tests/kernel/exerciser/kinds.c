@@ -179,12 +179,12 @@ static void walk_lacking(const struct subject *subject)
 	int fd = own(subject);
 
 	ok(try_ioctl(fd, VHOST_VDPA_SUSPEND, NULL) == EOPNOTSUPP, "SUSPEND: EOPNOTSUPP");
-	ok(try_ioctl(fd, X_RESUME, NULL) == EOPNOTSUPP, "RESUME: EOPNOTSUPP");
+	ok(try_ioctl(fd, VHOST_VDPA_RESUME, NULL) == EOPNOTSUPP, "RESUME: EOPNOTSUPP");
 	ok(try_ioctl(fd, VHOST_VDPA_GET_VRING_GROUP, &state) == EOPNOTSUPP,
 	   "GET_VRING_GROUP: EOPNOTSUPP");
 	ok(try_ioctl(fd, VHOST_VDPA_SET_GROUP_ASID, &state) == EOPNOTSUPP,
 	   "SET_GROUP_ASID: EOPNOTSUPP");
-	ok(!try_ioctl(fd, X_GET_VRING_SIZE, &state) && state.num == 256,
+	ok(!try_ioctl(fd, VHOST_VDPA_GET_VRING_SIZE, &state) && state.num == 256,
 	   "GET_VRING_SIZE: the maximum of all");
 	try_ioctl(fd, VHOST_GET_BACKEND_FEATURES, &bits);
 	ok(bits == (1 << VHOST_BACKEND_F_IOTLB_MSG_V2 | 1 << VHOST_BACKEND_F_IOTLB_BATCH |

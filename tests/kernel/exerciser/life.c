@@ -241,10 +241,10 @@ static void walk_state_faults(const struct subject *subject)
 	ok(!try_ioctl(fd, VHOST_VDPA_SUSPEND, NULL), "SUSPEND once more");
 	ok(!try_ioctl(fd, VHOST_SET_VRING_BASE, &base), "it does not run");
 	inject(subject, "resume", 1);
-	ok(try_ioctl(fd, X_RESUME, NULL) == EIO, "RESUME that the device refuses: EIO");
+	ok(try_ioctl(fd, VHOST_VDPA_RESUME, NULL) == EIO, "RESUME that the device refuses: EIO");
 	inject(subject, "resume", 0);
 	ok(!try_ioctl(fd, VHOST_SET_VRING_BASE, &base), "it still does not run");
-	ok(!try_ioctl(fd, X_RESUME, NULL), "RESUME");
+	ok(!try_ioctl(fd, VHOST_VDPA_RESUME, NULL), "RESUME");
 	ok(try_ioctl(fd, VHOST_SET_VRING_BASE, &base) == EINVAL, "it runs");
 	inject(subject, "get_vq_state", 1);
 	ok(try_ioctl(fd, VHOST_GET_VRING_BASE, &base) == EIO, "GET_VRING_BASE that it refuses: EIO");
@@ -274,7 +274,7 @@ static void walk_reset(const struct subject *subject, bool persist)
 	long before = pinned_kib();
 	uint8_t zero = 0;
 
-	bits |= persist ? 1 << X_F_IOTLB_PERSIST : 0;
+	bits |= persist ? 1 << VHOST_BACKEND_F_IOTLB_PERSIST : 0;
 	ok(!try_ioctl(fd, VHOST_SET_BACKEND_FEATURES, &bits), "%s", how);
 	ok(!try_ioctl(fd, VHOST_VDPA_SET_STATUS, &zero), "%s: reset", how);
 	ok(pinned_kib() == before, "%s: mapped pages are still pinned", how);
@@ -290,8 +290,8 @@ static void walk_reset(const struct subject *subject, bool persist)
 static void walk_values(const struct subject *subject)
 {
 	uint64_t offered, wanted = 1 << VHOST_BACKEND_F_IOTLB_MSG_V2 | 1 << VHOST_BACKEND_F_IOTLB_BATCH |
-		1 << VHOST_BACKEND_F_IOTLB_ASID | 1 << VHOST_BACKEND_F_SUSPEND | 1 << X_F_RESUME |
-		1 << X_F_ENABLE_AFTER_DRIVER_OK | 1 << X_F_IOTLB_PERSIST;
+		1 << VHOST_BACKEND_F_IOTLB_ASID | 1 << VHOST_BACKEND_F_SUSPEND | 1 << VHOST_BACKEND_F_RESUME |
+		1 << VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK | 1 << VHOST_BACKEND_F_IOTLB_PERSIST;
 	struct vhost_vring_state state = { 1, 77 };
 	struct vhost_vdpa_iova_range range;
 	int fd = reach(subject, SUSPENDED);
@@ -300,7 +300,7 @@ static void walk_values(const struct subject *subject)
 	ok(!ioctl(fd, VHOST_GET_BACKEND_FEATURES, &offered) && offered == wanted,
 	   "backend features 0x%llx", (unsigned long long)wanted);
 	ok(!ioctl(fd, VHOST_VDPA_GET_DEVICE_ID, &number) && number == 1, "device id 1");
-	ok(!ioctl(fd, X_GET_VRING_SIZE, &state) && state.index == 1 && state.num == subject->entries,
+	ok(!ioctl(fd, VHOST_VDPA_GET_VRING_SIZE, &state) && state.index == 1 && state.num == subject->entries,
 	   "queue 1 has %u entries", subject->entries);
 	ok(!ioctl(fd, VHOST_GET_VRING_BASE, &state) && state.index == 1 && !state.num,
 	   "queue 1 is at entry 0");

@@ -60,11 +60,11 @@ const struct ioctl_row ioctl_rows[] = {
 	R(VHOST_VDPA_GET_VRING_GROUP, VRING, OWNER(0)),
 	R(VHOST_VDPA_SET_GROUP_ASID, VRING, { EPERM, 0, 0, EBUSY, 0, EPERM, ENODEV }),
 	R(VHOST_VDPA_SUSPEND, NONE, ANYBODY),
-	{ "VHOST_VDPA_RESUME", X_RESUME, NONE, ANYBODY },
-	{ "VHOST_VDPA_GET_VRING_DESC_GROUP", X_GET_VRING_DESC_GROUP, VRING, OWNER(EOPNOTSUPP) },
+	{ "VHOST_VDPA_RESUME", VHOST_VDPA_RESUME, NONE, ANYBODY },
+	{ "VHOST_VDPA_GET_VRING_DESC_GROUP", VHOST_VDPA_GET_VRING_DESC_GROUP, VRING, OWNER(EOPNOTSUPP) },
 	R(VHOST_VDPA_GET_VQS_COUNT, PLAIN, ANYBODY),
 	R(VHOST_VDPA_GET_GROUP_NUM, PLAIN, ANYBODY),
-	{ "VHOST_VDPA_GET_VRING_SIZE", X_GET_VRING_SIZE, VRING, OWNER(0) },
+	{ "VHOST_VDPA_GET_VRING_SIZE", VHOST_VDPA_GET_VRING_SIZE, VRING, OWNER(0) },
 	{ "a number beyond the last", _IO(VHOST_VIRTIO, 0x7f), NONE, NEVER },
 	{ "another driver's number", _IO('x', 0x71), NONE, NEVER },
 	{ NULL }
@@ -100,7 +100,7 @@ CHANGE(group_and_asid)	{ a->vring.index = s->groups; a->vring.num = s->spaces; }
 CHANGE(status_less)	{ a->status = STATUS_ACKNOWLEDGE; }
 CHANGE(feature_unknown)	{ a->bits |= 1ULL << 63; }
 CHANGE(feature_zero)	{ a->bits |= 1; }
-CHANGE(feature_desc)	{ a->bits |= 1ULL << X_F_DESC_ASID; }
+CHANGE(feature_desc)	{ a->bits |= 1ULL << VHOST_BACKEND_F_DESC_ASID; }
 CHANGE(config_none)	{ a->config.head.len = 0; }
 CHANGE(config_long)	{ a->config.head.len = 4096; }
 CHANGE(config_endless)	{ a->config.head.len = 0xffffffff; }

@@ -20,17 +20,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "../../../linux-headers/linux/qemu-live-uapi.h"
 
 #define ARENA_IOVA 0x40000000ULL
 #define MAX_RINGS 40
-
-/* Newer than 6.1's uapi. */
-#ifndef VHOST_VDPA_RESUME
-#define VHOST_VDPA_RESUME _IO(VHOST_VIRTIO, 0x7E)
-#endif
-#define BACKEND_SUSPEND 4
-#define BACKEND_RESUME 5
-#define BACKEND_ENABLE_AFTER_DRIVER_OK 6
 
 struct ring {
     struct drive *drive;

@@ -345,7 +345,7 @@ void net_restart(struct drive *d, const uint16_t *base)
 
     drive_reset(d);
     drive_negotiate(d, net_wanted());
-    d->late = restarts++ % 2 && d->backend >> BACKEND_ENABLE_AFTER_DRIVER_OK & 1;
+    d->late = restarts++ % 2 && d->backend >> VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK & 1;
     if (d->backend >> VHOST_BACKEND_F_IOTLB_ASID & 1 &&
         ioctl(d->fd, VHOST_VDPA_SET_GROUP_ASID, &asid))
         fail("SET_GROUP_ASID");

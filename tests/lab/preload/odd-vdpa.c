@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include "../../../linux-headers/linux/qemu-live-uapi.h"
 #include "../../avocado/fake-ioctl.h"
 
 static int suspended;
@@ -72,7 +73,7 @@ static void track_suspend(unsigned long request, const void *argument)
 {
     if (request == VHOST_VDPA_SUSPEND) {
         suspended = 1;
-    } else if (request == _IO(VHOST_VIRTIO, 0x7E) ||        /* RESUME */
+    } else if (request == VHOST_VDPA_RESUME ||
                (request == VHOST_VDPA_SET_STATUS && !*(const uint8_t *)argument)) {
         suspended = 0;
     }

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <linux/qemu-live-uapi.h>
 #include <linux/vhost.h>
 
-#include "vdpa-uapi.h"
 #include "vdpa-fd.h"
 
 #define NONE    0       /* needs no backend feature: bit 0 is none */

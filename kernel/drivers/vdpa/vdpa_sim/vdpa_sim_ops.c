@@ -12,13 +12,9 @@
  */
 #include <linux/log2.h>
 #include <linux/nospec.h>
+#include <linux/qemu-live-uapi.h>
 
 #include "vdpa_sim_core.h"
-
-/* Under their upstream numbers; the 6.1 headers end before them. */
-#ifndef VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK
-#define VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK 0x6
-#endif
 
 #ifdef VDPA_NEEDS_EXT_OPS
 #define VDPA_SIM_CLEAN_MAP VDPA_EXT_RESET_F_CLEAN_MAP

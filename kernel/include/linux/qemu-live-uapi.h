@@ -1,0 +1,1 @@
+../../../linux-headers/linux/qemu-live-uapi.h
