@@ -58,9 +58,9 @@ class Calls:
 
 def load_livepatch(lab: Lab) -> None:
     """Load it, and wait until every task uses it."""
-    module = BUILT / lab.kernel / f"{LIVEPATCH}.ko"
+    module = BUILT / lab.built_for / f"{LIVEPATCH}.ko"
     if not module.exists():
-        lab.skip(f"missing: {module.name} for {lab.kernel} (scripts/build-kernel --livepatch)")
+        lab.skip(f"missing: {module.name} for {lab.built_for} (scripts/build-kernel --livepatch)")
     kmod.tool("/sbin/insmod", str(module))
     _wait_for_transition(lab)
     lab.check((STATE / "enabled").read_text("ascii").strip() == "1", "the livepatch is not enabled")

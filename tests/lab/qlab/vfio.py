@@ -32,10 +32,10 @@ PROGRAM = TOP / "tests/kernel/vfiotrack/vfiotrack.c"
 
 def require(lab: Lab) -> None:
     """Skip where something was not built."""
-    for path, how in ((BUILT / lab.kernel / f"{MODULE}.ko", "scripts/build-kernel --vfio"),
-                      (BUILT / "test" / lab.kernel / f"{MDEV}.ko", "make -C tests/kernel/mdev")):
+    for path, how in ((BUILT / lab.built_for / f"{MODULE}.ko", "scripts/build-kernel --vfio"),
+                      (BUILT / "test" / lab.built_for / f"{MDEV}.ko", "make -C tests/kernel/mdev")):
         if not path.exists():
-            lab.skip(f"missing: {path.name} for {lab.kernel} ({how})")
+            lab.skip(f"missing: {path.name} for {lab.built_for} ({how})")
 
 
 def program(lab: Lab) -> Path:
@@ -53,7 +53,7 @@ def container(lab: Lab, subject: str) -> Iterator[None]:
     if kmod.is_loaded(MODULE):
         kmod.tool("/sbin/rmmod", MODULE)
     if subject == "ours":
-        kmod.tool("/sbin/insmod", str(BUILT / lab.kernel / f"{MODULE}.ko"))
+        kmod.tool("/sbin/insmod", str(BUILT / lab.built_for / f"{MODULE}.ko"))
     else:
         kmod.tool("/sbin/modprobe", MODULE)
     yield
@@ -69,7 +69,7 @@ def device(lab: Lab) -> tuple[str, str]:
     """A mediated device, made; its group and name."""
     for name in ("vfio", "mdev"):
         kmod.tool("/sbin/modprobe", name)
-    kmod.tool("/sbin/insmod", str(BUILT / "test" / lab.kernel / f"{MDEV}.ko"))
+    kmod.tool("/sbin/insmod", str(BUILT / "test" / lab.built_for / f"{MDEV}.ko"))
     (kind,) = TYPES.iterdir()
     (kind / "create").write_text(UUID + "\n", "ascii")
     return group_number(Path("/sys/bus/mdev/devices", UUID)), UUID

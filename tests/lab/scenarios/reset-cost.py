@@ -56,7 +56,7 @@ def kvm_of(lab: Lab, subject: str) -> Iterator[None]:
     """KVM as SUBJECT has it."""
     kmod.tool("/sbin/rmmod", "kvm_amd", "kvm")
     if subject == "ours":
-        kmod.tool("/sbin/insmod", str(KVM / lab.kernel / "kvm.ko"))
+        kmod.tool("/sbin/insmod", str(KVM / lab.built_for / "kvm.ko"))
     kmod.tool("/sbin/modprobe", "kvm-amd")
     if subject == "livepatch":
         probe.load_livepatch(lab)
@@ -73,8 +73,8 @@ def measure(program: Path, words: tuple[str, ...]) -> dict[str, int]:
 
 def run(lab: Lab) -> None:
     """Every case with each subject."""
-    if not (KVM / lab.kernel / "kvm.ko").exists():
-        lab.skip(f"missing: kvm.ko for {lab.kernel} (scripts/build-kvm)")
+    if not (KVM / lab.built_for / "kvm.ko").exists():
+        lab.skip(f"missing: kvm.ko for {lab.built_for} (scripts/build-kvm)")
     program = lab.tmp / "ringreset"
     subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
     found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in CASES}
