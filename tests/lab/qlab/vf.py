@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Intel IFC VFs in L1: the machine that has them, and what can be done with one.
+"""PCI functions in L1 that become vDPA devices: the machine that has them, and what can be done with one.
 
 Theory of operation
 ===================
 
 L1 is a q35 machine with an Intel IOMMU (Debian's kernel uses it unless told intel_iommu=off) and four
-root ports.  Three hold a VF from power-on: a network device of each product, which are ports of one
-hub, and a block device; the fourth is for what is plugged by the scenario.  virtio-pci takes whatever
-has virtio's vendor ID, so a VF is given to ifcvf by name (driver_override), as on a real host.
+root ports.  Three hold a function from power-on: two network devices, which are ports of one hub, and a block
+device; the fourth is for what is plugged by the scenario.  DEVICES are Intel's VFs, one of each product, for
+ifcvf; VIRTIO_DEVICES are the emulator's own virtio devices behind the IOMMU, for vp_vdpa.  virtio-pci takes
+whatever has virtio's vendor ID, so a function is given to its driver by name (driver_override), as on a real host.
 
 The hub holds a sender back while none of its other ports can take a frame, and nothing wakes it when
 that port goes.  So it has one more port, with nothing behind it, that takes all.
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import random
 import struct
 import subprocess
 import time
@@ -40,19 +43,30 @@ def port(number: int) -> tuple[str, ...]:
             f"chassis={number + 1},slot={number + 1},mem-reserve=4M,pref64-reserve=32M")
 
 
-#: Four root ports; a VF of each product in three of them, the network devices on one hub.
-DEVICES = (
-    "-machine", "q35", "-device", "intel-iommu",
-    *(word for number in range(NR_PORTS) for word in port(number)),
-    *(word for number in (0, 1, 3) for word in
-      ("-netdev", f"hubport,hubid=0,id=net{number}")),
-    "-netdev", "hubport,hubid=0,id=sink",
-    "-device", "x-ifcvf-test-net,id=vf0,bus=rp0,netdev=net0,mac=52:54:00:00:00:10",
-    "-device", "x-ifcvf-test-net,id=vf1,bus=rp1,netdev=net1,mac=52:54:00:00:00:11,"
-               "model=c5000x",
-    "-drive", "if=none,id=disk,file=null-co://,snapshot=on",
-    "-device", "x-ifcvf-test-blk,id=vf2,bus=rp2,drive=disk",
-)
+def machine(first: str, second: str, block: str) -> tuple[str, ...]:
+    """Four root ports, functions in three of them; the network devices are on one hub."""
+    return (
+        "-machine", "q35", "-device", "intel-iommu",
+        *(word for number in range(NR_PORTS) for word in port(number)),
+        *(word for number in (0, 1, 3) for word in
+          ("-netdev", f"hubport,hubid=0,id=net{number}")),
+        "-netdev", "hubport,hubid=0,id=sink",
+        "-device", f"{first},id=vf0,bus=rp0,netdev=net0,mac={mac_of(0)}",
+        "-device", f"{second},id=vf1,bus=rp1,netdev=net1,mac={mac_of(1)}",
+        "-drive", "if=none,id=disk,file=null-co://,snapshot=on",
+        "-device", f"{block},id=vf2,bus=rp2,drive=disk",
+    )
+
+
+def mac_of(number: int) -> str:
+    """Of the network device in a root port."""
+    return f"52:54:00:00:00:{0x10 + number:x}"
+
+
+DEVICES = machine("x-ifcvf-test-net", "x-ifcvf-test-net,model=c5000x", "x-ifcvf-test-blk")
+BEHIND_IOMMU = "iommu_platform=on,disable-legacy=on"
+VIRTIO_DEVICES = machine(f"virtio-net-pci,{BEHIND_IOMMU}", f"virtio-net-pci,{BEHIND_IOMMU}",
+                         f"virtio-blk-pci,{BEHIND_IOMMU}")
 
 PCI = Path("/sys/bus/pci")
 
@@ -93,8 +107,12 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> 
 class Vf:
     """The function in one root port."""
 
+    #: The driver that makes it a vDPA device.
+    parent = "ifcvf"
+
     def __init__(self, number: int) -> None:
         self.number = number
+        self.mac = mac_of(number)
         below = PCI / "devices" / f"0000:00:{0x10 + number:x}.0"
         self.path: Path = wait_for(f"VF {number}", lambda: next(
             (path.parent for path in below.glob("0000:??:??.?/driver_override")), None))
@@ -111,8 +129,9 @@ class Vf:
         if self.driver():
             write(self.path / "driver" / "unbind", self.address)
 
-    def bind(self, driver: str = "ifcvf") -> None:
-        """Give it to a driver; an OSError if that does not want it."""
+    def bind(self, driver: str = "") -> None:
+        """Give it to a driver, its parent by default; an OSError if that does not want it."""
+        driver = driver or self.parent
         self.unbind()
         write(self.path / "driver_override", driver)
         write(PCI / "drivers" / driver / "bind", self.address)
@@ -154,7 +173,7 @@ class Vf:
         """How often each of its vectors was used."""
         counts = {}
         for line in Path("/proc/interrupts").read_text("ascii").splitlines():
-            if f"ifcvf-{self.address}" in line:
+            if f"{self.parent}-{self.address}" in line:
                 words = line.split()
                 counts[words[-1].rsplit("-", 1)[1]] = sum(
                     int(word) for word in words[1:] if word.isdigit() and len(word) < 12)
@@ -168,11 +187,17 @@ class Vf:
             return int(struct.unpack_from("<H", area, at)[0])
 
 
-def load(lab: Lab) -> None:
-    """All modules; the VFs that are there are taken from virtio-pci, before virtio-net sees them."""
-    lab.load("vdpa", "virtio_vdpa", "vhost_vdpa", "ifcvf", "af_packet")
-    for vf in (Vf(0), Vf(1), Vf(2)):
-        vf.bind()
+class Function(Vf):
+    """One that vp_vdpa takes."""
+
+    parent = "vp_vdpa"
+
+
+def load(lab: Lab, kind: type[Vf] = Vf) -> None:
+    """All modules; the functions that are there are taken from virtio-pci, before virtio-net sees them."""
+    lab.load("vdpa", "virtio_vdpa", "vhost_vdpa", kind.parent, "af_packet")
+    for number in range(3):
+        kind(number).bind()
     lab.load("virtio_net", "virtio_blk")
 
 
@@ -180,6 +205,26 @@ def mgmt_devices() -> dict[str, Any]:
     """What `vdpa mgmtdev show` says, by PCI address."""
     shown = json.loads(tool("vdpa", "-j", "mgmtdev", "show"))["mgmtdev"]
     return {name.split("/")[-1]: value for name, value in shown.items()}
+
+
+def disk_keeps(lab: Lab, vf: Vf) -> None:
+    """A block device keeps what is written, by virtio-blk on virtio_vdpa, and once more through a new vDPA device."""
+    data = random.randbytes(8 << 20)
+    for again in (False, True):
+        vf.add()
+        node = Path("/dev", wait_for("disk", lambda: next(vf.virtio().glob("block/*"), None)).name)
+        wait_for(str(node), node.exists)
+        fd = os.open(node, os.O_RDWR | os.O_DIRECT)
+        with mmap.mmap(-1, len(data)) as buffer:
+            if not again:
+                buffer[:] = data
+                lab.check(os.pwrite(fd, buffer, 1 << 20) == len(data), "short write")
+            buffer[:] = bytes(len(data))
+            lab.check(os.preadv(fd, [buffer], 1 << 20) == len(data), "short read")
+            lab.check(buffer[:] == data, "the disk's contents changed")
+        os.fsync(fd)
+        os.close(fd)
+        vf.delete()
 
 
 def open_vhost(vf: Vf) -> vhostvdpa.Device:

@@ -37,11 +37,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qlab import l2, vdpa, vhostvdpa
+from qlab import vhostvdpa
 from qlab.context import Lab
 from qlab.outer import Outer
 from qlab.scenario import DEBUG, Scenario
 from qlab.vf import DEVICES, Vf, load, open_vhost, plugged, spare, tool, unplug, wait_for
+from qlab.vfnet import ETHERTYPE, nested, pinned, tap_on
 
 SCENARIO = Scenario(
     about="an Intel IFC VF under vhost-vdpa, behind an IOMMU",
@@ -67,24 +68,13 @@ SCENARIO = Scenario(
 
 HEADER = 12  # bytes of virtio_net_hdr with VERSION_1
 FEATURES = vhostvdpa.VERSION_1 | vhostvdpa.ACCESS_PLATFORM | 1 << 5
-ETHERTYPE = 0x88b5  # for local experiments
 RUNNING = 15
-MAC = "52:54:00:00:00:11"  # vf.py's
-SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 
 def frame(number: int) -> bytes:
     """A broadcast frame with a number and contents that depend on it."""
     head = b"\xff" * 6 + bytes.fromhex("525400000011") + struct.pack(">HI", ETHERTYPE, number)
     return head + hashlib.sha256(str(number).encode()).digest() * 4
-
-
-def pinned(status: Path = Path("/proc/self/status")) -> int:
-    """KiB that a process has pinned, this one by default."""
-    for line in status.read_text("ascii").splitlines():
-        if line.startswith("VmPin:"):
-            return int(line.split()[1])
-    return 0
 
 
 def start_vhost(device: vhostvdpa.Device, bases: tuple[int, int] = (0, 0)) -> list[vhostvdpa.Queue]:
@@ -122,16 +112,6 @@ def receive(lab: Lab, queue: vhostvdpa.Queue, tap: socket.socket, count: int) ->
         lab.check(got == frame(number), f"frame {number} changed on its way")
         queue.add(None)
         queue.notify()
-
-
-def tap_on(vf: Vf) -> socket.socket:
-    """A packet socket on the VF's interface, for our frames alone."""
-    interface = vf.interface()
-    tool("ip", "link", "set", interface, "up")
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
-    tap.bind((interface, ETHERTYPE))
-    tap.settimeout(20)
-    return tap
 
 
 def doorbell_page(lab: Lab, device: vhostvdpa.Device, queue: vhostvdpa.Queue,
@@ -227,87 +207,9 @@ def part_leave(lab: Lab) -> None:
             unplug(outer, "vf3", 3)
 
 
-@contextmanager
-def echo(vf: Vf) -> Iterator[Callable[[], int]]:
-    """All that arrives at the VF's interface goes back as it is; how much that was so far."""
-    tap = tap_on(vf)
-    for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):  # all that the guest has under way
-        tap.setsockopt(socket.SOL_SOCKET, option, 1 << 22)
-    shared = mmap.mmap(-1, mmap.PAGESIZE)
-    child = os.fork()
-    if child == 0:
-        try:
-            tap.settimeout(None)
-            while True:
-                data, sender = tap.recvfrom(2048)
-                if sender[2] != socket.PACKET_OUTGOING:
-                    tap.send(data)
-                    struct.pack_into("<Q", shared, 0, struct.unpack_from("<Q", shared)[0] + 1)
-        finally:
-            os._exit(1)
-    try:
-        yield lambda: int(struct.unpack_from("<Q", shared)[0])
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        tap.close()
-
-
-def some_frames(lab: Lab, net: vdpa.Net, what: str, frames: int) -> dict[str, int]:
-    """Frames out of the guest and back; the counters then."""
-    net.start()
-    net.flows(lab, what, frames=frames)
-    net.stop()
-    return net.settle()
-
-
-def rounds(lab: Lab, net: vdpa.Net, what: str) -> None:
-    """Frames out of the guest and back; none may be missing, twice there or changed."""
-    before = net.stat()
-    after = some_frames(lab, net, what, 200)
-    new = {key: after[key] - before[key]
-           for key in ("sent", "received", "lost", "duplicate", "corrupt")}
-    lab.figures[what] = new
-    lab.check(not new["lost"] and not new["duplicate"] and not new["corrupt"], f"{what}: {new}")
-
-
-def vhost_node(vf: Vf) -> vdpa.Device:
-    """The VF's vDPA device, for a nested machine."""
-    vf.bind_to("vhost_vdpa")
-    node: Path = wait_for("vhost device", lambda: next(vf.vdpa.glob("vhost-vdpa-*"), None))
-    device = vdpa.Device(vf.name, Path("/dev", node.name), MAC, 1)
-    wait_for(str(device.node), device.node.exists)
-    return device
-
-
 def part_guest(lab: Lab, which: str) -> None:
     """A nested machine has the VF; what it sends comes back from the other one."""
-    host, guest = Vf(0), Vf(1)
-    host.add()
-    guest.add()
-    device = vhost_node(guest)
-    with echo(host) as echoed:
-        machine = l2.start(lab, vdpa.spec(lab, device, qemu=getattr(lab, which)))
-        lab.figures["ready_s"] = round(machine.wait_ready(), 1)
-        net = vdpa.Net(machine.payload)
-        lab.check(net.up() == MAC, "the guest has another MAC address than the VF")
-        rounds(lab, net, "boot")
-        lab.check(echoed() > 0, "the guest's frames did not come by way of the other VF")
-        kib = pinned(Path("/proc", str(machine.process.pid), "status"))
-        lab.figures["pinned_kib"] = kib
-        lab.check(kib >= 192 << 10, f"{kib} KiB of the guest's memory are pinned")
-        machine.qmp.cmd("stop")
-        machine.qmp.cmd("cont")
-        rounds(lab, net, "stop and cont")
-        net.ask("unload")
-        net.ask("load")
-        net.ask("rebind")
-        # Linux itself drops what is sent before it has seen the carrier.
-        some_frames(lab, net, "driver reload", 20)
-        rounds(lab, net, "driver reload")
-        machine.quit()
-    guest.delete()
-    host.delete()
+    nested(lab, getattr(lab, which), Vf(1), Vf(0))
 
 
 def part_vectors(lab: Lab) -> None:

@@ -22,9 +22,6 @@ to that first: a capability list that is a loop, a status that never clears.
 from __future__ import annotations
 
 import json
-import mmap
-import os
-import random
 import socket
 import subprocess
 import threading
@@ -40,7 +37,7 @@ from qlab.genl import Family, text, u64
 from qlab.netns import namespace, ping, socket_in, tcp_digest, udp_both_ways
 from qlab.outer import Outer
 from qlab.scenario import DEBUG, Scenario
-from qlab.vf import (DEVICES, Vf, load, mgmt_devices, plugged, run_failing, spare, tool, unplug,
+from qlab.vf import (DEVICES, Vf, disk_keeps, load, mgmt_devices, plugged, run_failing, spare, tool, unplug,
                      wait_for, write)
 
 SCENARIO = Scenario(
@@ -135,23 +132,7 @@ def part_net(lab: Lab) -> None:
 
 def part_blk(lab: Lab) -> None:
     """Contents through virtio-blk on virtio_vdpa, and once more through a new device."""
-    vf = Vf(2)
-    data = random.randbytes(8 << 20)
-    for again in (False, True):
-        vf.add()
-        node = Path("/dev", wait_for("disk", lambda: next(vf.virtio().glob("block/*"), None)).name)
-        wait_for(str(node), node.exists)
-        fd = os.open(node, os.O_RDWR | os.O_DIRECT)
-        with mmap.mmap(-1, len(data)) as buffer:
-            if not again:
-                buffer[:] = data
-                lab.check(os.pwrite(fd, buffer, 1 << 20) == len(data), "short write")
-            buffer[:] = bytes(len(data))
-            lab.check(os.preadv(fd, [buffer], 1 << 20) == len(data), "short read")
-            lab.check(buffer[:] == data, "the disk's contents changed")
-        os.fsync(fd)
-        os.close(fd)
-        vf.delete()
+    disk_keeps(lab, Vf(2))
 
 
 def part_vectors(lab: Lab) -> None:
