@@ -15,6 +15,9 @@ the two must print the same.
               fault after some pages, a device that does not unpin, threads that unmap at the same time;
               --param subject=stock --param only=NAME shows the fault (NAME: vfiotrack.c)
 
+On the debug kernel ours makes the calls alone, and the kernel's watchers judge: lockdep reports a circle of the
+kernel's own module (docs/upstream/vfio-type1.md), and watches no further then.
+
 *Limits*: the PCI function does not move data here.
 """
 
@@ -60,13 +63,13 @@ def answers(program: Path, words: list[str]) -> list[str]:
 
 
 def compare(lab: Lab, program: Path, target: list[str], real: list[str], seeds: int) -> None:
-    """The same calls with both modules."""
+    """The same calls with both modules; on the debug kernel with ours alone."""
     said: dict[str, list[list[str]]] = {}
-    for subject in ("stock", "ours"):
+    for subject in ("ours",) if lab.debug else ("stock", "ours"):
         with vfio.container(lab, subject):
             said[subject] = [answers(program, ["random", *target, str(seed), STEPS, *real])
                              for seed in range(1, seeds + 1)]
-    for seed, (stock, ours) in enumerate(zip(said["stock"], said["ours"], strict=True), 1):
+    for seed, (stock, ours) in enumerate(zip(said.get("stock", said["ours"]), said["ours"], strict=True), 1):
         differ = list(difflib.unified_diff(stock, ours, "stock", "ours", lineterm="", n=0))
         for line in differ[:SHOWN]:
             lab.log(line[:300])
