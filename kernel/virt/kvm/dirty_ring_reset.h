@@ -13,29 +13,33 @@
  *
  * A reset works in groups of up to DIRTY_RING_GROUP entries:
  *
- *	count	the RESET flags, with acquire
- *	gather	slot and offset of each, once, into keys of this function's own
- *	sort	by slot and 64-page word, unless they are in order
- *	protect	one call per word of 64 pages, under mmu_lock
- *	flush	the TLBs, once
- *	release	clear the flags, then move the reset index
+ *	in order  entries as they come, for as long as their 64-page words ascend: one call protects
+ *		  a word, under mmu_lock
+ *	count	  the RESET flags of those behind, with acquire
+ *	gather	  slot and offset of each into keys of this function's own
+ *	sort	  by slot and word
+ *	protect	  one call per word, under mmu_lock
+ *	flush	  the TLBs, once
+ *	release	  clear the flags, then move the reset index
  *
  * "Flag clear" means "protected, and in no TLB": the flags are cleared last.  So a process that
  * publishes a page when its flag is clear cannot lose a write, and a reset that ends early, at a
  * pending signal, has finished all entries that it has counted.  It ends between groups, and never
  * before the first, so it always gets on.
  *
- * The process can write to the ring's memory at any time.  Each field is read once; slot and offset
- * are checked by protect(); a flag has no meaning beyond the entries that vCPUs have pushed, and
- * one reset takes no more entries than there were when it began, whatever the process does
- * meanwhile.  What it spoils is its own log.
+ * The process can write to the ring's memory at any time.  A field is read once before it is acted
+ * upon; slot and offset are checked by protect(); a flag has no meaning beyond the entries that vCPUs
+ * have pushed, and one reset takes no more entries than there were when it began, whatever the
+ * process does meanwhile.  What it spoils is its own log.
  *
  * A page that is dirty costs one call that walks the page tables.  Sorting makes that one call per
  * 64 pages that lie in the same word: random pages of a gigabyte share one from a few thousand
- * entries on.
+ * entries on.  KVM walks from a mask's first bit to bit 63, whatever is set between and behind; so
+ * the last page of a call is its bit 63.  A process that sorts what it harvests, as QEMU does, is
+ * spared the keys.
  *
  * Locks: slots_lock, by the caller, keeps resets apart and the slots in place.  mmu_lock is taken
- * once per group, given up whenever another thread waits for it, and not taken for a ring in which
+ * twice per group, given up whenever another thread waits for it, and not taken for a ring in which
  * nothing is harvested.
  *
  * Users compile this header with a constant table of operations, so no indirect call is left:
@@ -60,8 +64,11 @@
 #define DIRTY_RING_WORD_SHIFT 6
 #define DIRTY_RING_WORD	      (1u << DIRTY_RING_WORD_SHIFT)
 
-#define DIRTY_RING_DIGIT_BITS 8
-#define DIRTY_RING_DIGITS     (1u << DIRTY_RING_DIGIT_BITS)
+/* Bits of a key that one pass sorts by: twelve are all there are in a gigabyte. */
+#define DIRTY_RING_DIGIT_BITS	   8
+#define DIRTY_RING_WIDE_DIGIT_BITS 12
+/* A group this large is worth the counters. */
+#define DIRTY_RING_WIDE 4096u
 
 /**
  * struct dirty_ring_reset_ops - what a reset needs of KVM
@@ -102,52 +109,126 @@ struct dirty_ring_group {
 	u64 *keys;
 	u64 *spare; /* NULL: a small group */
 	u32 *counts;
+	unsigned int digit_bits;
 	u32 n;
 	u64 varying; /* bits in which the keys differ */
-	bool sorted;
 };
 
-static inline struct kvm_dirty_gfn *dirty_ring_entry(const struct dirty_ring_view *ring, u32 index)
+static __always_inline struct kvm_dirty_gfn *dirty_ring_entry(const struct dirty_ring_view *ring,
+							      u32 index)
 {
 	return &ring->gfns[index & (ring->size - 1)];
 }
 
+/* Entries @entry from the one of @index on, @n of them, @n is counted down. */
+#define dirty_ring_for_each(entry, ring, index, n)                                       \
+	for (struct kvm_dirty_gfn *begin_ = (ring)->gfns, *end_ = begin_ + (ring)->size, \
+				  *(entry) = dirty_ring_entry(ring, index);              \
+	     n; (n)--, (entry) = (entry) + 1 == end_ ? begin_ : (entry) + 1)
+
 /* How many entries are harvested from @index on, @most at most. */
 static inline u32 dirty_ring_harvested(const struct dirty_ring_view *ring, u32 index, u32 most)
 {
-	u32 n = 0, flags;
+	u32 left = most;
 
-	for (; n < most; n++) {
+	dirty_ring_for_each(entry, ring, index, left) {
 		/* Pairs with the process, which has read an entry before it marks it. */
-		flags = smp_load_acquire(&dirty_ring_entry(ring, index + n)->flags);
-		if (!(flags & KVM_DIRTY_GFN_F_RESET))
+		if (!(smp_load_acquire(&entry->flags) & KVM_DIRTY_GFN_F_RESET))
 			break;
 	}
-	return n;
+	return most - left;
 }
 
-/* A key has the slot above the offset.  No slot has 2^32 pages: such an entry names none. */
+/* A key has the slot above the offset.  No slot has 2^32 pages: false for such an entry. */
+static __always_inline bool dirty_ring_key(const struct kvm_dirty_gfn *entry, u64 *key)
+{
+	u64 slot = READ_ONCE(entry->slot);
+	u64 offset = READ_ONCE(entry->offset);
+
+	*key = slot << 32 | offset;
+	return !(offset >> 32);
+}
+
+/* Pages that one call protects: @base + n of @slot for each bit n of @mask. */
+struct dirty_ring_word {
+	u64 slot; /* DIRTY_RING_NO_SLOT: none yet */
+	u64 base;
+	u64 mask;
+};
+
+#define DIRTY_RING_NO_SLOT (1ull << 32)
+
+/* Protects them, with the last one as the mask's last bit. */
+static __always_inline void dirty_ring_protect_word(const struct dirty_ring_reset_ops *ops,
+						    void *opaque,
+						    const struct dirty_ring_word *word)
+{
+	unsigned int behind = __builtin_clzll(word->mask);
+
+	if (word->base < behind)
+		behind = 0;
+	ops->protect(opaque, word->slot, word->base - behind, word->mask << behind);
+}
+
+/*
+ * Protects the pages of harvested entries from the reset index on, @most at most, for as long as their
+ * words ascend.  Returns how many entries those were.
+ */
+static __always_inline u32 dirty_ring_protect_in_order(const struct dirty_ring_reset_ops *ops,
+						       void *opaque,
+						       const struct dirty_ring_view *ring, u32 most)
+{
+	struct dirty_ring_word at = { .slot = DIRTY_RING_NO_SLOT };
+	u32 left = most;
+
+	dirty_ring_for_each(entry, ring, *ring->reset_index, left) {
+		u64 slot, offset;
+
+		/* Pairs with the process, which has read an entry before it marks it. */
+		if (!(smp_load_acquire(&entry->flags) & KVM_DIRTY_GFN_F_RESET))
+			break;
+		slot = READ_ONCE(entry->slot);
+		offset = READ_ONCE(entry->offset);
+		if (slot == at.slot && offset - at.base < DIRTY_RING_WORD) {
+			at.mask |= 1ull << (offset - at.base);
+			continue;
+		}
+		if (offset >> 32)
+			continue;
+		if (at.slot == DIRTY_RING_NO_SLOT) {
+			ops->lock(opaque);
+		} else {
+			if (slot < at.slot || (slot == at.slot && offset < at.base))
+				break;
+			dirty_ring_protect_word(ops, opaque, &at);
+			ops->relax(opaque);
+		}
+		at.slot = slot;
+		at.base = offset & ~(u64)(DIRTY_RING_WORD - 1);
+		at.mask = 1ull << (offset - at.base);
+	}
+	if (at.slot != DIRTY_RING_NO_SLOT) {
+		dirty_ring_protect_word(ops, opaque, &at);
+		ops->unlock(opaque);
+	}
+	return most - left;
+}
+
 static inline void dirty_ring_gather(const struct dirty_ring_view *ring, u32 index, u32 n,
 				     struct dirty_ring_group *group)
 {
-	u64 last = 0;
+	u64 any = 0, all = ~0ull;
+	u64 *key = group->keys;
 
-	group->n = 0;
-	group->varying = 0;
-	group->sorted = true;
-	for (; n; n--, index++) {
-		const struct kvm_dirty_gfn *entry = dirty_ring_entry(ring, index);
-		u64 slot = READ_ONCE(entry->slot);
-		u64 offset = READ_ONCE(entry->offset);
-		u64 key = slot << 32 | offset;
-
-		if (offset >> 32)
+	dirty_ring_for_each(entry, ring, index, n) {
+		if (!dirty_ring_key(entry, key))
 			continue;
-		group->varying |= key ^ (group->n ? group->keys[0] : key);
-		group->sorted &= key >> DIRTY_RING_WORD_SHIFT >= last;
-		last = key >> DIRTY_RING_WORD_SHIFT;
-		group->keys[group->n++] = key;
+		any |= *key;
+		all &= *key;
+		key++;
 	}
+	group->n = key - group->keys;
+	group->varying = any & ~all;
 }
 
 /* By insertion, for small groups. */
@@ -166,21 +247,23 @@ static inline void dirty_ring_sort_small(struct dirty_ring_group *group)
 /* One pass of a radix sort: by the digit at @shift, stable. */
 static inline void dirty_ring_sort_pass(struct dirty_ring_group *group, unsigned int shift)
 {
-	u64 *from = group->keys;
+	const u32 digits = 1u << group->digit_bits;
+	u64 *from = group->keys, *to = group->spare, *end = from + group->n;
+	u32 *counts = group->counts;
 	u32 sum = 0;
 
-	memset(group->counts, 0, DIRTY_RING_DIGITS * sizeof(*group->counts));
-	for (u32 i = 0; i < group->n; i++)
-		group->counts[from[i] >> shift & (DIRTY_RING_DIGITS - 1)]++;
-	for (u32 digit = 0; digit < DIRTY_RING_DIGITS; digit++) {
-		u32 count = group->counts[digit];
+	memset(counts, 0, digits * sizeof(*counts));
+	for (u64 *key = from; key < end; key++)
+		counts[*key >> shift & (digits - 1)]++;
+	for (u32 digit = 0; digit < digits; digit++) {
+		u32 count = counts[digit];
 
-		group->counts[digit] = sum;
+		counts[digit] = sum;
 		sum += count;
 	}
-	for (u32 i = 0; i < group->n; i++)
-		group->spare[group->counts[from[i] >> shift & (DIRTY_RING_DIGITS - 1)]++] = from[i];
-	group->keys = group->spare;
+	for (u64 *key = from; key < end; key++)
+		to[counts[*key >> shift & (digits - 1)]++] = *key;
+	group->keys = to;
 	group->spare = from;
 }
 
@@ -189,8 +272,6 @@ static inline void dirty_ring_sort(struct dirty_ring_group *group)
 {
 	unsigned int shift = DIRTY_RING_WORD_SHIFT;
 
-	if (group->sorted)
-		return;
 	if (!group->spare) {
 		dirty_ring_sort_small(group);
 		return;
@@ -198,58 +279,69 @@ static inline void dirty_ring_sort(struct dirty_ring_group *group)
 	while (shift < 64 && group->varying >> shift) {
 		shift += __builtin_ctzll(group->varying >> shift);
 		dirty_ring_sort_pass(group, shift);
-		shift += DIRTY_RING_DIGIT_BITS;
+		shift += group->digit_bits;
 	}
 }
 
 static __always_inline void dirty_ring_protect(const struct dirty_ring_reset_ops *ops, void *opaque,
 					       const struct dirty_ring_group *group)
 {
-	u64 word, mask;
-	u32 i = 0;
+	const u64 *key = group->keys, *end = key + group->n;
+	struct dirty_ring_word at;
+	u64 word;
 
-	if (!group->n)
+	if (key == end)
 		return;
 	ops->lock(opaque);
-	while (i < group->n) {
-		if (i)
-			ops->relax(opaque);
-		word = group->keys[i] >> DIRTY_RING_WORD_SHIFT;
-		mask = 0;
+	for (;;) {
+		word = *key >> DIRTY_RING_WORD_SHIFT;
+		at.slot = *key >> 32;
+		at.base = word << DIRTY_RING_WORD_SHIFT & 0xffffffff;
+		at.mask = 0;
 		do {
-			mask |= 1ull << (group->keys[i++] & (DIRTY_RING_WORD - 1));
-		} while (i < group->n && group->keys[i] >> DIRTY_RING_WORD_SHIFT == word);
-		ops->protect(opaque, word >> (32 - DIRTY_RING_WORD_SHIFT),
-			     word << DIRTY_RING_WORD_SHIFT & 0xffffffff, mask);
+			at.mask |= 1ull << (*key & (DIRTY_RING_WORD - 1));
+		} while (++key < end && *key >> DIRTY_RING_WORD_SHIFT == word);
+		dirty_ring_protect_word(ops, opaque, &at);
+		if (key == end)
+			break;
+		ops->relax(opaque);
 	}
 	ops->unlock(opaque);
-	ops->flush(opaque);
+}
+
+static __always_inline void dirty_ring_clear(struct kvm_dirty_gfn *entry, u32 n)
+{
+	for (struct kvm_dirty_gfn *end = entry + n; entry < end; entry++) {
+		/* Pairs with the process, which publishes a page whose flag is clear. */
+		smp_store_release(&entry->flags, 0);
+	}
 }
 
 /* The vCPU may push into these entries once the index has moved. */
 static inline void dirty_ring_release(const struct dirty_ring_view *ring, u32 n)
 {
 	u32 first = *ring->reset_index;
+	u32 to_end = min(n, ring->size - (first & (ring->size - 1)));
 
-	for (u32 i = 0; i < n; i++) {
-		/* Pairs with the process, which publishes a page whose flag is clear. */
-		smp_store_release(&dirty_ring_entry(ring, first + i)->flags, 0);
-	}
+	dirty_ring_clear(dirty_ring_entry(ring, first), to_end);
+	dirty_ring_clear(ring->gfns, n - to_end);
 	/* Pairs with the vCPU's look at how full its ring is. */
 	smp_store_release(ring->reset_index, first + n);
 }
 
-/* Protects the pages of @n harvested entries, fewer without memory; returns how many. */
-static __always_inline u32 dirty_ring_reset_group(const struct dirty_ring_reset_ops *ops,
-						  void *opaque, const struct dirty_ring_view *ring,
-						  u32 n)
+/* Protects the pages of @n harvested entries from @index on, fewer without memory; returns how many. */
+static __always_inline u32 dirty_ring_protect_sorted(const struct dirty_ring_reset_ops *ops,
+						     void *opaque,
+						     const struct dirty_ring_view *ring, u32 index,
+						     u32 n)
 {
 	u64 small[DIRTY_RING_SMALL_GROUP];
 	struct dirty_ring_group group = { .keys = small };
 	u64 *memory = NULL;
 
+	group.digit_bits = n < DIRTY_RING_WIDE ? DIRTY_RING_DIGIT_BITS : DIRTY_RING_WIDE_DIGIT_BITS;
 	if (n > DIRTY_RING_SMALL_GROUP) {
-		memory = kvmalloc(2 * n * sizeof(*memory) + DIRTY_RING_DIGITS * sizeof(u32),
+		memory = kvmalloc(2 * n * sizeof(*memory) + (sizeof(u32) << group.digit_bits),
 				  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (memory) {
 			group.keys = memory;
@@ -259,11 +351,27 @@ static __always_inline u32 dirty_ring_reset_group(const struct dirty_ring_reset_
 			n = DIRTY_RING_SMALL_GROUP;
 		}
 	}
-	dirty_ring_gather(ring, *ring->reset_index, n, &group);
+	dirty_ring_gather(ring, index, n, &group);
 	dirty_ring_sort(&group);
 	dirty_ring_protect(ops, opaque, &group);
-	dirty_ring_release(ring, n);
 	kvfree(memory);
+	return n;
+}
+
+/* Gives back up to @most harvested entries; returns how many. */
+static __always_inline u32 dirty_ring_reset_group(const struct dirty_ring_reset_ops *ops,
+						  void *opaque, const struct dirty_ring_view *ring,
+						  u32 most)
+{
+	u32 n = dirty_ring_protect_in_order(ops, opaque, ring, most);
+	u32 behind = dirty_ring_harvested(ring, *ring->reset_index + n, most - n);
+
+	if (behind)
+		n += dirty_ring_protect_sorted(ops, opaque, ring, *ring->reset_index + n, behind);
+	if (n) {
+		ops->flush(opaque);
+		dirty_ring_release(ring, n);
+	}
 	return n;
 }
 
@@ -279,10 +387,9 @@ static __always_inline u32 dirty_ring_reset(const struct dirty_ring_reset_ops *o
 	u32 total = 0, n;
 
 	while (left && !(total && ops->interrupted())) {
-		n = dirty_ring_harvested(ring, *ring->reset_index, min(left, DIRTY_RING_GROUP));
+		n = dirty_ring_reset_group(ops, opaque, ring, min(left, DIRTY_RING_GROUP));
 		if (!n)
 			break;
-		n = dirty_ring_reset_group(ops, opaque, ring, n);
 		total += n;
 		left -= n;
 	}
