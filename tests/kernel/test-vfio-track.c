@@ -295,6 +295,18 @@ static void test_last_page(void)
 	end(m);
 }
 
+/* A block that needs two words, where there is room for one more: it waits for the next call. */
+static void test_odd_base(void)
+{
+	struct model *m = begin();
+
+	start(m);
+	touch(m, 40, 40);
+	touch(m, 128, 191);
+	check(m, 32, PAGES - 1, 32, 0, 2);
+	end(m);
+}
+
 static void check_pinned(struct model *m, unsigned int first, unsigned int last)
 {
 	unsigned long index = BASE + first;
@@ -368,6 +380,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/vfio-track/memory", test_memory);
 	g_test_add_func("/vfio-track/limits", test_limits);
 	g_test_add_func("/vfio-track/last-page", test_last_page);
+	g_test_add_func("/vfio-track/odd-base", test_odd_base);
 	g_test_add_func("/vfio-track/random", test_random);
 	return g_test_run();
 }

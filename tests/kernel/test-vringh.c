@@ -474,9 +474,8 @@ static bool range_both_ends(struct vringh *vrh, u64 addr, struct vringh_range *r
 	return true;
 }
 
-static int get_by(struct rig *rig, bool (*getrange)(struct vringh *vrh, u64 addr,
-					     struct vringh_range *range), u64 addr, u32 len,
-		  u16 flags)
+static int get_by(struct rig *rig, bool (*getrange)(struct vringh *, u64, struct vringh_range *),
+		  u64 addr, u32 len, u16 flags)
 {
 	u16 head;
 
@@ -495,6 +494,7 @@ static void test_user_ranges(struct rig *rig)
 	g_assert_cmpuint(vringh_kiov_length(&rig->riov), ==, 8);
 	g_assert_cmpint(get_by(rig, range_both_ends, U64_MAX - 7, 9, 0), ==, -EINVAL);
 	g_assert_cmpint(get_by(rig, range_both_ends, 0, 8, 0), ==, 1);
+	g_assert_cmpint(get_by(rig, range_both_ends, 99, 1, 0), ==, 1); /* the last byte */
 }
 
 static struct vring_desc at_the_end[2];
