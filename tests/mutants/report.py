@@ -2,7 +2,7 @@
 """docs/results/mutants.md: a row for each source file, and the mutants that survived.
 
 Rows of files that were not run this time are taken over from the document, so that it can be
-brought up to date file by file; each row says in how many runs what counts as noticed was.
+brought up to date file by file, unless the file is gone; each row says in how many runs what counts as noticed was.
 
 *Limits*: rows are recognised by their form; only this file writes the document.
 """
@@ -75,5 +75,6 @@ def render(rows: dict[str, Row]) -> str:
 def write(rows: dict[str, Row], document: Path = DOCUMENT) -> None:
     """Bring the document up to date with the rows of a run."""
     before = parse(document.read_text("utf-8")) if document.exists() else {}
+    before = {name: row for name, row in before.items() if (TOP / name).exists()}
     document.parent.mkdir(parents=True, exist_ok=True)
     document.write_text(render({**before, **rows}), "utf-8")
