@@ -72,9 +72,9 @@ def render(rows: dict[str, Row]) -> str:
     return text + ("\nSurvived:\n\n" + "".join(survivors) if survivors else "")
 
 
-def write(rows: dict[str, Row], document: Path = DOCUMENT) -> None:
-    """Bring the document up to date with the rows of a run."""
+def write(rows: dict[str, Row], document: Path = DOCUMENT, top: Path = TOP) -> None:
+    """Bring the document up to date with the rows of a run, of the source files below TOP."""
     before = parse(document.read_text("utf-8")) if document.exists() else {}
-    before = {name: row for name, row in before.items() if (TOP / name).exists()}
+    before = {name: row for name, row in before.items() if (top / name).exists()}
     document.parent.mkdir(parents=True, exist_ok=True)
     document.write_text(render({**before, **rows}), "utf-8")

@@ -247,15 +247,18 @@ bench.run_command(["sh", "-c", sys.argv[3]], Path(sys.argv[2]), 300)
 class Report(unittest.TestCase):
     def test_rows_of_other_files_are_kept(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            document = Path(folder) / "results/mutants.md"
+            top = Path(folder)
+            document = top / "results/mutants.md"
+            (top / "a.c").touch()
             report.write({"a.c": report.Row(10, 3, 1, [("m", "why: it is")]),
-                          "b.c": report.Row(1, 1, 0, [])}, document)
-            report.write({"b.c": report.Row(10, 9, 0, [("n", "x")])}, document)
+                          "b.c": report.Row(1, 1, 0, []), "gone.c": report.Row(1, 1, 0, [])}, document, top)
+            report.write({"b.c": report.Row(10, 9, 0, [("n", "x")])}, document, top)
             text = document.read_text("utf-8")
         self.assertIn("| a.c | 5 | 1 | 3 | 1 | 75 % | 10 |", text)
         self.assertIn("| b.c | 10 | 0 | 9 | 1 | 90 % | 10 |", text)
         self.assertIn("| all | 15 | 1 | 12 | 2 | 85 % |  |", text)
         self.assertIn("- `a.c: m`: why: it is\n- `b.c: n`: x\n", text)
+        self.assertNotIn("gone.c", text)
 
 
 class Program(unittest.TestCase):
