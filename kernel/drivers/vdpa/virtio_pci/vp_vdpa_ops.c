@@ -169,12 +169,12 @@ int vp_vdpa_stop(struct vp_vdpa_function *fn)
 	return ret;
 }
 
-static u8 vp_vdpa_get_status(struct vdpa_device *vdpa)
+static u8 vp_vdpa_op_get_status(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_hw_get_status(vp_vdpa_to_fn(vdpa));
 }
 
-static void vp_vdpa_set_status(struct vdpa_device *vdpa, u8 status)
+static void vp_vdpa_op_set_status(struct vdpa_device *vdpa, u8 status)
 {
 	struct vp_vdpa_function *fn = vp_vdpa_to_fn(vdpa);
 
@@ -188,19 +188,19 @@ static void vp_vdpa_set_status(struct vdpa_device *vdpa, u8 status)
 	mutex_unlock(&fn->lock);
 }
 
-static int vp_vdpa_reset(struct vdpa_device *vdpa)
+static int vp_vdpa_op_reset(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_stop(vp_vdpa_to_fn(vdpa));
 }
 
 /* Features */
 
-static u64 vp_vdpa_get_device_features(struct vdpa_device *vdpa)
+static u64 vp_vdpa_op_get_device_features(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_to_dev(vdpa)->features;
 }
 
-static int vp_vdpa_set_driver_features(struct vdpa_device *vdpa, u64 features)
+static int vp_vdpa_op_set_driver_features(struct vdpa_device *vdpa, u64 features)
 {
 	struct vp_vdpa_dev *dev = vp_vdpa_to_dev(vdpa);
 
@@ -215,14 +215,15 @@ static int vp_vdpa_set_driver_features(struct vdpa_device *vdpa, u64 features)
 	return 0;
 }
 
-static u64 vp_vdpa_get_driver_features(struct vdpa_device *vdpa)
+static u64 vp_vdpa_op_get_driver_features(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_to_dev(vdpa)->driver_features;
 }
 
 /* Queues */
 
-static int vp_vdpa_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail, u64 used)
+static int vp_vdpa_op_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u64 avail,
+				     u64 used)
 {
 	struct vp_vdpa_queue *queue = vp_vdpa_to_queue(vdpa, idx);
 
@@ -234,14 +235,14 @@ static int vp_vdpa_set_vq_address(struct vdpa_device *vdpa, u16 idx, u64 desc, u
 	return 0;
 }
 
-static void vp_vdpa_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
+static void vp_vdpa_op_set_vq_num(struct vdpa_device *vdpa, u16 idx, u32 num)
 {
 	mutex_lock(&vp_vdpa_to_fn(vdpa)->lock);
 	vp_vdpa_to_queue(vdpa, idx)->size = num;
 	mutex_unlock(&vp_vdpa_to_fn(vdpa)->lock);
 }
 
-static void vp_vdpa_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
+static void vp_vdpa_op_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 {
 	struct vp_vdpa_queue *queue = vp_vdpa_to_queue(vdpa, idx);
 	struct vp_vdpa_function *fn = vp_vdpa_to_fn(vdpa);
@@ -258,13 +259,13 @@ static void vp_vdpa_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 	mutex_unlock(&fn->lock);
 }
 
-static bool vp_vdpa_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
+static bool vp_vdpa_op_get_vq_ready(struct vdpa_device *vdpa, u16 idx)
 {
 	return vp_vdpa_to_queue(vdpa, idx)->ready;
 }
 
-static int vp_vdpa_set_vq_state(struct vdpa_device *vdpa, u16 idx,
-				const struct vdpa_vq_state *state)
+static int vp_vdpa_op_set_vq_state(struct vdpa_device *vdpa, u16 idx,
+				   const struct vdpa_vq_state *state)
 {
 	struct vp_vdpa_queue *queue = vp_vdpa_to_queue(vdpa, idx);
 	int ret = 0;
@@ -280,7 +281,7 @@ static int vp_vdpa_set_vq_state(struct vdpa_device *vdpa, u16 idx,
 	return ret;
 }
 
-static int vp_vdpa_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
+static int vp_vdpa_op_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_vq_state *state)
 {
 	struct vp_vdpa_queue *queue = vp_vdpa_to_queue(vdpa, idx);
 	struct vp_vdpa_function *fn = vp_vdpa_to_fn(vdpa);
@@ -300,7 +301,7 @@ static int vp_vdpa_get_vq_state(struct vdpa_device *vdpa, u16 idx, struct vdpa_v
 	return ret;
 }
 
-static void vp_vdpa_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
+static void vp_vdpa_op_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_callback *cb)
 {
 	struct vp_vdpa_queue *queue = vp_vdpa_to_queue(vdpa, idx);
 
@@ -309,12 +310,12 @@ static void vp_vdpa_set_vq_cb(struct vdpa_device *vdpa, u16 idx, struct vdpa_cal
 	spin_unlock_irq(&queue->cb_lock);
 }
 
-static int vp_vdpa_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
+static int vp_vdpa_op_get_vq_irq(struct vdpa_device *vdpa, u16 idx)
 {
 	return vp_vdpa_irq_of(vp_vdpa_to_fn(vdpa), idx);
 }
 
-static void vp_vdpa_kick_vq(struct vdpa_device *vdpa, u16 idx)
+static void vp_vdpa_op_kick_vq(struct vdpa_device *vdpa, u16 idx)
 {
 	vp_vdpa_hw_kick(vp_vdpa_to_fn(vdpa), idx);
 }
@@ -323,7 +324,8 @@ static void vp_vdpa_kick_vq(struct vdpa_device *vdpa, u16 idx)
  * A user may map a page of doorbells only if there is nothing else in that page: the whole of it has
  * to be notify region.  Any other doorbell is reported with a size that is no page.
  */
-static struct vdpa_notification_area vp_vdpa_get_vq_notification(struct vdpa_device *vdpa, u16 idx)
+static struct vdpa_notification_area vp_vdpa_op_get_vq_notification(struct vdpa_device *vdpa,
+								    u16 idx)
 {
 	const struct vp_vdpa_region *notify = &vp_vdpa_to_fn(vdpa)->regions[VP_VDPA_NOTIFY];
 	phys_addr_t addr = vp_vdpa_to_queue(vdpa, idx)->doorbell_pa;
@@ -335,13 +337,13 @@ static struct vdpa_notification_area vp_vdpa_get_vq_notification(struct vdpa_dev
 	};
 }
 
-static u16 vp_vdpa_get_vq_size(struct vdpa_device *vdpa, u16 idx)
+static u16 vp_vdpa_op_get_vq_size(struct vdpa_device *vdpa, u16 idx)
 {
 	return idx < vp_vdpa_to_fn(vdpa)->nr_queues ? vp_vdpa_to_queue(vdpa, idx)->max_size : 0;
 }
 
-/* The largest of all queues; the others are held to vp_vdpa_get_vq_size(). */
-static u16 vp_vdpa_get_vq_num_max(struct vdpa_device *vdpa)
+/* The largest of all queues; the others are held to vp_vdpa_op_get_vq_size(). */
+static u16 vp_vdpa_op_get_vq_num_max(struct vdpa_device *vdpa)
 {
 	const struct vp_vdpa_function *fn = vp_vdpa_to_fn(vdpa);
 	u16 i, most = 0;
@@ -351,51 +353,51 @@ static u16 vp_vdpa_get_vq_num_max(struct vdpa_device *vdpa)
 	return most;
 }
 
-static u32 vp_vdpa_get_vq_align(struct vdpa_device *vdpa)
+static u32 vp_vdpa_op_get_vq_align(struct vdpa_device *vdpa)
 {
 	return QUEUE_ALIGN;
 }
 
-static u32 vp_vdpa_get_vq_group(struct vdpa_device *vdpa, u16 idx)
+static u32 vp_vdpa_op_get_vq_group(struct vdpa_device *vdpa, u16 idx)
 {
 	return 0;
 }
 
 /* Identity and configuration */
 
-static u32 vp_vdpa_get_device_id(struct vdpa_device *vdpa)
+static u32 vp_vdpa_op_get_device_id(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_to_fn(vdpa)->type.virtio_id;
 }
 
-static u32 vp_vdpa_get_vendor_id(struct vdpa_device *vdpa)
+static u32 vp_vdpa_op_get_vendor_id(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_to_fn(vdpa)->pdev->subsystem_vendor;
 }
 
-static size_t vp_vdpa_get_config_size(struct vdpa_device *vdpa)
+static size_t vp_vdpa_op_get_config_size(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_to_fn(vdpa)->config_len;
 }
 
-static void vp_vdpa_get_config(struct vdpa_device *vdpa, unsigned int off, void *buf,
-			       unsigned int len)
+static void vp_vdpa_op_get_config(struct vdpa_device *vdpa, unsigned int off, void *buf,
+				  unsigned int len)
 {
 	vp_vdpa_hw_read_config(vp_vdpa_to_fn(vdpa), off, buf, len);
 }
 
-static void vp_vdpa_set_config(struct vdpa_device *vdpa, unsigned int off, const void *buf,
-			       unsigned int len)
+static void vp_vdpa_op_set_config(struct vdpa_device *vdpa, unsigned int off, const void *buf,
+				  unsigned int len)
 {
 	vp_vdpa_hw_write_config(vp_vdpa_to_fn(vdpa), off, buf, len);
 }
 
-static u32 vp_vdpa_get_generation(struct vdpa_device *vdpa)
+static u32 vp_vdpa_op_get_generation(struct vdpa_device *vdpa)
 {
 	return vp_vdpa_hw_generation(vp_vdpa_to_fn(vdpa));
 }
 
-static void vp_vdpa_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
+static void vp_vdpa_op_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback *cb)
 {
 	struct vp_vdpa_function *fn = vp_vdpa_to_fn(vdpa);
 
@@ -404,41 +406,41 @@ static void vp_vdpa_set_config_cb(struct vdpa_device *vdpa, struct vdpa_callback
 	spin_unlock_irq(&fn->config_cb_lock);
 }
 
-static const struct vdpa_config_ops vp_vdpa_ops = {
-	.get_status = vp_vdpa_get_status,
-	.set_status = vp_vdpa_set_status,
-	.reset = vp_vdpa_reset,
-	.get_device_features = vp_vdpa_get_device_features,
-	.set_driver_features = vp_vdpa_set_driver_features,
-	.get_driver_features = vp_vdpa_get_driver_features,
-	.set_vq_address = vp_vdpa_set_vq_address,
-	.set_vq_num = vp_vdpa_set_vq_num,
-	.set_vq_ready = vp_vdpa_set_vq_ready,
-	.get_vq_ready = vp_vdpa_get_vq_ready,
-	.set_vq_state = vp_vdpa_set_vq_state,
-	.get_vq_state = vp_vdpa_get_vq_state,
-	.set_vq_cb = vp_vdpa_set_vq_cb,
-	.get_vq_irq = vp_vdpa_get_vq_irq,
-	.kick_vq = vp_vdpa_kick_vq,
-	.get_vq_notification = vp_vdpa_get_vq_notification,
+static const struct vdpa_config_ops vp_vdpa_config_ops = {
+	.get_status = vp_vdpa_op_get_status,
+	.set_status = vp_vdpa_op_set_status,
+	.reset = vp_vdpa_op_reset,
+	.get_device_features = vp_vdpa_op_get_device_features,
+	.set_driver_features = vp_vdpa_op_set_driver_features,
+	.get_driver_features = vp_vdpa_op_get_driver_features,
+	.set_vq_address = vp_vdpa_op_set_vq_address,
+	.set_vq_num = vp_vdpa_op_set_vq_num,
+	.set_vq_ready = vp_vdpa_op_set_vq_ready,
+	.get_vq_ready = vp_vdpa_op_get_vq_ready,
+	.set_vq_state = vp_vdpa_op_set_vq_state,
+	.get_vq_state = vp_vdpa_op_get_vq_state,
+	.set_vq_cb = vp_vdpa_op_set_vq_cb,
+	.get_vq_irq = vp_vdpa_op_get_vq_irq,
+	.kick_vq = vp_vdpa_op_kick_vq,
+	.get_vq_notification = vp_vdpa_op_get_vq_notification,
 #ifndef VDPA_NEEDS_EXT_OPS
-	.get_vq_size = vp_vdpa_get_vq_size,
+	.get_vq_size = vp_vdpa_op_get_vq_size,
 #endif
-	.get_vq_num_max = vp_vdpa_get_vq_num_max,
-	.get_vq_align = vp_vdpa_get_vq_align,
-	.get_vq_group = vp_vdpa_get_vq_group,
-	.get_device_id = vp_vdpa_get_device_id,
-	.get_vendor_id = vp_vdpa_get_vendor_id,
-	.get_config_size = vp_vdpa_get_config_size,
-	.get_config = vp_vdpa_get_config,
-	.set_config = vp_vdpa_set_config,
-	.get_generation = vp_vdpa_get_generation,
-	.set_config_cb = vp_vdpa_set_config_cb,
+	.get_vq_num_max = vp_vdpa_op_get_vq_num_max,
+	.get_vq_align = vp_vdpa_op_get_vq_align,
+	.get_vq_group = vp_vdpa_op_get_vq_group,
+	.get_device_id = vp_vdpa_op_get_device_id,
+	.get_vendor_id = vp_vdpa_op_get_vendor_id,
+	.get_config_size = vp_vdpa_op_get_config_size,
+	.get_config = vp_vdpa_op_get_config,
+	.set_config = vp_vdpa_op_set_config,
+	.get_generation = vp_vdpa_op_get_generation,
+	.set_config_cb = vp_vdpa_op_set_config_cb,
 };
 
 #ifdef VDPA_NEEDS_EXT_OPS
 static const struct vdpa_ext_ops vp_vdpa_ext_ops = {
-	.get_vq_size = vp_vdpa_get_vq_size,
+	.get_vq_size = vp_vdpa_op_get_vq_size,
 };
 
 static int vp_vdpa_set_ext_ops(struct vp_vdpa_dev *dev)
@@ -460,8 +462,8 @@ int vp_vdpa_dev_create(struct vp_vdpa_function *fn, const char *name, u64 featur
 	ret = vp_vdpa_stop(fn);
 	if (ret)
 		return ret;
-	dev = vdpa_alloc_device(struct vp_vdpa_dev, vdpa, &fn->pdev->dev, &vp_vdpa_ops, 1, 1, name,
-				false);
+	dev = vdpa_alloc_device(struct vp_vdpa_dev, vdpa, &fn->pdev->dev, &vp_vdpa_config_ops, 1, 1,
+				name, false);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 	dev->fn = fn;
