@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A PCI function that is a nested machine's NIC, and one that sends back what arrives.
 
+    as_interfaces(lab, outer, a, b)     two functions under virtio_vdpa: traffic, interrupts, carrier
     nested(lab, qemu, guest, host)      a nested machine on GUEST; numbered frames go round by way of HOST
     tap_on(vf)                          a packet socket on a function under virtio_vdpa
     pinned()                            how much memory a process has pinned
@@ -21,11 +22,32 @@ from pathlib import Path
 
 from . import l2, vdpa
 from .context import Lab
+from .netns import namespace, ping, tcp_digest, udp_both_ways
+from .outer import Outer
 from .vf import Vf, tool, wait_for
 
 ETHERTYPE = 0x88b5  # for local experiments
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 MEM = 192
+
+
+def as_interfaces(lab: Lab, outer: Outer, one: Vf, other: Vf) -> None:
+    """Two functions as interfaces of the host: contents are checked, and what interrupts."""
+    with namespace(1, one.interface()) as first, namespace(2, other.interface()) as second:
+        ping(lab, first, 2)
+        udp_both_ways(lab, first, second)
+        lab.figures["tcp_mib_s"] = round(tcp_digest(lab, first, second), 2)
+        for vf in (one, other):
+            counts = vf.interrupts()
+            lab.log(f"{vf.name}: {counts}")
+            lab.check(set(counts) == {"0", "1", "2", "config"}, f"vectors: {counts}")
+            lab.check(counts["0"] > 0, f"no receive interrupt: {counts}")
+        tool("ip", "-n", first, "link", "set", "eth0", "down")
+        before = other.interrupts()["config"]
+        outer.cmd("set_link", name=f"vf{other.number}", up=False)
+        wait_for("carrier to go", lambda: "NO-CARRIER" in tool("ip", "-n", second, "link", "show", "eth0"))
+        lab.check(other.interrupts()["config"] > before, "no configuration interrupt")
+        outer.cmd("set_link", name=f"vf{other.number}", up=True)
 
 
 def pinned(status: Path = Path("/proc/self/status")) -> int:

@@ -27,12 +27,10 @@ from collections.abc import Callable
 
 from qlab import vhostvdpa
 from qlab.context import Lab
-from qlab.netns import namespace, ping, tcp_digest, udp_both_ways
 from qlab.outer import Outer
 from qlab.scenario import DEBUG, Scenario
-from qlab.vf import (VIRTIO_DEVICES, Function, disk_keeps, load, mgmt_devices, open_vhost, tool, unplug, wait_for,
-                     wait_probed)
-from qlab.vfnet import nested
+from qlab.vf import (VIRTIO_DEVICES, Function, disk_keeps, load, mgmt_devices, open_vhost, tool, unplug, wait_probed)
+from qlab.vfnet import as_interfaces, nested
 
 SCENARIO = Scenario(
     about="virtio devices as vDPA devices",
@@ -77,18 +75,7 @@ def part_net(lab: Lab) -> None:
         function.add()
     config = json.loads(tool("vdpa", "-j", "dev", "config", "show", "vdpa1"))
     lab.check(config["config"]["vdpa1"]["mac"] == functions[1].mac, f"config: {config}")
-    with namespace(1, functions[0].interface()) as first, namespace(2, functions[1].interface()) as second:
-        ping(lab, first, 2)
-        udp_both_ways(lab, first, second)
-        lab.figures["tcp_mib_s"] = round(tcp_digest(lab, first, second), 2)
-        for function in functions:
-            counts = function.interrupts()
-            lab.check(set(counts) == {"0", "1", "2", "config"} and counts["0"] > 0, f"interrupts: {counts}")
-        before = functions[1].interrupts()["config"]
-        outer.cmd("set_link", name="vf1", up=False)
-        wait_for("carrier to go", lambda: "NO-CARRIER" in tool("ip", "-n", second, "link", "show", "eth0"))
-        lab.check(functions[1].interrupts()["config"] > before, "no configuration interrupt")
-        outer.cmd("set_link", name="vf1", up=True)
+    as_interfaces(lab, outer, functions[0], functions[1])
     for function in functions:
         function.delete()
 
