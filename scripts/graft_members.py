@@ -10,11 +10,11 @@ file in TOML has one table per struct, with the members' documentation and their
     doc = "@__org.example_syncs: how long syncs took (Since: 10.0)"
     members = { "*__org.example_syncs" = "MigrationSyncs" }
 
-The documentation is put before the struct's "Since:" line, the members at the end of its data.
+The documentation is put before the struct's "Features:" or "Since:" line, the members at the end of its data.
 What cannot be found exactly once is a complaint that names file and struct.
 
-Limits: a struct needs a documentation block with a "Since:" line, and data without comments or
-nested braces, as nearly all have; the result is checked by QEMU's own schema compiler.
+Limits: a struct needs a documentation block with a "Since:" line, and data without comments, and
+with braces in braces only for a member's type; the result is checked by QEMU's own schema compiler.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def _malformed(table: Any) -> str:
 
 
 def _extended(schema: str, name: str, doc: str, members: dict[str, str]) -> tuple[str, str]:
-    struct = re.compile(rf"^##\n# @{re.escape(name)}:\n(?:#.*\n)*?(?P<since># Since: .*\n)"
+    struct = re.compile(rf"^##\n# @{re.escape(name)}:\n(?:#.*\n)*?(?P<since># (?:Features|Since):.*\n)"
                         rf"(?:#.*\n)*?##\n\{{ 'struct': '{re.escape(name)}',\s+'data': \{{"
-                        r"[^{}#]*?(?P<end>\s*\})", re.MULTILINE)
+                        r"(?:[^{}#]|\{[^{}#]*\})*?(?P<end>\s*\})", re.MULTILINE)
     found = list(struct.finditer(schema))
     if len(found) != 1:
         return schema, f"{len(found)} structs of that name, with documentation and data, instead of 1"

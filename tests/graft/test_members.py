@@ -53,6 +53,16 @@ class Members(GraftCase):
             "#     nothing to do, in ms (Since: 2.0)\n#\n# Since: 1.0\n##\n{ 'struct'").replace(
             "['str']}", "['str'],\n           '*__org.tiny_idle': 'uint64'}"))
 
+    def test_before_features_and_after_a_type_in_braces(self) -> None:
+        schema = SCHEMA.replace("# Since: 1.0", "# Features:\n#\n# @unstable: @busy\n#\n# Since: 1.0", 1).replace(
+            "'names': ['str']}", "'names': {'type': 'str', 'features': ['unstable'] } }")
+        self.write(self.base / "load.json", schema)
+        self.members('[Load]\ndoc = "@one: first"\nmembers = { "*one" = "int" }\n')
+        self.lay()
+        self.assertEqual(self.text("load.json"), schema.replace(
+            "# Features:", "# @one: first\n#\n# Features:").replace(
+            "['unstable'] } }", "['unstable'] },\n           '*one': 'int' }"))
+
     def test_beside_a_fragment(self) -> None:
         self.members(MEMBERS)
         self.ours("load.json.append", "\n# the end\n", "fragment")
