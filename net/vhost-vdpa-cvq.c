@@ -26,6 +26,7 @@
 #include "qemu/osdep.h"
 #include "hw/virtio/vdpa/vdpa-guest-mem.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-device.h"
+#include "hw/virtio/vdpa/core/vdpa-requests.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-guest.h"
 #include "hw/virtio/virtio-net.h"
 #include "qapi/error.h"
@@ -42,6 +43,7 @@
 #define FILTER_BYTES    (16 * MiB)      /* of a filter table, for the model */
 #define TIMEOUT_US      (5 * G_USEC_PER_SEC)
 #define TURN            16      /* commands */
+#define SPIN_US         50
 #define POLL_US         20
 
 /* QEMU's memory. */
@@ -63,57 +65,88 @@ typedef struct VdpaCvq {
     Error *failed;
 } VdpaCvq;
 
-/* --- one command to the device ------------------------------------------ */
+/* --- commands to the device --------------------------------------------- */
 
-static int await(VdpaCvq *c, Error **errp)
+static VdpaRequests *requests_new(VdpaCvq *c, size_t longest)
 {
-    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
-    VdpaDeviceDone done;
+    VdpaRequestMemory memory = {
+        .requests = c->buf[BUF_COMMAND].at,
+        .requests_size = COMMAND_BYTES,
+        .requests_iova = c->buf[BUF_COMMAND].iova,
+        .answers = c->buf[BUF_STATUS].at,
+        .answers_size = c->buf[BUF_STATUS].size,
+        .answers_iova = c->buf[BUF_STATUS].iova,
+    };
+
+    return vdpa_requests_new(c->ring, &memory, longest);
+}
+
+static int no_room(int err, Error **errp)
+{
+    error_setg_errno(errp, -err, "no room in the control queue");
+    return err;
+}
+
+static void show(VdpaCvq *c, VdpaRequests *r)
+{
+    if (vdpa_requests_publish(r)) {
+        event_notifier_set(&c->device_kick);
+    }
+}
+
+/* A device answers soon: the first moments are not slept through. */
+static void wait_a_little(gint64 waited)
+{
+    if (waited < SPIN_US) {
+        g_thread_yield();
+    } else {
+        g_usleep(POLL_US);
+    }
+}
+
+/* VIRTIO_NET_OK, or not; -errno: the queue is of no use any more. */
+static int await(VdpaCvq *c, VdpaRequests *r, VdpaRequestDone *done,
+                 Error **errp)
+{
+    gint64 begin = g_get_monotonic_time();
     int got;
 
-    while (!(got = vdpa_ring_device_get(c->ring, &done))) {
-        if (g_get_monotonic_time() > deadline) {
+    while (!(got = vdpa_requests_get(r, done))) {
+        gint64 waited = g_get_monotonic_time() - begin;
+
+        if (waited > TIMEOUT_US) {
             error_setg(errp, "the device does not answer control commands");
             return -ETIMEDOUT;
         }
-        g_usleep(POLL_US);
+        wait_a_little(waited);
     }
     if (got < 0) {
         error_setg(errp, "control queue: %s", vdpa_ring_device_broken(c->ring));
         return got;
     }
-    return done.len;
+    trace_vdpa_cvq_command(vdpa_ctrl_name(done->request, done->bytes),
+                           done->bytes, done->answer);
+    return done->answer < 0 ? VIRTIO_NET_ERR : done->answer;
 }
 
 /*
- * The device's answer, VIRTIO_NET_OK or not; negative, with @errp, if the
- * queue is of no use any more.
+ * One command. The device's answer, VIRTIO_NET_OK or not; negative, with @errp,
+ * if the queue is of no use any more.
  */
 static int submit(VdpaCvq *c, const void *command, size_t bytes, Error **errp)
 {
-    uint8_t *status = c->buf[BUF_STATUS].at;
-    VdpaDeviceBuf bufs[] = {
-        { .iova = c->buf[BUF_COMMAND].iova, .len = bytes },
-        { .iova = c->buf[BUF_STATUS].iova, .len = 1, .device_writes = true },
-    };
-    int err;
+    VdpaRequests *r = requests_new(c, COMMAND_BYTES);
+    VdpaRequestDone done;
+    int err = vdpa_requests_add(r, command, bytes);
 
-    memcpy(c->buf[BUF_COMMAND].at, command, bytes);
-    *status = VIRTIO_NET_ERR;
-    err = vdpa_ring_device_add(c->ring, bufs, ARRAY_SIZE(bufs), 0);
     if (err) {
-        error_setg_errno(errp, -err, "no room in the control queue");
-        return err;
+        no_room(err, errp);
+    } else {
+        show(c, r);
+        err = await(c, r, &done, errp);
     }
-    if (vdpa_ring_device_publish(c->ring)) {
-        event_notifier_set(&c->device_kick);
-    }
-    err = await(c, errp);
-    trace_vdpa_cvq_command(vdpa_ctrl_name(command, bytes), bytes, err, *status);
-    if (err < 0) {
-        return err;
-    }
-    return err >= 1 ? *status : VIRTIO_NET_ERR;
+    vdpa_requests_free(r);
+    return err;
 }
 
 /* --- commands of the guest ---------------------------------------------- */
@@ -591,21 +624,70 @@ static VdpaCtrlState snapshot(VirtIONet *n)
     };
 }
 
+/* Several commands, which wait in the ring beside each other. */
 typedef struct Restore {
     VdpaCvq *c;
+    VdpaRequests *requests;
     Error **errp;
+    bool refused;
 } Restore;
+
+/* Until no more than @left are unanswered. Of refusals the first is kept. */
+static int restore_await(Restore *r, unsigned left)
+{
+    VdpaRequestDone done;
+    int status;
+
+    show(r->c, r->requests);
+    while (vdpa_requests_pending(r->requests) > left) {
+        status = await(r->c, r->requests, &done, r->refused ? NULL : r->errp);
+        if (status < 0) {
+            return status;
+        }
+        if (status != VIRTIO_NET_OK && !r->refused) {
+            r->refused = true;
+            error_setg(r->errp, "the device refused to restore its state (%s)",
+                       vdpa_ctrl_name(done.request, done.bytes));
+        }
+    }
+    return 0;
+}
 
 static int restore_one(void *opaque, const uint8_t *command, size_t bytes)
 {
     Restore *r = opaque;
-    int status = submit(r->c, command, bytes, r->errp);
+    unsigned pending = vdpa_requests_pending(r->requests);
+    int err = vdpa_requests_add(r->requests, command, bytes);
 
-    if (status > 0) {
-        error_setg(r->errp, "the device refused to restore its state (%s)",
-                   vdpa_ctrl_name(command, bytes));
+    if (err == -EAGAIN && pending) {
+        err = restore_await(r, pending / 2);
+        if (err) {
+            return err;
+        }
+        err = vdpa_requests_add(r->requests, command, bytes);
     }
-    return status > 0 ? -EPROTO : status;
+    return err && !r->refused ? no_room(err, r->errp) : err;
+}
+
+/* @make: vdpa_ctrl_*(). No command is pending at the end if the queue works. */
+static int restore(VdpaCvq *c, const VdpaCtrlState *state,
+                   int (*make)(const VdpaCtrlState *, VdpaCtrlEmit, void *),
+                   Error **errp)
+{
+    Restore r = {
+        .c = c, .requests = requests_new(c, VDPA_CTRL_COMMAND_MAX),
+    };
+    int err;
+
+    ERRP_GUARD();
+    r.errp = errp;
+    err = make(state, restore_one, &r);
+    if (err && !*errp) {
+        error_setg(errp, "the state of the control queue makes no sense");
+    }
+    err = err ?: restore_await(&r, 0);
+    vdpa_requests_free(r.requests);
+    return err ?: r.refused ? -EPROTO : 0;
 }
 
 static bool overflow(const VdpaCtrlState *state)
@@ -616,25 +698,16 @@ static bool overflow(const VdpaCtrlState *state)
 static int send_filter(VdpaCvq *c, Error **errp)
 {
     VdpaCtrlState state = snapshot(VIRTIO_NET(vdpa_device_vdev(c->q->device)));
-    Restore r = { c, errp };
-    int err = vdpa_ctrl_filter(&state, restore_one, &r);
 
     c->overflowed = overflow(&state);
-    return err;
+    return restore(c, &state, vdpa_ctrl_filter, errp);
 }
 
 int vdpa_cvq_restore(VdpaDevice *d, Error **errp)
 {
     VdpaCtrlState state = snapshot(VIRTIO_NET(vdpa_device_vdev(d)));
-    Restore r = { vdpa_device_control_queue(d)->priv, errp };
-    int err;
+    VdpaCvq *c = vdpa_device_control_queue(d)->priv;
 
-    ERRP_GUARD();
-    r.errp = errp;
-    r.c->overflowed = overflow(&state);
-    err = vdpa_ctrl_replay(&state, restore_one, &r);
-    if (err && !*errp) {
-        error_setg(errp, "the state of the control queue makes no sense");
-    }
-    return err;
+    c->overflowed = overflow(&state);
+    return restore(c, &state, vdpa_ctrl_replay, errp);
 }

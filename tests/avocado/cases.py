@@ -129,6 +129,11 @@ VDPA_POSITIONS: list[Case] = [
         "in-flight", "packed-flight", "no-position", "no-suspend", "stores", "ignores")
 ]
 
+#: transmit.py.
+VDPA_TRANSMIT: list[Case] = [
+    {"name": what, "what": what} for what in ("stays", "shadowed", "marked", "late-reset", "platform")
+]
+
 #: hostile.py, LongNoise: with --long only.
 VDPA_HOSTILE_LONG: list[Case] = [
     {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},

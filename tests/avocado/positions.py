@@ -9,6 +9,8 @@ CPU (qtest_nic.py), and makes chains available one by one.  The used ring is fil
 the device never writes.  If an entry below the used index still has this number, the used index has skipped
 a chain.
 
+Both queues are shadowed while the guest migrates (x-svq-tx=on); transmit.py has the default.
+
     in-flight       five chains of each queue are in flight when a migration begins, when it is cancelled,
                     and when the machine stops: each is returned once, in order
     packed-flight   the two indexes in the base of a packed ring differ, or lie outside the ring
@@ -24,6 +26,7 @@ a chain.
 
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from guest import wait_until
@@ -43,10 +46,17 @@ class Positions(Hostile):
     """:avocado: tags=vdpa,arch:x86_64"""
 
     always: tuple[str, ...] = ()    # configuration lines that always apply
+    netdev = ",x-svq-tx=on"         # options
+    migrating: tuple[str, ...] = ("shadow", "shadow")   # kinds of the queues
 
     def test(self) -> None:
         """Run the case."""
         getattr(self, self.params.get("what", default="in-flight").replace("-", "_"))()
+
+    def start(self, netdev: str = "", device: str = "", generic: bool = False,
+              args: Sequence[str] = (), **config: int) -> None:
+        """Start a QEMU with the device and the options that always apply."""
+        super().start(self.netdev + netdev, device, generic, args, **config)
 
     def drive(self, refuse: int = 0) -> None:
         """The guest's driver starts the device, with buffers of its own."""
@@ -118,7 +128,7 @@ class Positions(Hostile):
         self.vm.cmd("migrate-set-parameters", max_bandwidth=1 << 16)
         self.vm.cmd("migrate", uri="exec:cat >/dev/null")
         wait_until("the migration runs", lambda: self.migration() == "active")
-        self.assertEqual(self.kinds()[:2], ["shadow"] * 2)
+        wait_until("the queues are switched", lambda: tuple(self.kinds()[:2]) == self.migrating)
 
     def cancel(self) -> None:
         """Cancel it, which switches them back."""

@@ -78,6 +78,11 @@ typedef struct VdpaFrontendOps {
      * launched. -errno with @errp: the launch fails. May be NULL.
      */
     int (*accepted)(void *opaque, uint64_t features, Error **errp);
+    /*
+     * The device reads the buffers of queue @index, and writes into none of
+     * them. May be NULL: none is known to be such a queue.
+     */
+    bool (*only_read)(void *opaque, unsigned index);
     /* The virtio device has left the device. May be NULL. */
     void (*left)(void *opaque);
     /*
@@ -204,6 +209,9 @@ void vdpa_device_reset(VdpaDevice *d);
  * mapped only if it is the machine's, not the virtio device's view of it.
  */
 void vdpa_device_leave(VdpaDevice *d);
+
+/* A migration has ended: reset a device that was left suspended for it. */
+void vdpa_device_settle(VdpaDevice *d);
 
 /*
  * Change the mode, at once if launched. @reason: a static string. If that fails

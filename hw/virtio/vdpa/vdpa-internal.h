@@ -5,13 +5,15 @@
  *
  * Files outside this folder use vdpa-device.h.
  *
- * Thread model: the BQL protects every field and is held in every function.
+ * Thread model: the BQL protects every field and is held in every function. Of
+ * what it does not protect, vdpa-queue-shadow.c has the list.
  */
 #ifndef HW_VIRTIO_VDPA_INTERNAL_H
 #define HW_VIRTIO_VDPA_INTERNAL_H
 
 #include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "hw/virtio/vdpa/core/vdpa-status.h"
+#include "system/iothread.h"
 #include "vdpa-device.h"
 #include "vdpa-map.h"
 
@@ -66,6 +68,7 @@ struct VdpaDevice {
     VdpaDeviceStats stats;
     VdpaSwitch switching;
     char *last_error;           /* for queries; NULL: none */
+    IOThread *iothread;         /* serves shadow queues; NULL: the main loop */
     QEMUBH *fault_bh;           /* shows a fault to the guest */
     VirtIODevice *faulty;       /* of that fault; a reference */
     char *path;                 /* for queries, may be NULL */
@@ -85,6 +88,9 @@ int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp);
  * cannot be shadowed are passed through in any mode.
  */
 bool vdpa_device_shadows(const VdpaDevice *d);
+
+/* A VdpaMapChanged of the device's map; @opaque: the device. */
+void vdpa_device_memory_changed(void *opaque, uint64_t first, uint64_t last);
 
 /* --- vdpa-queue.c ------------------------------------------------------- */
 
@@ -115,12 +121,16 @@ int vdpa_queue_attach(VdpaQueue *q, bool sized, Error **errp);
 int vdpa_queue_program(VdpaQueue *q, const VdpaQueueSetup *s, bool sized,
                        Error **errp);
 
+/* Is the queue served as it is to be already, in the present mode? */
+bool vdpa_queue_stays(const VdpaQueue *q);
+
 /*
- * Read the base of each queue of a suspended device into its position. True if
- * the device is suspended and has returned all buffers that it took; otherwise
- * the caller resets it before it detaches a queue.
+ * Read the base of each queue of a suspended device, or only of those that do not
+ * stay, into its position. True if the device is suspended and has returned all
+ * buffers that it took from them; otherwise the caller resets it before it
+ * detaches a queue.
  */
-bool vdpa_queues_idle(VdpaDevice *d);
+bool vdpa_queues_idle(VdpaDevice *d, bool all);
 
 /* The device no longer serves the queue. Sets stopped_at. */
 void vdpa_queue_detach(VdpaQueue *q);
@@ -140,9 +150,9 @@ void vdpa_queues_pause(VdpaDevice *d, bool control_too);
 extern const VdpaQueueKind vdpa_queue_passthrough;
 extern const VdpaQueueKind vdpa_queue_shadow;
 
-/* Of a queue of kind vdpa_queue_shadow. */
-const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q);
-unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q);
+/* Of a queue of kind vdpa_queue_shadow. *@in_flight: chains. */
+VdpaShadowStats vdpa_queue_shadow_stats(const VdpaQueue *q,
+                                        unsigned *in_flight);
 
 /* Memory of a shadow queue's rings, mapped for the device. */
 typedef struct VdpaRings VdpaRings;
@@ -192,9 +202,8 @@ int vdpa_quirks_asid(VdpaDevice *d, Error **errp);
 
 /*
  * Can queues of @d, which is suspended before and after, be put elsewhere? 0
- * with *@can, or -errno with @errp. The first call disables a queue and may
- * leave it in a ring of QEMU: the caller exchanges all queues or resets the
- * device.
+ * with *@can, or -errno with @errp. The first call may leave a queue in a ring of
+ * QEMU, not programmed: the caller exchanges it or resets the device.
  */
 int vdpa_quirks_can_rebase(VdpaDevice *d, bool *can, Error **errp);
 

@@ -27,6 +27,8 @@
  *   suspend, for each queue {read base, detach, attach as the other kind,
  *   program}, resume, for each queue {run}
  *
+ * A queue whose buffers the device only reads stays (vdpa-queue.c).
+ *
  * A switch changes no map, of guest memory or of rings, and does not reset the
  * device: the rings to shadow with are mapped after launch
  * (vdpa-queue-shadow.c). Instead, the device is reset and launched again, and its
@@ -89,26 +91,17 @@
  */
 #include "qemu/osdep.h"
 #include <linux/qemu-live-uapi.h>
+#include "hw/pci/pci_device.h"
 #include "hw/virtio/virtio.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "exec/address-spaces.h"
+#include "system/runstate.h"
 #include "hw/virtio/trace.h"
 #include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "vdpa-internal.h"
-
-#define WANTED_FEATURES                                     \
-    (BIT_ULL(VHOST_BACKEND_F_IOTLB_MSG_V2) |                \
-     BIT_ULL(VHOST_BACKEND_F_IOTLB_BATCH) |                 \
-     BIT_ULL(VHOST_BACKEND_F_IOTLB_ASID) |                  \
-     BIT_ULL(VHOST_BACKEND_F_SUSPEND) |                     \
-     BIT_ULL(VHOST_BACKEND_F_RESUME) |                      \
-     BIT_ULL(VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK) |      \
-     BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST))
-
-static QTAILQ_HEAD(, VdpaDevice) devices = QTAILQ_HEAD_INITIALIZER(devices);
 
 uint64_t vdpa_device_unshadowable(const VdpaDevice *d)
 {
@@ -283,6 +276,24 @@ static int launch_now(VdpaDevice *d, Error **errp)
     return 0;
 }
 
+/*
+ * The address space to map. A PCI device without a vIOMMU has a view of its own
+ * of the machine's memory if its driver accepted ACCESS_PLATFORM; that memory has
+ * been mapped since QEMU started.
+ */
+static AddressSpace *memory_of(const VdpaDevice *d)
+{
+    BusState *bus = qdev_get_parent_bus(DEVICE(d->vdev));
+    Object *transport = bus ? OBJECT(bus->parent) : NULL;
+
+    if (transport && object_dynamic_cast(transport, TYPE_PCI_DEVICE) &&
+        pci_device_iommu_address_space(PCI_DEVICE(transport)) ==
+        &address_space_memory) {
+        return &address_space_memory;
+    }
+    return d->vdev->dma_as;
+}
+
 static void memory_ready(void *opaque);
 
 /* 0: all of it is mapped. -EINPROGRESS: it is waited for. */
@@ -291,7 +302,7 @@ static int await_memory(VdpaDevice *d, Error **errp)
     int err = -EINPROGRESS;
 
     if (!d->held) {
-        vdpa_map_begin(d->map, d->vdev->dma_as);
+        vdpa_map_begin(d->map, memory_of(d));
         if (!vdpa_rings_kept(d)) {
             vdpa_rings_drop(d);
         }
@@ -320,7 +331,7 @@ void vdpa_device_hold(VdpaDevice *d, bool hold)
     trace_vdpa_hold(d, hold);
     d->held = hold;
     if (hold && d->phase == VDPA_HALTED) {
-        vdpa_map_drop(d->map);
+        vdpa_map_let_go(d->map);
     } else if (!hold && d->phase == VDPA_WAITING) {
         memory_ready(d);
     } else if (!hold && !vdpa_map_space(d->map)) {
@@ -370,7 +381,7 @@ static void quiesce(VdpaDevice *d, bool suspend)
         vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err)) {
         vdpa_warn_reportf_err(err, "vhost-vdpa: ");
     }
-    if (!vdpa_queues_idle(d)) {
+    if (!vdpa_queues_idle(d, true)) {
         vdpa_device_reset(d);
     }
     vdpa_queues_detach(d);
@@ -431,10 +442,32 @@ void vdpa_device_reset(VdpaDevice *d)
     }
 }
 
+/*
+ * A VM that stops because it has migrated is to stop soon, and a reset may take
+ * long. A suspended device accesses no memory; it is reset when the migration has
+ * ended (vdpa_device_settle()), or when it is launched again.
+ */
+static bool reset_later(const VdpaDevice *d)
+{
+    return runstate_check(RUN_STATE_FINISH_MIGRATE) &&
+           d->status.state == VDPA_STATE_SUSPENDED &&
+           vdpa_map_space(d->map) == &address_space_memory;
+}
+
+void vdpa_device_settle(VdpaDevice *d)
+{
+    GLOBAL_STATE_CODE();
+    if (d->phase == VDPA_HALTED && d->status.state == VDPA_STATE_SUSPENDED) {
+        vdpa_device_reset(d);
+    }
+}
+
 void vdpa_device_leave(VdpaDevice *d)
 {
     GLOBAL_STATE_CODE();
-    vdpa_device_reset(d);
+    if (!reset_later(d)) {
+        vdpa_device_reset(d);
+    }
     if (vdpa_map_space(d->map) != &address_space_memory) {
         vdpa_map_drop(d->map);
     }
@@ -486,13 +519,13 @@ static int exchange(VdpaQueue *q, Error **errp)
     return err ?: vdpa_queue_enable(q, true, errp);
 }
 
-/* All data queues, while the device is suspended. */
+/* The data queues, while the device is suspended. */
 static int switch_suspended(VdpaDevice *d, Error **errp)
 {
     int err;
 
     FOR_EACH_QUEUE(d, q) {
-        err = vdpa_queue_is_control(q) ? 0 : exchange(q, errp);
+        err = vdpa_queue_stays(q) ? 0 : exchange(q, errp);
         if (err) {
             return err;
         }
@@ -532,7 +565,7 @@ static bool suspend(VdpaDevice *d)
         warn_reportf_err(err, "vhost-vdpa: the device is reset for a switch: ");
         return false;
     }
-    return can_rebase && vdpa_queues_idle(d);
+    return can_rebase && vdpa_queues_idle(d, false);
 }
 
 static int switch_now(VdpaDevice *d, Error **errp)
@@ -593,113 +626,7 @@ int vdpa_device_switch(VdpaDevice *d, VdpaMode mode, const char *reason,
     return err;
 }
 
-/* --- setters and getters -------------------------------------------------- */
-
-void vdpa_device_set_frontend(VdpaDevice *d, const VdpaFrontendOps *ops,
-                              void *opaque)
-{
-    d->frontend = ops;
-    d->frontend_opaque = opaque;
-}
-
-void vdpa_device_set_path(VdpaDevice *d, const char *path)
-{
-    g_free(d->path);
-    d->path = g_strdup(path);
-}
-
-void vdpa_device_set_always_shadow(VdpaDevice *d, const char *reason)
-{
-    d->always_shadow = true;
-    d->mode = VDPA_MODE_SHADOW;
-    d->reason = reason;
-}
-
-void vdpa_device_set_control_kind(VdpaDevice *d, const VdpaQueueKind *kind,
-                                  unsigned asid)
-{
-    d->control_kind = kind;
-    d->control_asid = asid;
-}
-
-void vdpa_device_set_features(VdpaDevice *d, uint64_t features)
-{
-    if (d->phase != VDPA_HALTED) {
-        return;
-    }
-    d->features = features;
-    for (unsigned i = 0; i < d->nqueues; i++) {
-        d->queue[i].ready = false;
-    }
-}
-
-void vdpa_device_set_control_queue(VdpaDevice *d, int index)
-{
-    d->control = index;
-}
-
-int vdpa_device_set_config_call(VdpaDevice *d, int fd)
-{
-    d->config_call = fd;
-    return d->phase == VDPA_LAUNCHED
-           ? vdpa_fd_command(&d->fd, VDPA_SET_CONFIG_CALL, &fd) : 0;
-}
-
-VdpaFd *vdpa_device_fd(VdpaDevice *d)
-{
-    return &d->fd;
-}
-
-VdpaMap *vdpa_device_map(VdpaDevice *d)
-{
-    return d->map;
-}
-
-VirtIODevice *vdpa_device_vdev(const VdpaDevice *d)
-{
-    return d->vdev;
-}
-
-uint64_t vdpa_device_features(const VdpaDevice *d)
-{
-    return d->features;
-}
-
-bool vdpa_device_launched(const VdpaDevice *d)
-{
-    return d->phase != VDPA_HALTED;
-}
-
-VdpaQueue *vdpa_device_control_queue(VdpaDevice *d)
-{
-    return d->control < 0 ? NULL : &d->queue[d->control];
-}
-
-unsigned vdpa_device_control_asid(const VdpaDevice *d)
-{
-    return d->shared_asid ? VDPA_ASID_GUEST : d->control_asid;
-}
-
-bool vdpa_device_uses_fd(int fd)
-{
-    VdpaDevice *d;
-
-    QTAILQ_FOREACH(d, &devices, next) {
-        if (d->fd.fd == fd) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void vdpa_device_adjust_config(VdpaDevice *d, uint8_t *config, size_t size)
-{
-    if (d->frontend) {
-        d->frontend->config(d->frontend_opaque, config, size);
-    }
-}
-
-/* --- the rest ----------------------------------------------------------- */
+/* --- changes of memory --------------------------------------------------- */
 
 /* Maps are also dropped when a device was reset and its queues are detached. */
 static bool runs(const VdpaDevice *d)
@@ -708,87 +635,11 @@ static bool runs(const VdpaDevice *d)
            d->status.state == VDPA_STATE_SUSPENDED;
 }
 
-static void memory_changed(void *opaque, uint64_t first, uint64_t last)
+void vdpa_device_memory_changed(void *opaque, uint64_t first, uint64_t last)
 {
     VdpaDevice *d = opaque;
 
     if (d->phase == VDPA_LAUNCHED && runs(d)) {
         remap_all(d, first, last);
     }
-}
-
-int vdpa_device_call(VdpaDevice *d, unsigned index, int fd)
-{
-    VdpaQueue *q = vdpa_device_queue(d, index);
-
-    q->guest.call = fd;
-    if (!q->kind || !q->kind->interrupts) {
-        return 0;
-    }
-    return vdpa_fd_queue_fd(&d->fd, VDPA_SET_QUEUE_CALL, index, fd);
-}
-
-VdpaQueue *vdpa_device_queue(VdpaDevice *d, unsigned index)
-{
-    assert(index < VIRTIO_QUEUE_MAX);
-    d->nqueues = MAX(d->nqueues, index + 1);
-    return &d->queue[index];
-}
-
-VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last, Error **errp)
-{
-    VdpaDevice *d = g_new0(VdpaDevice, 1);
-    int err;
-
-    GLOBAL_STATE_CODE();
-    vdpa_fd_init(&d->fd, fd);
-    err = vdpa_fd_command(&d->fd, VDPA_SET_OWNER, NULL);
-    if (err) {
-        error_setg_errno(errp, -err, "cannot take the device; is it in use?");
-        g_free(d);
-        return NULL;
-    }
-    err = vdpa_fd_agree(&d->fd, WANTED_FEATURES);
-    if (err) {
-        error_setg_errno(errp, -err, "cannot agree on features with the kernel");
-        g_free(d);
-        return NULL;
-    }
-    trace_vdpa_device(d, fd, d->fd.backend);
-    vdpa_status_init(&d->status, &d->fd);
-    for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
-        d->queue[i] = (VdpaQueue) {
-            .device = d, .index = i, .guest = { .kick = -1, .call = -1 },
-        };
-    }
-    d->control = d->config_call = -1;
-    d->reason = "no migration";
-    vdpa_fault_init(d);
-    d->map = vdpa_map_new(&d->fd, first, last);
-    vdpa_map_set_changed(d->map, memory_changed, d);
-    QTAILQ_INSERT_TAIL(&devices, d, next);
-    return d;
-}
-
-void vdpa_device_free(VdpaDevice *d)
-{
-    bool idle;
-
-    GLOBAL_STATE_CODE();
-    vdpa_device_halt(d);
-    vdpa_device_reset(d);
-    QTAILQ_REMOVE(&devices, d, next);
-    vdpa_rings_drop(d);
-    idle = vdpa_map_destroy(d->map);
-    vdpa_fault_destroy(d);
-    g_free(d->last_error);
-    g_free(d->path);
-    if (idle) {
-        g_free(d);
-    }
-}
-
-VdpaDevice *vdpa_device_first(void)
-{
-    return QTAILQ_FIRST(&devices);
 }

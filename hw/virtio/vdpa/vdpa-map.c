@@ -5,14 +5,13 @@
  * that talks to the kernel is vdpa-map-worker.c.
  */
 #include "qemu/osdep.h"
-#include <sys/mman.h>
 #include "exec/target_page.h"
 #include "qemu/error-report.h"
+#include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "exec/address-spaces.h"
-#include "vdpa-map.h"
-#include "vdpa-map-worker.h"
+#include "vdpa-map-internal.h"
 #include "hw/virtio/vdpa/core/vdpa-report.h"
 #include "hw/virtio/trace.h"
 
@@ -21,13 +20,13 @@
 #define RANGE   (32 * MiB)
 #define HIGH    (4 * GiB)
 
-typedef struct VdpaMapIommu {
+struct VdpaMapIommu {
     VdpaMap *map;
     IOMMUNotifier notifier;
     MemoryRegion *mr;
     hwaddr offset;          /* from the region to the address space */
     QLIST_ENTRY(VdpaMapIommu) next;
-} VdpaMapIommu;
+};
 
 /* A range that is to be mapped or unmapped at the end of a change. */
 typedef struct VdpaMapChange {
@@ -35,25 +34,45 @@ typedef struct VdpaMapChange {
     MemoryRegion *mr;       /* a reference; NULL when it goes */
 } VdpaMapChange;
 
-struct VdpaMap {
-    VdpaWorker *worker;
-    MemoryListener listener;
-    AddressSpace *as;       /* NULL: nothing is mapped */
-    uint64_t first, last;
-    VdpaIovaTable *table[VDPA_ASIDS];
-    QLIST_HEAD(, VdpaMapIommu) iommus;
-    bool live;
-    bool shared_only;       /* the device is a process */
-    bool holes;             /* not all could be mapped since begin() */
-    bool batch;             /* a batch is open */
-    GHashTable *unmap_queue;  /* IOVA -> VdpaMapChange, until commit */
-    GQueue map_queue;       /* of VdpaMapChange, until commit */
-    GHashTable *behind;     /* IOVA -> MemoryRegion, a reference: vIOMMU */
-    VdpaMapReady ready;
-    VdpaMapChanged changed;
-    void *ready_opaque, *changed_opaque;
-    VdpaMapStats stats;
-};
+/* --- the tables --------------------------------------------------------- */
+
+static int table_add(VdpaMap *map, const VdpaIovaMap *range)
+{
+    QEMU_LOCK_GUARD(&map->lock);
+    return vdpa_iova_add(map->table[VDPA_ASID_GUEST], range);
+}
+
+int vdpa_map_table_remove(VdpaMap *map, unsigned asid, uint64_t iova,
+                          uint64_t size)
+{
+    QEMU_LOCK_GUARD(&map->lock);
+    return vdpa_iova_remove(map->table[asid], iova, size);
+}
+
+static int table_remove_guest(VdpaMap *map, uint64_t iova, uint64_t last,
+                              VdpaIovaMap *old, VdpaIovaMap rest[2])
+{
+    QEMU_LOCK_GUARD(&map->lock);
+    return vdpa_iova_remove_guest(map->table[VDPA_ASID_GUEST], iova, last, old,
+                                  rest);
+}
+
+int vdpa_map_table_alloc(VdpaMap *map, unsigned asid, VdpaIovaMap *mapping,
+                         const VdpaIovaLimits *limits)
+{
+    QEMU_LOCK_GUARD(&map->lock);
+    return vdpa_iova_alloc(map->table[asid], mapping, limits);
+}
+
+void vdpa_map_lock(VdpaMap *map)
+{
+    qemu_mutex_lock(&map->lock);
+}
+
+void vdpa_map_unlock(VdpaMap *map)
+{
+    qemu_mutex_unlock(&map->lock);
+}
 
 /* --- jobs --------------------------------------------------------------- */
 
@@ -112,7 +131,7 @@ static const VdpaIovaMap *host_buf_in(const VdpaMap *map,
 
 static bool range_map(VdpaMap *map, const VdpaIovaMap *range, MemoryRegion *mr)
 {
-    int err = vdpa_iova_add(map->table[VDPA_ASID_GUEST], range);
+    int err = table_add(map, range);
     const VdpaIovaMap *buf = err == -EEXIST ? host_buf_in(map, range) : NULL;
 
     if (buf) {
@@ -149,7 +168,7 @@ static void range_unmapped(VdpaMap *map, uint64_t iova, uint64_t size)
 
 static void range_unmap(VdpaMap *map, uint64_t iova, uint64_t size)
 {
-    if (!vdpa_iova_remove(map->table[VDPA_ASID_GUEST], iova, size)) {
+    if (!vdpa_map_table_remove(map, VDPA_ASID_GUEST, iova, size)) {
         range_unmapped(map, iova, size);    /* else it was never mapped */
     }
 }
@@ -246,12 +265,11 @@ static void section_ranges(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
  */
 static void iommu_unmap(VdpaMap *map, uint64_t iova, uint64_t last)
 {
-    VdpaIovaTable *table = map->table[VDPA_ASID_GUEST];
     VdpaIovaMap old, rest[2];
     ram_addr_t within;
     int n;
 
-    while ((n = vdpa_iova_remove_guest(table, iova, last, &old, rest)) >= 0) {
+    while ((n = table_remove_guest(map, iova, last, &old, rest)) >= 0) {
         range_unmapped(map, old.iova, old.size);
         for (int i = 0; i < n; i++) {
             range_map(map, &rest[i],
@@ -511,6 +529,7 @@ VdpaMap *vdpa_map_new(VdpaFd *fd, uint64_t first, uint64_t last)
 
     map->first = first;
     map->last = last;
+    qemu_mutex_init(&map->lock);
     map->shared_only = vdpa_fd_is_process(fd->fd, "/sys");
     for (int i = 0; i < VDPA_ASIDS; i++) {
         map->table[i] = vdpa_iova_new(first, last, qemu_real_host_page_size());
@@ -546,18 +565,28 @@ AddressSpace *vdpa_map_space(const VdpaMap *map)
     return map->as;
 }
 
-void vdpa_map_drop(VdpaMap *map)
+void vdpa_map_let_go(VdpaMap *map)
 {
     if (!map->as) {
         return;
     }
     vdpa_worker_abandon(map->worker);
+    vdpa_worker_drain(map->worker);
     memory_listener_unregister(&map->listener);
     batch_close(map);
-    vdpa_worker_drain(map->worker);
-    vdpa_worker_reset(map->worker);
     map->as = NULL;
     map->holes = false;
+    map->going = true;
+}
+
+void vdpa_map_drop(VdpaMap *map)
+{
+    vdpa_map_let_go(map);
+    if (map->going) {
+        vdpa_worker_drain(map->worker);
+        vdpa_worker_reset(map->worker);
+        map->going = false;
+    }
 }
 
 bool vdpa_map_destroy(VdpaMap *map)
@@ -571,6 +600,7 @@ bool vdpa_map_destroy(VdpaMap *map)
     for (int i = 0; i < VDPA_ASIDS; i++) {
         vdpa_iova_free(map->table[i]);
     }
+    qemu_mutex_destroy(&map->lock);
     g_free(map);
     return idle;
 }
@@ -607,128 +637,6 @@ void vdpa_map_set_changed(VdpaMap *map, VdpaMapChanged changed, void *opaque)
 {
     map->changed = changed;
     map->changed_opaque = opaque;
-}
-
-void *vdpa_host_buf_new(size_t size)
-{
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    return at == MAP_FAILED ? NULL : at;
-}
-
-/* Gives @buf an address. */
-static int host_buf_alloc(VdpaMap *map, unsigned asid, VdpaHostBuf *buf,
-                          Error **errp)
-{
-    VdpaIovaLimits limits = {
-        .first = map->first, .last = map->last, .top_down = true,
-    };
-    VdpaIovaMap mapping = {
-        .size = buf->size, .hva = (uintptr_t)buf->at, .gpa = VDPA_IOVA_NONE,
-        .perm = buf->device_writes ? VDPA_IOVA_RW : VDPA_IOVA_READ,
-    };
-    uint64_t end;
-    int err;
-
-    /* The last page of all addresses is one that sizes overflow at. */
-    limits.last = MIN(limits.last, (UINT64_C(1) << 48) - 1);
-    /*
-     * A guest's IOMMU driver gives addresses out from the end downwards, memory
-     * is at the beginning: keep away from both, if there is room.
-     */
-    end = limits.last;
-    if (end > map->first) {
-        limits.last -= (end - map->first) / 8;
-    }
-    err = vdpa_iova_alloc(map->table[asid], &mapping, &limits);
-    if (err == -ENOSPC) {
-        limits.last = end;
-        err = vdpa_iova_alloc(map->table[asid], &mapping, &limits);
-    }
-    if (err) {
-        error_setg_errno(errp, -err, "no address for a ring is left");
-        return err;
-    }
-    buf->iova = mapping.iova;
-    return 0;
-}
-
-static void host_buf_release(VdpaMap *map, unsigned asid, VdpaHostBuf *buf)
-{
-    vdpa_iova_remove(map->table[asid], buf->iova, buf->size);
-    buf->iova = 0;
-}
-
-int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
-{
-    VdpaIovaTable *table = map->table[bufs->asid];
-
-    if (vdpa_worker_late(map->worker)) {
-        vdpa_worker_late_error(map->worker, errp);
-        return -ETIMEDOUT;
-    }
-    for (unsigned i = 0; i < bufs->n; i++) {
-        int err = host_buf_alloc(map, bufs->asid, &bufs->buf[i], errp);
-
-        if (err) {
-            while (i--) {
-                host_buf_release(map, bufs->asid, &bufs->buf[i]);
-            }
-            return err;
-        }
-    }
-    bufs->result = 0;
-    vdpa_worker_host_batch(map->worker, bufs->asid, true, &bufs->result);
-    for (unsigned i = 0; i < bufs->n; i++) {
-        vdpa_worker_host_map(map->worker, bufs->asid,
-                            vdpa_iova_find(table, bufs->buf[i].iova),
-                            &bufs->result);
-    }
-    vdpa_worker_host_batch(map->worker, bufs->asid, false, &bufs->result);
-    map->stats.host_buf_maps += bufs->n;
-    return 0;
-}
-
-int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp)
-{
-    if (!vdpa_worker_drain(map->worker)) {
-        vdpa_worker_late_error(map->worker, errp);
-        return -ETIMEDOUT;
-    }
-    if (bufs->result) {
-        error_setg_errno(errp, -bufs->result, "cannot map a ring");
-    }
-    return bufs->result;
-}
-
-static void host_buf_free(VdpaMap *map, unsigned asid, VdpaHostBuf *buf)
-{
-    if (buf->iova) {
-        vdpa_worker_host_unmap(map->worker, asid, buf->iova, buf->at, buf->size);
-        host_buf_release(map, asid, buf);
-        map->stats.host_buf_unmaps++;
-    } else if (buf->at) {
-        munmap(buf->at, buf->size);
-    }
-    buf->at = NULL;
-}
-
-void vdpa_free_host_bufs(VdpaMap *map, VdpaHostBufs *bufs)
-{
-    bool mapped = bufs->n && bufs->buf[0].iova;     /* all are, or none */
-
-    vdpa_worker_forget(map->worker, &bufs->result);
-    if (mapped) {
-        vdpa_worker_host_batch(map->worker, bufs->asid, true, NULL);
-    }
-    for (unsigned i = 0; i < bufs->n; i++) {
-        host_buf_free(map, bufs->asid, &bufs->buf[i]);
-    }
-    if (mapped) {
-        vdpa_worker_host_batch(map->worker, bufs->asid, false, NULL);
-        vdpa_worker_drain(map->worker);
-    }
 }
 
 int vdpa_map_guest(const VdpaMap *map, uint64_t iova, uint64_t len,

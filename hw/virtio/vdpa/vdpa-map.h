@@ -41,7 +41,8 @@
  * address space changes.
  *
  * Thread model: the BQL, for all of this; the worker takes the queue's own
- * lock only, never the BQL.
+ * lock only, never the BQL. vdpa_map_guest() may be called without the BQL by a
+ * thread that holds vdpa_map_lock().
  *
  * Lifetime. Addresses in this process that lookups give are used by QEMU, too.
  * The memory listener hears of memory that goes, before it goes. Behind a vIOMMU
@@ -97,6 +98,12 @@ void vdpa_map_begin(VdpaMap *map, AddressSpace *as);
 AddressSpace *vdpa_map_space(const VdpaMap *map);
 void vdpa_map_drop(VdpaMap *map);
 
+/*
+ * The first half of drop(): when it returns, no page is pinned any more that was
+ * not pinned before. The worker unmaps the rest later.
+ */
+void vdpa_map_let_go(VdpaMap *map);
+
 /* Whether changes of guest memory are waited for. */
 void vdpa_map_live(VdpaMap *map, bool live);
 
@@ -137,8 +144,8 @@ void *vdpa_host_buf_new(size_t size);
  * map them, without waiting; await() waits, and says what failed: 0, or -errno
  * with @errp; -ETIMEDOUT if the kernel is late (vdpa-map-worker.h). begin() fails
  * if it is, or if there are no addresses left. free() may follow any of them: it
- * unmaps what is mapped, and frees all that is not NULL, in its turn where the
- * kernel is late.
+ * has the worker unmap them, and then free their memory, without waiting; buffers
+ * that have no map are freed at once.
  */
 typedef struct VdpaHostBufs {
     unsigned asid;
@@ -150,6 +157,13 @@ typedef struct VdpaHostBufs {
 int vdpa_map_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
 int vdpa_await_host_bufs(VdpaMap *map, VdpaHostBufs *bufs, Error **errp);
 void vdpa_free_host_bufs(VdpaMap *map, VdpaHostBufs *bufs);
+
+/*
+ * Keeps lookups as they are; for moments, as the memory listener waits for it
+ * under the BQL. A thread that holds it does not take the BQL.
+ */
+void vdpa_map_lock(VdpaMap *map);
+void vdpa_map_unlock(VdpaMap *map);
 
 /*
  * Where guest memory that the device sees at @iova is in this process: fills

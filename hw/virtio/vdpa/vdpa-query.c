@@ -24,18 +24,19 @@
 static VhostVdpaQueue *query_queue(const VdpaQueue *q)
 {
     VhostVdpaQueue *info = g_new0(VhostVdpaQueue, 1);
-    const VdpaShadowStats *stats;
 
     info->index = q->index;
     info->kind = qapi_enum_parse(&VhostVdpaQueueKind_lookup, q->kind->name,
                                  VHOST_VDPA_QUEUE_KIND_PASSTHROUGH,
                                  &error_abort);
     if (q->kind == &vdpa_queue_shadow) {
-        stats = vdpa_queue_shadow_stats(q);
+        unsigned in_flight;
+        VdpaShadowStats stats = vdpa_queue_shadow_stats(q, &in_flight);
+
         info->has_forwarded = info->has_completed = info->has_in_flight = true;
-        info->forwarded = stats->forwarded;
-        info->completed = stats->completed;
-        info->in_flight = vdpa_queue_shadow_inflight(q);
+        info->forwarded = stats.forwarded;
+        info->completed = stats.completed;
+        info->in_flight = in_flight;
     }
     return info;
 }

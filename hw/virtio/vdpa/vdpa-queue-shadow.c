@@ -24,7 +24,7 @@
  * called while the memory map changes.
  *
  * A round does so many chains; a bottom half does the rest, so that
- * a busy queue does not lock out the monitor.
+ * a busy queue does not lock out others.
  *
  * Memory of the rings. A device that is told of maps as a whole tree
  * (set_map) takes the longer for a ring of two pages the more memory the guest
@@ -36,23 +36,40 @@
  * that are mapped and not in use. They hold nothing but addresses that are the
  * guest's own, and are zeroed, with the device suspended, before they are used.
  *
- * Thread model: the BQL; handlers run in the main loop.
+ * Threads. The handlers run in a thread of the device (VdpaDevice.iothread),
+ * without the BQL. A round holds the lock of the maps (vdpa_map_lock()) and the
+ * RCU read lock. So the memory that it finds stays as long as the round lasts, and
+ * remap(), which takes the lock, too, is either before it or after it. run() and
+ * pause() are called under the BQL: pause() has the thread remove the handlers and
+ * waits for it, so afterwards nothing but the BQL's holder uses the ring. As it
+ * waits under the BQL, a handler never takes that; a fault is reported by a
+ * bottom half of the main loop. What a handler uses besides the ring (the queue's
+ * setup, vdev) changes only between pause() and run(), except q->guest.call, a
+ * file descriptor that is read once; vhost changes it when the guest masks an
+ * interrupt, and closes none of them while the device runs.
  *
- * Limits: one thread serves all shadowed queues. A device whose reset forgets its
- * maps, and one behind a vIOMMU, whose addresses are the guest's to give, have
- * rings only while they are in use.
+ * Behind a vIOMMU an access may end in the IOMMU's model, which needs the BQL:
+ * there the handlers run in the main loop, and with the transport's reentrancy
+ * guard. That guard would make a vCPU's access to the registers fail if another
+ * thread held it.
+ *
+ * Limits: one thread serves all shadowed queues of a device. A device whose reset
+ * forgets its maps, and one behind a vIOMMU, whose addresses are the guest's to
+ * give, have rings only while they are in use.
  */
 #include "qemu/osdep.h"
 #include <linux/qemu-live-uapi.h>
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
+#include "block/aio.h"
 #include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
+#include "qemu/thread.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
 #include "hw/virtio/vdpa/core/vdpa-shadow-ring.h"
 #include "vdpa-internal.h"
@@ -74,7 +91,10 @@ typedef struct VdpaShadow {
     VdpaQueue *q;
     VdpaShadowRing *ring;
     EventNotifier device_kick, device_call, guest_kick;
-    QEMUBH *bh;
+    AioContext *thread;    /* where the handlers run; NULL: the main loop */
+    QemuSemaphore left;    /* they are removed */
+    QEMUBH *bh;            /* in that thread */
+    QEMUBH *fault;         /* in the main loop */
     bool running;
     bool reported;
     int flags;             /* of what was done before the device runs */
@@ -207,14 +227,7 @@ static int guest_write(void *opaque, uint64_t addr, const void *from,
 
 static void guest_dirty(void *opaque, uint64_t log, uint64_t len)
 {
-    ram_addr_t offset;
-    MemoryRegion *mr;
-
-    RCU_READ_LOCK_GUARD();
-    mr = memory_region_from_host((void *)(uintptr_t)log, &offset);
-    if (mr) {
-        memory_region_set_dirty(mr, offset, len);
-    }
+    vdpa_host_dirty(log, len);
 }
 
 static int translate(void *opaque, uint64_t addr, uint64_t len,
@@ -244,6 +257,7 @@ static const VdpaShadowOps shadow_ops = {
 
 /* --- serving ------------------------------------------------------------ */
 
+/* Under the BQL. */
 static void report_broken(VdpaShadow *s)
 {
     VdpaQueue *q = s->q;
@@ -255,12 +269,21 @@ static void report_broken(VdpaShadow *s)
     }
 }
 
+static void on_fault(void *opaque)
+{
+    VdpaShadow *s = opaque;
+    VdpaMap *map = s->q->device->map;
+
+    vdpa_map_lock(map);
+    report_broken(s);
+    vdpa_map_unlock(map);
+}
+
 static void notify_from_flags(VdpaShadow *s, int flags)
 {
-    int fd = s->q->guest.call;
+    int fd = qatomic_read(&s->q->guest.call);
 
     if (flags < 0) {
-        report_broken(s);
         return;
     }
     if (flags & VDPA_SHADOW_KICK) {
@@ -277,34 +300,65 @@ static void notify_from_flags(VdpaShadow *s, int flags)
     }
 }
 
-static void on_guest_kick(EventNotifier *n)
+/* Under the BQL, without a handler. */
+static void notify_or_report(VdpaShadow *s, int flags)
 {
-    VdpaShadow *s = container_of(n, VdpaShadow, guest_kick);
-    VDPA_IO_GUARD(s->q->device->vdev);
-
-    if (event_notifier_test_and_clear(n)) {
-        notify_from_flags(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+    if (flags < 0) {
+        report_broken(s);
+    } else {
+        notify_from_flags(s, flags);
     }
 }
 
+enum { SERVE_GUEST = 1, SERVE_DEVICE = 2 };
+
+/* What a handler does. */
+static void serve(VdpaShadow *s, unsigned which)
+{
+    VdpaDevice *d = s->q->device;
+    int back = 0, there = 0;
+    VDPA_IO_GUARD(s->thread ? NULL : d->vdev);
+
+    rcu_read_lock();
+    vdpa_map_lock(d->map);
+    if (which & SERVE_DEVICE) {
+        back = vdpa_shadow_ring_complete(s->ring, ROUND);
+    }
+    if (which & SERVE_GUEST) {
+        there = vdpa_shadow_ring_forward(s->ring, ROUND);
+    }
+    vdpa_map_unlock(d->map);
+    rcu_read_unlock();
+    if (back < 0 || there < 0) {
+        qemu_bh_schedule(s->fault);
+    }
+    notify_from_flags(s, back);
+    notify_from_flags(s, there);
+}
+
+static void on_guest_kick(EventNotifier *n)
+{
+    if (event_notifier_test_and_clear(n)) {
+        serve(container_of(n, VdpaShadow, guest_kick), SERVE_GUEST);
+    }
+}
+
+/*
+ * Where the device's work is done by a CPU that this thread shares (a simulator,
+ * vduse), one chain comes per call unless the device is let go on first.
+ */
 static void on_device_call(EventNotifier *n)
 {
-    VdpaShadow *s = container_of(n, VdpaShadow, device_call);
-    VDPA_IO_GUARD(s->q->device->vdev);
-
     if (event_notifier_test_and_clear(n)) {
-        notify_from_flags(s, vdpa_shadow_ring_complete(s->ring, ROUND));
+        g_thread_yield();
+        serve(container_of(n, VdpaShadow, device_call), SERVE_DEVICE);
     }
 }
 
 /* Both directions: whichever had more to do. */
 static void on_more(void *opaque)
 {
-    VdpaShadow *s = opaque;
-    VDPA_IO_GUARD(s->q->device->vdev);
-
-    notify_from_flags(s, vdpa_shadow_ring_complete(s->ring, ROUND));
-    notify_from_flags(s, vdpa_shadow_ring_forward(s->ring, ROUND));
+    serve(opaque, SERVE_DEVICE | SERVE_GUEST);
 }
 
 /* --- the rings of a device ---------------------------------------------- */
@@ -375,6 +429,7 @@ static void shadow_free(VdpaShadow *s)
     vdpa_shadow_ring_free(s->ring);
     event_notifier_cleanup(&s->device_kick);
     event_notifier_cleanup(&s->device_call);
+    qemu_sem_destroy(&s->left);
     g_free(s);
 }
 
@@ -421,6 +476,7 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
     int err;
 
     s->q = q;
+    qemu_sem_init(&s->left, 0);
     s->ring = vdpa_shadow_ring_new(&shadow_ops, s);
     err = shadow_prepare(s, setup, errp);
     if (err) {
@@ -439,18 +495,47 @@ static int shadow_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
     return 0;
 }
 
+static void handle(VdpaShadow *s, EventNotifier *n, EventNotifierHandler *handler)
+{
+    if (s->thread) {
+        aio_set_event_notifier(s->thread, n, handler, NULL, NULL);
+    } else {
+        event_notifier_set_handler(n, handler);
+    }
+}
+
+static AioContext *serving_thread(const VdpaDevice *d)
+{
+    return d->iothread && vdpa_map_space(d->map) == &address_space_memory
+           ? iothread_get_aio_context(d->iothread) : NULL;
+}
+
 static void shadow_run(VdpaQueue *q)
 {
     VdpaShadow *s = q->priv;
+    AioContext *main_loop = qemu_get_aio_context();
 
-    s->bh = qemu_bh_new(on_more, s);
-    event_notifier_set_handler(&s->device_call, on_device_call);
-    event_notifier_init_fd(&s->guest_kick, q->guest.kick);
-    event_notifier_set_handler(&s->guest_kick, on_guest_kick);
+    s->thread = serving_thread(q->device);
+    s->fault = aio_bh_new(main_loop, on_fault, s);
+    s->bh = aio_bh_new(s->thread ?: main_loop, on_more, s);
     s->running = true;
-    notify_from_flags(s, s->flags);
+    notify_or_report(s, s->flags);
     s->flags = 0;
+    event_notifier_init_fd(&s->guest_kick, q->guest.kick);
+    handle(s, &s->device_call, on_device_call);
+    handle(s, &s->guest_kick, on_guest_kick);
     qemu_bh_schedule(s->bh);    /* for what came meanwhile */
+}
+
+/* In the thread of the handlers: none of them is at work. */
+static void leave(void *opaque)
+{
+    VdpaShadow *s = opaque;
+
+    handle(s, &s->guest_kick, NULL);
+    handle(s, &s->device_call, NULL);
+    g_clear_pointer(&s->bh, qemu_bh_delete);
+    qemu_sem_post(&s->left);
 }
 
 static void shadow_pause(VdpaQueue *q)
@@ -461,9 +546,13 @@ static void shadow_pause(VdpaQueue *q)
         return;
     }
     s->running = false;
-    event_notifier_set_handler(&s->guest_kick, NULL);
-    event_notifier_set_handler(&s->device_call, NULL);
-    g_clear_pointer(&s->bh, qemu_bh_delete);
+    if (s->thread) {
+        aio_bh_schedule_oneshot(s->thread, leave, s);
+    } else {
+        leave(s);
+    }
+    qemu_sem_wait(&s->left);
+    g_clear_pointer(&s->fault, qemu_bh_delete);
 }
 
 /*
@@ -476,7 +565,7 @@ static int64_t shadow_detach(VdpaQueue *q, int64_t base)
     VdpaShadowState state = { 0 };
     int err;
 
-    notify_from_flags(s, vdpa_shadow_ring_drain(s->ring));
+    notify_or_report(s, vdpa_shadow_ring_drain(s->ring));
     err = vdpa_shadow_ring_rewind(s->ring);
     vdpa_shadow_ring_stop(s->ring, &state);
     trace_vdpa_shadow_stop(q->index, state.avail_idx, state.used_idx,
@@ -509,22 +598,22 @@ static void shadow_remap(VdpaQueue *q, uint64_t first, uint64_t last)
     VdpaShadow *s = q->priv;
 
     if (ring_within(q, first, last)) {
+        vdpa_map_lock(q->device->map);
         vdpa_shadow_ring_remap(s->ring);
+        vdpa_map_unlock(q->device->map);
     }
 }
 
-const VdpaShadowStats *vdpa_queue_shadow_stats(const VdpaQueue *q)
+VdpaShadowStats vdpa_queue_shadow_stats(const VdpaQueue *q, unsigned *in_flight)
 {
     const VdpaShadow *s = q->priv;
+    VdpaShadowStats stats;
 
-    return vdpa_shadow_ring_stats(s->ring);
-}
-
-unsigned vdpa_queue_shadow_inflight(const VdpaQueue *q)
-{
-    const VdpaShadow *s = q->priv;
-
-    return vdpa_shadow_ring_inflight(s->ring);
+    vdpa_map_lock(q->device->map);
+    stats = *vdpa_shadow_ring_stats(s->ring);
+    *in_flight = vdpa_shadow_ring_inflight(s->ring);
+    vdpa_map_unlock(q->device->map);
+    return stats;
 }
 
 const VdpaQueueKind vdpa_queue_shadow = {

@@ -14,6 +14,7 @@
 #include "qemu/osdep.h"
 #include <linux/vhost.h>
 #include "hw/virtio/virtio.h"
+#include "exec/address-spaces.h"
 #include "qemu/event_notifier.h"
 #include "vdpa-internal.h"
 #include "hw/virtio/vdpa/core/vdpa-ring-layout.h"
@@ -35,6 +36,24 @@ bool vdpa_queue_is_control(const VdpaQueue *q)
     return (int)q->index == q->device->control;
 }
 
+/*
+ * Of a queue with buffers that the device only reads, it writes the used ring and
+ * nothing else. So the queue need not be shadowed for a migration: that ring is
+ * marked dirty when the device has stopped (vdpa-queue-passthrough.c). That takes
+ * a device that can suspend, as a reset does not say which chains were returned
+ * out of order. Behind a vIOMMU the ring may have been elsewhere meanwhile.
+ */
+static bool left_alone(const VdpaQueue *q)
+{
+    const VdpaDevice *d = q->device;
+
+    return !d->shared_asid && !d->always_shadow && d->frontend &&
+           d->frontend->only_read &&
+           d->frontend->only_read(d->frontend_opaque, q->index) &&
+           vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
+           vdpa_map_space(d->map) == &address_space_memory;
+}
+
 static const VdpaQueueKind *kind_for(const VdpaQueue *q)
 {
     const VdpaDevice *d = q->device;
@@ -42,7 +61,14 @@ static const VdpaQueueKind *kind_for(const VdpaQueue *q)
     if (vdpa_queue_is_control(q)) {
         return vdpa_device_control(d) ?: &vdpa_queue_passthrough;
     }
-    return vdpa_device_shadows(d) ? &vdpa_queue_shadow : &vdpa_queue_passthrough;
+    return vdpa_device_shadows(d) && !left_alone(q) ? &vdpa_queue_shadow
+                                                    : &vdpa_queue_passthrough;
+}
+
+bool vdpa_queue_stays(const VdpaQueue *q)
+{
+    return vdpa_queue_is_control(q) ||
+           (q->kind == kind_for(q) && q->programmed);
 }
 
 static int set_error(VdpaQueue *q, VdpaCommand command, int err, Error **errp)
@@ -218,12 +244,15 @@ static bool queue_idle(VdpaQueue *q)
     return true;
 }
 
-bool vdpa_queues_idle(VdpaDevice *d)
+bool vdpa_queues_idle(VdpaDevice *d, bool all)
 {
     bool suspended = d->status.state == VDPA_STATE_SUSPENDED;
     bool idle = suspended;
 
     FOR_EACH_QUEUE(d, q) {
+        if (!all && vdpa_queue_stays(q)) {
+            continue;
+        }
         q->position = -1;
         if (suspended && !queue_idle(q)) {
             idle = false;

@@ -230,6 +230,9 @@ static int try_rebase(VdpaQueue *q, bool *can, Error **errp)
     if (!err && !*can && passthrough) {
         err = try_resume(q, was, can, errp);
     }
+    if (!err && q->programmed) {
+        err = vdpa_queue_enable(q, true, errp);     /* it may stay */
+    }
     if (!err && (*can || passthrough)) {
         d->can_rebase = *can ? VDPA_REBASE_YES : VDPA_REBASE_NO;
         trace_vdpa_can_rebase(d, *can, !q->programmed);
