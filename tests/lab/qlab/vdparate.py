@@ -12,6 +12,9 @@ does nothing; a turn gives
     main_us   CPU time of QEMU's main thread a frame, where the shadow rings are served
     qemu_us   of all of QEMU's threads but the vCPU's
 
+With `held` each guest has a migration under way meanwhile, which is held up: its data queues are as they are
+while a guest migrates.
+
 *Limits*: meant for an L1 whose clock counts instructions; two guests at most have CPUs of their own.
 """
 
@@ -21,12 +24,13 @@ import statistics
 import time
 from pathlib import Path
 
-from . import l2, vdpa, vdpaflow
+from . import l2, migrate, vdpa, vdpaflow
 from .context import Lab
 
 SECONDS = 0.5
 WARM_UP = 0.2
 SIZE = 60  # bytes of a frame
+HELD = 256 << 10  # bytes a second of a migration that is held up
 
 
 def cpu_ns(pid: int) -> dict[str, int]:
@@ -67,17 +71,33 @@ def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool) -> tuple[l2.Guest
     return guest, net
 
 
+def hold_up(guest: l2.Guest) -> None:
+    """Begin a migration that lasts."""
+    guest.qmp.cmd("migrate-set-parameters", {"max-bandwidth": HELD, "downtime-limit": 1})
+    guest.qmp.cmd("migrate", {"uri": "exec:cat >/dev/null"})
+    deadline = time.monotonic() + 30
+    while migrate.query(guest)["status"] != "active":
+        if time.monotonic() > deadline:
+            raise TimeoutError("the migration does not begin")
+        time.sleep(0.05)
+
+
 def run(lab: Lab, svq: bool, kind: str = "simulator", rounds: int = 5,
-        seconds: float = SECONDS) -> None:
+        seconds: float = SECONDS, held: bool = False) -> None:
     """Turns of both; which is first changes with every round."""
     devices = vdpaflow.KINDS[kind](lab)
     guests = {name: boot(lab, devices.add(plain=True), qemu, svq)
               for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in guests}
+    for guest, _ in guests.values() if held else ():
+        hold_up(guest)
     for number in range(rounds):
         for name in sorted(guests, reverse=bool(number % 2)):
             runs[name].append(turn(lab, *guests[name], seconds))
             lab.log(f"{name}: {runs[name][-1]}")
+    for name, (guest, _) in guests.items() if held else ():
+        state = migrate.query(guest)["status"]
+        lab.check(state == "active", f"{name}: the migration did not last: {state}")
     for what in ("pps", "main_us", "qemu_us", "lost"):
         values = {name: [found[what] for found in some] for name, some in runs.items()}
         lab.figures[what] = {name: {"median": statistics.median(some), "runs": some}

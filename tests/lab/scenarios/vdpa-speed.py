@@ -35,9 +35,10 @@ descriptors (vdpa.PLAIN).
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from qlab import l2, migrate, vdpa, vdpameter
+from qlab import downtime, l2, migrate, vdpa, vdpameter
 from qlab.context import Lab
 from qlab.scenario import Scenario
 from qlab.qmpnames import QUERY_VHOST_VDPA
@@ -50,7 +51,8 @@ SCENARIO = Scenario(
     own_binaries=True,
     icount=True,
     l1_mem=12288,
-    variants={"256": {"memory": 256}, "1024": {"memory": 1024}, "4096": {"memory": 4096}},
+    variants={"256": {"memory": 256}, "1024": {"memory": 1024}, "4096": {"memory": 4096},
+              "apart": {"memory": 1024, "rounds": 1, "back": False, "traced": True}},
 )
 
 RATE = 200  # frames a second
@@ -58,6 +60,7 @@ FRAMES = 60  # seen before, during, and after
 DOWNTIME_MS = 20
 SWITCHOVER = 100 << 20  # bytes a second: 2 MiB are left to send, at most, when the source stops
 DATA = 2  # queues
+BEFORE, AFTER = 0.2, 0.1  # seconds of the trace around a downtime
 COUNTED = ("map_calls", "resets", "suspends")
 
 
@@ -127,8 +130,19 @@ def there_and_back(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     return found | counts(vdpameter.standstill(first, last, DATA))
 
 
+def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, destination: vdpameter.Meters) -> None:
+    """What happened in the downtime, for the log."""
+    stopped = max(source.queues[index].since_ns for index in range(DATA))
+    running = max(destination.queues[index].since_ns for index in range(DATA))
+    begin = downtime.of_day(stopped)
+    end = begin + (running - stopped) / 1e9
+    lines = [f"{1000 * (event.at - begin):9.3f} {event.side:11} {event.event} {event.text}"
+             for event in downtime.events(*logs) if begin - BEFORE < event.at < end + AFTER]
+    (lab.out / f"downtime-{name}.txt").write_text("\n".join([*lines, f"{1000 * (end - begin):9.3f} end"]) + "\n")
+
+
 def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
-             names: list[str]) -> dict[str, float]:
+             names: list[str], logs: list[Path]) -> dict[str, float]:
     """Migrate; the guest ends."""
     peer = start_peer(lab, spec)
     found, _ = hold_up(lab, guest, net, peer, names[0])
@@ -142,6 +156,8 @@ def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     net = vdpa.Net(peer.payload)
     net.flows(lab, "at the destination", frames=FRAMES)
     source, destination = (vdpameter.read(name) for name in names)
+    if logs:
+        apart(lab, "stock" if spec.qemu == lab.stock else "ours", logs, source, destination)
     found |= {"reported_ms": info["downtime"],
               "downtime_ms": vdpameter.handover(source, destination, DATA)}
     net.stop()
@@ -151,13 +167,17 @@ def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
 
 
 def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
-            back: bool) -> dict[str, float]:
+            back: bool, traced: bool) -> dict[str, float]:
     """Boot, switch there and back, migrate."""
+    logs = [lab.tmp / f"{lab.next_name('trace')}.log" for _ in devices] if traced else []
     source, other = (
         vdpa.spec(lab, device, qemu=lab.stock if stock else lab.qemu, mem=memory, load_mb=32,
                   ram="anon", extra=tuple(word.replace(device.mac, devices[0].mac)
                                           for word in vdpa.words(device)))
         for device in devices)
+    if traced:
+        source, other = (replace(spec, extra=spec.extra + downtime.words(log))
+                         for spec, log in zip((source, other), logs, strict=True))
     guest = l2.start(lab, source)
     guest.wait_ready(300)
     net = vdpa.Net(guest.payload)
@@ -167,19 +187,19 @@ def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
     found = there_and_back(lab, guest, net, other, names[0]) if back else {}
     if not stock:
         lab.log(f"ours: {guest.qmp.cmd(QUERY_VHOST_VDPA)[0]}")
-    found = for_good(lab, guest, net, other, names) | found
+    found = for_good(lab, guest, net, other, names, logs) | found
     guest.kill()
     return found
 
 
-def run(lab: Lab, memory: int, rounds: int = 3, back: bool = True) -> None:
+def run(lab: Lab, memory: int, rounds: int = 3, back: bool = True, traced: bool = False) -> None:
     """Rounds of both; without BACK no migration is cancelled, which takes half as long."""
     simulators = vdpa.Simulators(lab)
     devices = [simulators.add(plain=True) for _ in range(2)]
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for number in range(rounds):
         for name in sorted(runs, reverse=bool(number % 2)):
-            runs[name].append(one_run(lab, devices, name == "stock", memory, back))
+            runs[name].append(one_run(lab, devices, name == "stock", memory, back, traced))
             lab.log(f"{name}: {runs[name][-1]}")
     for what in runs["ours"][0]:
         values = {name: [found[what] for found in some] for name, some in runs.items()}
