@@ -12,13 +12,12 @@
  * guest's address (vdpa-guest-mem.h): the device's maps may be gone by then, and
  * the address may not be RAM any more.
  *
- * What the device writes. It writes the used ring, or a packed ring's descriptors
- * and events, past KVM's and QEMU's dirty logs. Where the device only reads the
- * buffers, as of a transmit queue, that is all, and the queue is served so while a
- * migration runs, too: the ring's pages are marked dirty when the device has
- * stopped, which is before migration looks for the last time. They are those
- * that were mapped for the device when it was told of the ring, by their place in
- * this process, whatever the guest has at that address by then.
+ * What the device writes. It writes the used ring past KVM's and QEMU's dirty logs.
+ * Where it only reads the buffers, as of a transmit queue, that is all, and the
+ * queue is served so while a migration runs, too. vhost (the base's) maps the used
+ * ring as memory that is written when it starts the queue, and unmaps it when it
+ * has stopped the queue, which marks these pages dirty before migration looks for
+ * the last time. Behind a vIOMMU it does not.
  *
  * Doorbell. A device may offer, for each queue, one page that its
  * driver writes to instead of telling the kernel. It lies at that page number
@@ -35,7 +34,6 @@
 #include <sys/mman.h>
 #include "qemu/event_notifier.h"
 #include "qemu/rcu.h"
-#include "exec/memory.h"
 #include "hw/virtio/trace.h"
 #include "vdpa-internal.h"
 #include "vdpa-guest-mem.h"
@@ -94,67 +92,27 @@ static void doorbell_free(VdpaDoorbell *bell)
     call_rcu(bell, bell_free, rcu);
 }
 
-/* --- what the device writes --------------------------------------------- */
-
-typedef struct VdpaPassthrough {
-    VdpaDoorbell *bell;
-    GArray *written;        /* VdpaIovaRange: of the ring */
-} VdpaPassthrough;
-
-static void note_written(VdpaPassthrough *p, const VdpaQueue *q, int area)
-{
-    uint64_t addr, len = vdpa_queue_area(q, area, &addr);
-    VdpaIovaRange range;
-
-    while (len && !vdpa_map_guest(q->device->map, addr, len, true, &range)) {
-        g_array_append_val(p->written, range);
-        addr += range.len;
-        len -= range.len;
-    }
-}
-
-static void mark_written(const VdpaPassthrough *p)
-{
-    for (unsigned i = 0; i < p->written->len; i++) {
-        const VdpaIovaRange *range = &g_array_index(p->written, VdpaIovaRange, i);
-
-        vdpa_host_dirty(range->hva, range->len);
-    }
-}
-
 /* --- the kind ----------------------------------------------------------- */
 
 static int passthrough_attach(VdpaQueue *q, VdpaQueueSetup *setup, Error **errp)
 {
-    VdpaPassthrough *p = g_new0(VdpaPassthrough, 1);
-
-    p->written = g_array_new(false, false, sizeof(VdpaIovaRange));
-    note_written(p, q, VDPA_RING_DEVICE);
-    if (virtio_has_feature(q->device->features, VIRTIO_F_RING_PACKED)) {
-        note_written(p, q, VDPA_RING_DESC);
-    }
-    q->priv = p;
     return 0;
 }
 
 static void passthrough_run(VdpaQueue *q)
 {
-    VdpaPassthrough *p = q->priv;
     EventNotifier kick;
 
     /* For what the guest made available before, and has kicked for already. */
     event_notifier_init_fd(&kick, q->guest.kick);
     event_notifier_set(&kick);
-    if (!p->bell) {
-        p->bell = doorbell_new(q->device->vdev, q->device->fd.fd, q->index);
-    }
+    q->priv = q->priv ?: doorbell_new(q->device->vdev, q->device->fd.fd,
+                                      q->index);
 }
 
 static void passthrough_pause(VdpaQueue *q)
 {
-    VdpaPassthrough *p = q->priv;
-
-    doorbell_free(g_steal_pointer(&p->bell));
+    doorbell_free(g_steal_pointer(&q->priv));
 }
 
 static int64_t passthrough_used(const VdpaQueue *q)
@@ -172,11 +130,7 @@ static int64_t passthrough_detach(VdpaQueue *q, int64_t base)
 {
     bool packed = virtio_has_feature(q->device->features,
                                      VIRTIO_F_RING_PACKED);
-    VdpaPassthrough *p = q->priv;
 
-    mark_written(p);
-    g_array_free(p->written, true);
-    g_free(p);
     return base >= 0 || packed ? base : passthrough_used(q);
 }
 

@@ -39,9 +39,9 @@ bool vdpa_queue_is_control(const VdpaQueue *q)
 /*
  * Of a queue with buffers that the device only reads, it writes the used ring and
  * nothing else. So the queue need not be shadowed for a migration: that ring is
- * marked dirty when the device has stopped (vdpa-queue-passthrough.c). That takes
- * a device that can suspend, as a reset does not say which chains were returned
- * out of order. Behind a vIOMMU the ring may have been elsewhere meanwhile.
+ * marked dirty when the device has stopped, except behind a vIOMMU
+ * (vdpa-queue-passthrough.c). That takes a device that can suspend, as a reset does
+ * not say which chains were returned out of order.
  */
 static bool left_alone(const VdpaQueue *q)
 {
