@@ -36,12 +36,23 @@ typedef enum VdpaCanRebase {
     VDPA_REBASE_UNKNOWN, VDPA_REBASE_YES, VDPA_REBASE_NO,
 } VdpaCanRebase;
 
+/* Parts of a launch and of a halt, in their order. */
+typedef enum VdpaStep {
+    VDPA_STEP_FEATURES, VDPA_STEP_QUEUES, VDPA_STEP_START, VDPA_STEP_CONTROL,
+    VDPA_STEP_ENABLE,
+    VDPA_STEP_SUSPEND, VDPA_STEP_POSITIONS, VDPA_STEP_DETACH,
+    VDPA_STEPS,
+} VdpaStep;
+
 typedef struct VdpaDeviceStats {
     uint64_t switches, switches_failed;
     uint64_t switch_ns, switch_worst_ns;    /* the last switch, the longest */
     uint64_t launches;
     uint64_t switch_messages;   /* about guest memory, during switches */
     uint64_t switch_resets;
+    uint64_t step_ns[VDPA_STEPS];   /* of the last launch, the last halt */
+    int64_t step_at;                /* end of the step before */
+    bool halted;                    /* ever */
 } VdpaDeviceStats;
 
 struct VdpaDevice {
@@ -82,6 +93,10 @@ VdpaDevice *vdpa_device_first(void);
 
 /* Take a step of the device's status; -errno with @errp. */
 int vdpa_device_advance(VdpaDevice *d, VdpaEvent event, Error **errp);
+
+/* @step ends now; it began when the one before it ended, or at steps_begin(). */
+void vdpa_steps_begin(VdpaDevice *d);
+void vdpa_step_ends(VdpaDevice *d, VdpaStep step);
 
 /*
  * Are the data queues shadowed, by their mode or for another reason? Queues that

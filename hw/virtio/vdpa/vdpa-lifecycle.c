@@ -202,6 +202,21 @@ static void switch_forgotten(VdpaDevice *d)
     d->switching.pending = false;
 }
 
+/* --- how long the steps of a launch and of a halt take ------------------- */
+
+void vdpa_steps_begin(VdpaDevice *d)
+{
+    d->stats.step_at = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+}
+
+void vdpa_step_ends(VdpaDevice *d, VdpaStep step)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    d->stats.step_ns[step] = now - d->stats.step_at;
+    d->stats.step_at = now;
+}
+
 /* --- launch ------------------------------------------------------------- */
 
 /* Data queues are enabled only when the control state is there again. */
@@ -215,6 +230,7 @@ static int prepare(VdpaDevice *d, Error **errp)
 {
     int err = 0;
 
+    vdpa_steps_begin(d);
     if (d->status.state != VDPA_STATE_RESET) {
         err = vdpa_device_advance(d, VDPA_EVENT_RESET, errp);
     }
@@ -222,10 +238,13 @@ static int prepare(VdpaDevice *d, Error **errp)
     err = err ?: vdpa_device_advance(d, VDPA_EVENT_ACK_DRIVER, errp);
     err = err ?: vdpa_device_advance(d, VDPA_EVENT_SET_FEATURES, errp);
     err = err ?: vdpa_quirks_asid(d, errp);
+    vdpa_step_ends(d, VDPA_STEP_FEATURES);
     FOR_EACH_QUEUE(d, q) {
         err = err ?: vdpa_queue_attach(q, false, errp);
     }
-    return err ?: program_config_call(d, errp);
+    err = err ?: program_config_call(d, errp);
+    vdpa_step_ends(d, VDPA_STEP_QUEUES);
+    return err;
 }
 
 static int start_and_enable(VdpaDevice *d, Error **errp)
@@ -234,11 +253,18 @@ static int start_and_enable(VdpaDevice *d, Error **errp)
 
     if (!restores(d)) {
         err = err ?: vdpa_queues_enable(d, false, errp);
-        return err ?: vdpa_device_advance(d, VDPA_EVENT_START, errp);
+        vdpa_step_ends(d, VDPA_STEP_ENABLE);
+        err = err ?: vdpa_device_advance(d, VDPA_EVENT_START, errp);
+        vdpa_step_ends(d, VDPA_STEP_START);
+        return err;
     }
     err = err ?: vdpa_device_advance(d, VDPA_EVENT_START, errp);
+    vdpa_step_ends(d, VDPA_STEP_START);
     err = err ?: d->frontend->restore(d->frontend_opaque, errp);
-    return err ?: vdpa_queues_enable(d, false, errp);
+    vdpa_step_ends(d, VDPA_STEP_CONTROL);
+    err = err ?: vdpa_queues_enable(d, false, errp);
+    vdpa_step_ends(d, VDPA_STEP_ENABLE);
+    return err;
 }
 
 /* Queues that the device cannot have served yet are where they were. */
@@ -375,16 +401,21 @@ static void quiesce(VdpaDevice *d, bool suspend)
 {
     Error *err = NULL;
 
+    vdpa_steps_begin(d);
+    d->stats.halted = true;
     vdpa_queues_pause(d, true);
     if (suspend && vdpa_status_may(&d->status, VDPA_EVENT_SUSPEND) &&
         vdpa_fd_has(&d->fd, VHOST_BACKEND_F_SUSPEND) &&
         vdpa_device_advance(d, VDPA_EVENT_SUSPEND, &err)) {
         vdpa_warn_reportf_err(err, "vhost-vdpa: ");
     }
+    vdpa_step_ends(d, VDPA_STEP_SUSPEND);
     if (!vdpa_queues_idle(d, true)) {
         vdpa_device_reset(d);
     }
+    vdpa_step_ends(d, VDPA_STEP_POSITIONS);
     vdpa_queues_detach(d);
+    vdpa_step_ends(d, VDPA_STEP_DETACH);
 }
 
 static void stop(VdpaDevice *d, bool suspend)

@@ -65,6 +65,33 @@ static void query_counters(VhostVdpaInfo *info, const VdpaDevice *d)
     info->switch_resets = d->stats.switch_resets;
 }
 
+static uint64_t step_us(const VdpaDevice *d, VdpaStep step)
+{
+    return d->stats.step_ns[step] / SCALE_US;
+}
+
+static void query_steps(VhostVdpaInfo *info, const VdpaDevice *d)
+{
+    if (d->stats.launches) {
+        info->last_launch = g_new(VhostVdpaLaunch, 1);
+        *info->last_launch = (VhostVdpaLaunch) {
+            .features = step_us(d, VDPA_STEP_FEATURES),
+            .queues = step_us(d, VDPA_STEP_QUEUES),
+            .start = step_us(d, VDPA_STEP_START),
+            .control = step_us(d, VDPA_STEP_CONTROL),
+            .enable = step_us(d, VDPA_STEP_ENABLE),
+        };
+    }
+    if (d->stats.halted) {
+        info->last_halt = g_new(VhostVdpaHalt, 1);
+        *info->last_halt = (VhostVdpaHalt) {
+            .suspend = step_us(d, VDPA_STEP_SUSPEND),
+            .positions = step_us(d, VDPA_STEP_POSITIONS),
+            .detach = step_us(d, VDPA_STEP_DETACH),
+        };
+    }
+}
+
 static const VhostVdpaState states[VDPA_STATE__MAX] = {
     [VDPA_STATE_RESET] = VHOST_VDPA_STATE_RESET,
     [VDPA_STATE_DRIVER] = VHOST_VDPA_STATE_DRIVER,
@@ -93,6 +120,7 @@ static VhostVdpaInfo *query_device(const VdpaDevice *d)
     info->last_error = g_strdup(d->last_error);
     query_map(info, d->map);
     query_counters(info, d);
+    query_steps(info, d);
     for (unsigned i = 0; i < d->nqueues; i++) {
         if (d->queue[i].kind) {
             QAPI_LIST_APPEND(tail, query_queue(&d->queue[i]));
@@ -123,6 +151,25 @@ static void print_queue(Monitor *mon, const VhostVdpaQueue *q)
     monitor_printf(mon, "\n");
 }
 
+static void print_steps(Monitor *mon, const VhostVdpaInfo *info)
+{
+    const VhostVdpaLaunch *launch = info->last_launch;
+    const VhostVdpaHalt *halt = info->last_halt;
+
+    if (launch) {
+        monitor_printf(mon, "  last launch, us: features %" PRIu64 ", queues %"
+                       PRIu64 ", start %" PRIu64 ", control %" PRIu64
+                       ", enable %" PRIu64 "\n", launch->features,
+                       launch->queues, launch->start, launch->control,
+                       launch->enable);
+    }
+    if (halt) {
+        monitor_printf(mon, "  last halt, us: suspend %" PRIu64 ", positions %"
+                       PRIu64 ", detach %" PRIu64 "\n", halt->suspend,
+                       halt->positions, halt->detach);
+    }
+}
+
 static void print_device(Monitor *mon, const VhostVdpaInfo *info)
 {
     monitor_printf(mon, "%s: %s%s, %s (%s)\n", info->path ?: "(descriptor)",
@@ -141,6 +188,7 @@ static void print_device(Monitor *mon, const VhostVdpaInfo *info)
                    info->launches, info->resets, info->switches,
                    info->switches_failed, info->last_switch_us,
                    info->longest_switch_us);
+    print_steps(mon, info);
     for (VhostVdpaQueueList *q = info->queues; q; q = q->next) {
         print_queue(mon, q->value);
     }

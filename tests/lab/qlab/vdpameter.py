@@ -66,10 +66,15 @@ def parse(queues: str, driver: str) -> Meters:
     return Meters(found, words(driver))
 
 
+def mounted() -> None:
+    """See to it that debugfs is there."""
+    if not any(DEBUGFS.iterdir()):
+        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+
+
 def read(name: str) -> Meters:
     """Of a device that has that name on the vDPA bus."""
-    if not (DEBUGFS / "vdpa_sim").exists():
-        subprocess.run(["mount", "-t", "debugfs", "none", str(DEBUGFS)], check=True)
+    mounted()
     folder = DEBUGFS / "vdpa_sim" / name
     return parse((folder / "queues").read_text("ascii"), (folder / "driver").read_text("ascii"))
 

@@ -11,6 +11,7 @@ does nothing; a turn gives
     pps       frames a second that came back
     main_us   CPU time of QEMU's main thread a frame, where the shadow rings are served
     qemu_us   of all of QEMU's threads but the vCPU's
+    exits     how often the vCPU left the guest, a frame
 
 With `held` each guest has a migration under way meanwhile, which is held up: its data queues are as they are
 while a guest migrates.
@@ -24,7 +25,7 @@ import statistics
 import time
 from pathlib import Path
 
-from . import l2, migrate, vdpa, vdpaflow
+from . import l2, migrate, vdpa, vdpaflow, vdpameter
 from .context import Lab
 
 SECONDS = 0.5
@@ -45,13 +46,21 @@ def cpu_ns(pid: int) -> dict[str, int]:
     return spent
 
 
+def exits(pid: int) -> int:
+    """How often the vCPUs of a process have left the guest."""
+    vdpameter.mounted()
+    return sum(int((folder / "exits").read_text("ascii"))
+               for folder in (vdpameter.DEBUGFS / "kvm").glob(f"{pid}-*"))
+
+
 def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, float]:
     """One guest's frames, as many as can be."""
     net.start(size=SIZE)
     time.sleep(WARM_UP)
-    first, spent, began = net.stat(), cpu_ns(guest.process.pid), time.monotonic()
+    pid = guest.process.pid
+    first, spent, left, began = net.stat(), cpu_ns(pid), exits(pid), time.monotonic()
     time.sleep(seconds)
-    last, now, ended = net.stat(), cpu_ns(guest.process.pid), time.monotonic()
+    last, now, left, ended = net.stat(), cpu_ns(pid), exits(pid) - left, time.monotonic()
     net.stop()
     settled = net.settle()
     lab.check(not settled["duplicate"] and not settled["corrupt"], f"frames: {settled}")
@@ -59,7 +68,8 @@ def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, 
     lab.check(frames > 0, f"no frame in {seconds} s: {last}")
     return {"pps": frames / (ended - began), "lost": settled["lost"],
             "main_us": (now["main"] - spent["main"]) / frames / 1000,
-            "qemu_us": (now["qemu"] - spent["qemu"]) / frames / 1000}
+            "qemu_us": (now["qemu"] - spent["qemu"]) / frames / 1000,
+            "exits": left / frames}
 
 
 def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool) -> tuple[l2.Guest, vdpa.Net]:
@@ -98,7 +108,7 @@ def run(lab: Lab, svq: bool, kind: str = "simulator", rounds: int = 5,
     for name, (guest, _) in guests.items() if held else ():
         state = migrate.query(guest)["status"]
         lab.check(state == "active", f"{name}: the migration did not last: {state}")
-    for what in ("pps", "main_us", "qemu_us", "lost"):
+    for what in ("pps", "main_us", "qemu_us", "exits", "lost"):
         values = {name: [found[what] for found in some] for name, some in runs.items()}
         lab.figures[what] = {name: {"median": statistics.median(some), "runs": some}
                              for name, some in values.items()}

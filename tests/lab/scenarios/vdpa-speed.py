@@ -60,7 +60,6 @@ FRAMES = 60  # seen before, during, and after
 DOWNTIME_MS = 20
 SWITCHOVER = 100 << 20  # bytes a second: 2 MiB are left to send, at most, when the source stops
 DATA = 2  # queues
-BEFORE, AFTER = 0.2, 0.1  # seconds of the trace around a downtime
 COUNTED = ("map_calls", "resets", "suspends")
 
 
@@ -137,8 +136,8 @@ def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, desti
     begin = downtime.of_day(stopped)
     end = begin + (running - stopped) / 1e9
     lines = [f"{1000 * (event.at - begin):9.3f} {event.side:11} {event.event} {event.text}"
-             for event in downtime.events(*logs) if begin - BEFORE < event.at < end + AFTER]
-    (lab.out / f"downtime-{name}.txt").write_text("\n".join([*lines, f"{1000 * (end - begin):9.3f} end"]) + "\n")
+             for event in downtime.events(*logs)]
+    (lab.out / f"trace-{name}.txt").write_text("\n".join([*lines, f"{1000 * (end - begin):9.3f} end"]) + "\n")
 
 
 def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
