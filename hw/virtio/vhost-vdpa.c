@@ -77,13 +77,13 @@ int vhost_vdpa_get_iova_range(int fd, struct vhost_vdpa_iova_range *range)
 static void last_user(VhostVDPAShared *shared)
 {
     vdpa_device_free(g_steal_pointer(&shared->device));
-    ram_block_discard_disable(false);
+    ram_block_uncoordinated_discard_disable(false);
 }
 
 static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
 {
     VhostVDPAShared *shared = v->shared;
-    int err = ram_block_discard_disable(true);
+    int err = ram_block_uncoordinated_discard_disable(true);
 
     if (err) {
         error_setg_errno(errp, -err, "vhost-vdpa: cannot keep guest memory from"
@@ -93,7 +93,7 @@ static int first_user(struct vhost_dev *dev, struct vhost_vdpa *v, Error **errp)
     shared->device = vdpa_device_new(shared->device_fd, shared->iova_range.first,
                                      shared->iova_range.last, errp);
     if (!shared->device) {
-        ram_block_discard_disable(false);
+        ram_block_uncoordinated_discard_disable(false);
         return -EBUSY;
     }
     return 0;

@@ -131,7 +131,7 @@ VDPA_POSITIONS: list[Case] = [
 
 #: transmit.py.
 VDPA_TRANSMIT: list[Case] = [
-    {"name": what, "what": what} for what in ("stays", "shadowed", "marked", "late-reset", "platform")
+    {"name": what, "what": what} for what in ("stays", "shadowed", "marked", "late-reset", "plugged", "platform")
 ]
 
 #: hostile.py, LongNoise: with --long only.

@@ -255,3 +255,35 @@ class Iommu(Nic):
     def unmap(self, start: int, last: int, domain: int = 1) -> int:
         """Unmap every mapping within START to LAST."""
         return self.request(4, struct.pack("<IQQ4x", domain, start, last))
+
+
+class PluggedMemory(Nic):
+    """A virtio-mem device, driven by requests."""
+
+    ident, bar, ring_memory = 0x10581AF4, 0xE2000000, 0x3200000
+    request_memory = 0x3300000
+
+    def queues(self) -> list[int]:
+        """Its only queue."""
+        return [0]
+
+    def block(self) -> int:
+        """Bytes of a block."""
+        return self.read(self.bar + CONFIG, 8)
+
+    def address(self) -> int:
+        """The guest-physical address of its memory."""
+        return self.read(self.bar + CONFIG + 16, 8)
+
+    def request(self, kind: int, block: int, count: int) -> int:
+        """Send one request about COUNT blocks from BLOCK on; its type of answer, 0 if it was done."""
+        address = self.address() + block * self.block()
+        return self.exchange(0, self.request_memory, struct.pack("<H6xQH6x", kind, address, count), 10)
+
+    def plug(self, block: int, count: int) -> int:
+        """Plug blocks in."""
+        return self.request(0, block, count)
+
+    def unplug(self, block: int, count: int) -> int:
+        """Unplug them."""
+        return self.request(1, block, count)

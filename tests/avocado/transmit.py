@@ -13,6 +13,8 @@ The device and the guest are those of positions.py.
                 stream: a file in which each page has its place
     late-reset  a device of a guest that has stopped to migrate is suspended, and reset when the migration has
                 ended; if that is cancelled, it runs again
+    plugged     a virtio-mem device beside it: blocks are mapped as the guest plugs them in, and unmapped as it
+                unplugs them, one by one, also if they came together
     platform    a driver that accepted ACCESS_PLATFORM, without a vIOMMU: nothing is mapped again for it
 
 *Limits*: one queue pair.
@@ -25,6 +27,7 @@ from pathlib import Path
 from guest import wait_until
 from hostile import BACKEND, CONTROL, NO_SUSPEND, PLAIN, SET_ADDR, SET_KICK, Hostile
 from positions import CHAINS, FULL, FULL_SIZE, Positions
+from qtest_nic import PluggedMemory
 
 ENABLE = 0x75
 ACCESS_PLATFORM = 33
@@ -142,6 +145,40 @@ class Transmit(Positions):
                 wait_until("it is reset", lambda: self.info()["state"] == "reset")
             wait_until(end, lambda: self.migration() == end)
         self.end()
+
+    def mapped(self) -> int:
+        """Bytes of guest memory that are mapped, when that no longer changes."""
+        before, now = -1, 0
+        while before != now or not now:
+            time.sleep(0.1)
+            before, now = now, self.info()["mapped"]
+        return now
+
+    def messages(self, word: str, address: int) -> list[int]:
+        """Sizes in the device's messages about that address: map or unmap."""
+        return [int(size, 0) for _, _, at, size in map(str.split, self.log_lines(word)) if int(at, 0) == address]
+
+    def plugged(self) -> None:
+        """Three blocks in, the middle one out, all again at a new launch."""
+        self.start(args=("-m", "64,maxmem=1G", "-object", "memory-backend-ram,id=m0,size=256M,reserve=off",
+                         "-device", "virtio-mem-pci,memdev=m0,id=mem0,requested-size=64M"))
+        before = self.mapped()
+        self.assertLessEqual(before, 66 << 20, "memory that is not plugged in is mapped")
+        Hostile.drive(self)
+        assert self.vm._qtest is not None   # it has no public name
+        memory = PluggedMemory(self.vm._qtest)
+        memory.start()
+        block, first = memory.block(), memory.address()
+        self.assertEqual(memory.plug(0, 3), 0)
+        self.assertEqual(self.info()["mapped"], before + 3 * block)
+        self.assertEqual(memory.unplug(1, 1), 0)
+        self.assertEqual(self.info()["mapped"], before + 2 * block)
+        for number, unmapped in enumerate(([], [block], [])):
+            self.assertEqual(self.messages("map", first + number * block), [block])
+            self.assertEqual(self.messages("unmap", first + number * block), unmapped)
+        Hostile.drive(self)
+        self.assertEqual(self.info()["mapped"], before + 2 * block)
+        self.assertEqual(self.end(), "")
 
     def platform(self) -> None:
         """As many maps as before the driver came, and no unmap."""

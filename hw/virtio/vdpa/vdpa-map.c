@@ -193,7 +193,7 @@ static void change_free(void *opaque)
 }
 
 /* A range of a section that goes: it may come again in the same change. */
-static void queue_unmap(VdpaMap *map, const VdpaIovaMap *range)
+void vdpa_map_queue_unmap(VdpaMap *map, const VdpaIovaMap *range)
 {
     VdpaMapChange *change = g_new0(VdpaMapChange, 1);
 
@@ -201,7 +201,8 @@ static void queue_unmap(VdpaMap *map, const VdpaIovaMap *range)
     g_hash_table_replace(map->unmap_queue, &change->range.iova, change);
 }
 
-static void queue_map(VdpaMap *map, const VdpaIovaMap *range, MemoryRegion *mr)
+void vdpa_map_queue_map(VdpaMap *map, const VdpaIovaMap *range,
+                        MemoryRegion *mr)
 {
     VdpaMapChange *old = g_hash_table_lookup(map->unmap_queue, &range->iova);
     VdpaMapChange *change;
@@ -246,9 +247,9 @@ static void section_ranges(VdpaMap *map, VdpaIovaMap all, MemoryRegion *mr,
         range.size = MIN(left, next_border(all.iova) - all.iova);
         range.gpa = range.iova;
         if (add) {
-            queue_map(map, &range, mr);
+            vdpa_map_queue_map(map, &range, mr);
         } else {
-            queue_unmap(map, &range);
+            vdpa_map_queue_unmap(map, &range);
         }
         all.iova += range.size;
         all.hva += range.size;
@@ -318,7 +319,8 @@ static void behind_map_range(VdpaMap *map, uint64_t iova, hwaddr gpa,
 
         hole |= at != next;
         next = at + (section.mr ? int128_get64(section.size) : 1);
-        if (section.mr && memory_region_is_ram(section.mr)) {
+        if (section.mr && memory_region_is_ram(section.mr) &&
+            vdpa_map_plugged(&section)) {
             VdpaIovaMap part = {
                 .iova = iova + (at - gpa), .size = next - at,
                 .gpa = iova + (at - gpa),
@@ -427,7 +429,8 @@ static void iommu_del(VdpaMap *map, MemoryRegionSection *section)
 /* --- the listener ------------------------------------------------------- */
 
 /* Whole pages of a section; false if the device has no use for them. */
-static bool section_range(MemoryRegionSection *section, VdpaIovaMap *all)
+bool vdpa_map_section_range(const MemoryRegionSection *section,
+                            VdpaIovaMap *all)
 {
     uint64_t page = qemu_real_host_page_size();
     uint64_t start = section->offset_within_address_space;
@@ -453,8 +456,8 @@ static bool section_range(MemoryRegionSection *section, VdpaIovaMap *all)
     return true;
 }
 
-static bool reachable(VdpaMap *map, const VdpaIovaMap *all,
-                      const MemoryRegion *mr)
+bool vdpa_map_reachable(VdpaMap *map, const VdpaIovaMap *all,
+                        const MemoryRegion *mr)
 {
     uint64_t last = all->iova + all->size - 1;
 
@@ -480,8 +483,10 @@ static void listener_add(MemoryListener *listener, MemoryRegionSection *section)
 
     if (memory_region_is_iommu(section->mr)) {
         iommu_add(map, section);
-    } else if (section_range(section, &all) &&
-               reachable(map, &all, section->mr)) {
+    } else if (memory_region_has_ram_discard_manager(section->mr)) {
+        vdpa_map_plug_add(map, section);
+    } else if (vdpa_map_section_range(section, &all) &&
+               vdpa_map_reachable(map, &all, section->mr)) {
         section_ranges(map, all, section->mr, true);
     }
 }
@@ -493,20 +498,25 @@ static void listener_del(MemoryListener *listener, MemoryRegionSection *section)
 
     if (memory_region_is_iommu(section->mr)) {
         iommu_del(map, section);
-    } else if (section_range(section, &all)) {
+    } else if (memory_region_has_ram_discard_manager(section->mr)) {
+        vdpa_map_plug_del(map, section);
+    } else if (vdpa_map_section_range(section, &all)) {
         section_ranges(map, all, section->mr, false);
+    }
+}
+
+void vdpa_map_apply(VdpaMap *map, uint64_t first, uint64_t last)
+{
+    apply_changes(map);
+    finish_changes(map);
+    if (map->changed) {
+        map->changed(map->changed_opaque, first, last);
     }
 }
 
 static void listener_commit(MemoryListener *listener)
 {
-    VdpaMap *map = container_of(listener, VdpaMap, listener);
-
-    apply_changes(map);
-    finish_changes(map);
-    if (map->changed) {
-        map->changed(map->changed_opaque, 0, UINT64_MAX);
-    }
+    vdpa_map_apply(container_of(listener, VdpaMap, listener), 0, UINT64_MAX);
 }
 
 /* --- interface ---------------------------------------------------------- */
