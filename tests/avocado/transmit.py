@@ -132,11 +132,14 @@ class Transmit(Positions):
         self.start()
         Hostile.drive(self)
         self.vm.cmd("migrate-set-capabilities", capabilities=[{"capability": "pause-before-switchover", "state": True}])
+        self.assertGreater(sum(self.info()["last-launch"].values()), 0)
+        self.assertNotIn("last-halt", self.info())
         for end in ("cancelled", "completed"):
             resets = self.info()["resets"]
             self.vm.cmd("migrate", uri="exec:cat >/dev/null")
             wait_until("the guest is stopped", lambda: self.migration() == "pre-switchover")
             self.assertEqual((self.info()["state"], self.info()["resets"]), ("suspended", resets))
+            self.assertGreater(sum(self.info()["last-halt"].values()), 0)
             if end == "cancelled":
                 self.vm.cmd("migrate_cancel")
                 wait_until("the device runs", self.runs)

@@ -52,6 +52,7 @@ SCENARIO = Scenario(
     icount=True,
     l1_mem=12288,
     variants={"256": {"memory": 256}, "1024": {"memory": 1024}, "4096": {"memory": 4096},
+              "offered": {"memory": 1024, "back": False, "offered": True},
               "apart": {"memory": 1024, "rounds": 1, "back": False, "traced": True}},
 )
 
@@ -141,9 +142,11 @@ def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, desti
 
 
 def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
-             names: list[str], logs: list[Path]) -> dict[str, float]:
+             names: list[str], logs: list[Path], offered: bool) -> dict[str, float]:
     """Migrate; the guest ends."""
     peer = start_peer(lab, spec)
+    if offered:
+        migrate.enable(("postcopy-ram",), guest, peer)
     found, _ = hold_up(lab, guest, net, peer, names[0])
     peer.qmp.cmd("cont")  # it is to run when it can
     guest.qmp.cmd("migrate-set-parameters", {"avail-switchover-bandwidth": SWITCHOVER})
@@ -166,7 +169,7 @@ def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
 
 
 def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
-            back: bool, traced: bool) -> dict[str, float]:
+            back: bool, traced: bool, offered: bool) -> dict[str, float]:
     """Boot, switch there and back, migrate."""
     logs = [lab.tmp / f"{lab.next_name('trace')}.log" for _ in devices] if traced else []
     source, other = (
@@ -186,19 +189,24 @@ def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
     found = there_and_back(lab, guest, net, other, names[0]) if back else {}
     if not stock:
         lab.log(f"ours: {guest.qmp.cmd(QUERY_VHOST_VDPA)[0]}")
-    found = for_good(lab, guest, net, other, names, logs) | found
+    found = for_good(lab, guest, net, other, names, logs, offered) | found
     guest.kill()
     return found
 
 
-def run(lab: Lab, memory: int, rounds: int = 3, back: bool = True, traced: bool = False) -> None:
-    """Rounds of both; without BACK no migration is cancelled, which takes half as long."""
+def run(lab: Lab, memory: int, rounds: int = 3, back: bool = True, traced: bool = False,
+        offered: bool = False) -> None:
+    """Rounds of both.
+
+    Without BACK no migration is cancelled, which takes half as long.  TRACED: qlab/downtime.py.  OFFERED: the source
+    offers postcopy, and the migration ends as precopy.
+    """
     simulators = vdpa.Simulators(lab)
     devices = [simulators.add(plain=True) for _ in range(2)]
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for number in range(rounds):
         for name in sorted(runs, reverse=bool(number % 2)):
-            runs[name].append(one_run(lab, devices, name == "stock", memory, back, traced))
+            runs[name].append(one_run(lab, devices, name == "stock", memory, back, traced, offered))
             lab.log(f"{name}: {runs[name][-1]}")
     for what in runs["ours"][0]:
         values = {name: [found[what] for found in some] for name, some in runs.items()}
