@@ -134,7 +134,7 @@ class Positions(Hostile):
         """Cancel it, which switches them back."""
         self.vm.cmd("migrate_cancel")
         wait_until("the migration ends", lambda: self.migration() == "cancelled")
-        self.assertEqual(self.kinds()[:2], ["passthrough"] * 2)
+        wait_until("the queues are switched back", lambda: self.kinds()[:2] == ["passthrough"] * 2)
 
     def life(self) -> None:
         """Switch to shadow rings and back, twice, and stop in each mode, with chains in flight."""
