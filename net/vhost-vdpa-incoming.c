@@ -8,6 +8,7 @@
 #include "block/aio.h"
 #include "exec/address-spaces.h"
 #include "migration/migration.h"
+#include "migration/postcopy-discard.h"
 #include "migration/register.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
@@ -23,6 +24,7 @@ struct VdpaIncoming {
     VdpaDevice *device;     /* NULL once it is gone */
     char *id;
     bool waiting;
+    PostcopyHolder holder;
 };
 
 /* 0: mapped, or the device is gone. */
@@ -54,6 +56,7 @@ static void forget(void *opaque)
     VdpaIncoming *in = opaque;
 
     unregister_savevm(NULL, in->id, in);
+    postcopy_holder_remove(&in->holder);
     g_free(in->id);
     g_free(in);
 }
@@ -68,15 +71,12 @@ static void show(const VdpaIncoming *in, const Error *err)
     error_free(shown);
 }
 
-static int load_setup(QEMUFile *f, void *opaque, Error **errp)
+/* Until memory is mapped, the load takes nothing of the stream. */
+static int coroutine_fn hold_stream(VdpaIncoming *in, Error **errp)
 {
-    VdpaIncoming *in = opaque;
     Error *err = NULL;
     int ret;
 
-    if (!runstate_check(RUN_STATE_INMIGRATE) || !qemu_in_coroutine()) {
-        return 0;       /* a snapshot: the guest is here already */
-    }
     in->waiting = true;
     trace_vdpa_incoming(in->id, true, 0);
     ret = await(in, &err);
@@ -91,6 +91,32 @@ static int load_setup(QEMUFile *f, void *opaque, Error **errp)
         aio_bh_schedule_oneshot(qemu_get_aio_context(), forget, in);
     }
     return ret;
+}
+
+static int load_setup(QEMUFile *f, void *opaque, Error **errp)
+{
+    if (!runstate_check(RUN_STATE_INMIGRATE) || !qemu_in_coroutine()) {
+        return 0;       /* a snapshot: the guest is here already */
+    }
+    return hold_stream(opaque, errp);
+}
+
+/* An offer of postcopy has discarded what was mapped. */
+static int coroutine_mixed_fn discarded(PostcopyHolder *holder, Error **errp)
+{
+    VdpaIncoming *in = container_of(holder, VdpaIncoming, holder);
+
+    return in->device && qemu_in_coroutine() ? hold_stream(in, errp) : 0;
+}
+
+/* Postcopy begins, which discards pages again. */
+static void discard_begins(PostcopyHolder *holder)
+{
+    VdpaIncoming *in = container_of(holder, VdpaIncoming, holder);
+
+    if (in->device) {
+        vdpa_map_let_go(vdpa_device_map(in->device));
+    }
 }
 
 /* No source has anything to say to it. */
@@ -110,7 +136,10 @@ VdpaIncoming *vdpa_incoming_new(VdpaDevice *d, const char *name)
 
     in->device = d;
     in->id = g_strdup_printf("vhost-vdpa/%s", name);
+    in->holder.discarded = discarded;
+    in->holder.discard_begins = discard_begins;
     register_savevm_live(in->id, VMSTATE_INSTANCE_ID_ANY, 1, &handlers, in);
+    postcopy_holder_add(&in->holder);
     return in;
 }
 

@@ -18,6 +18,9 @@
  * is served meanwhile. A failure from before the migration, of which the reason
  * may be gone, is tried once more.
  *
+ * A source that offers postcopy has the destination discard its memory after that,
+ * and before the first page (migration/postcopy-discard.h); the same wait follows.
+ *
  * It is done for all guests, those that do not use the device, too: whether
  * they do is known only when they have left the source.
  *
@@ -31,7 +34,8 @@
  * Limits: a source that has sent all it has to say by then, and does not ask
  * whether it was taken (capability return-path), believes that the guest has
  * moved; that much fits into a socket only for a guest of hardly any memory.
- * Memory that a postcopy migration discards afterwards is mapped again later.
+ * Memory that a postcopy migration discards when it has begun is mapped again
+ * when all of it has come.
  */
 #ifndef NET_VHOST_VDPA_INCOMING_H
 #define NET_VHOST_VDPA_INCOMING_H

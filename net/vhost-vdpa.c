@@ -37,7 +37,6 @@
 #include "hw/virtio/virtio-net.h"
 #include "migration/blocker.h"
 #include "migration/misc.h"
-#include "migration/postcopy-discard.h"
 #include "migration/postcopy-ram.h"
 #include "monitor/monitor.h"
 #include "net/vhost-vdpa.h"
@@ -63,10 +62,8 @@ typedef struct VdpaNet {
     bool mac_seen;
     NotifierWithReturn migration;
     NotifierWithReturn postcopy;
-    Notifier discard;
     VdpaIncoming *incoming;
     QEMUBH *memory_there;
-    QEMUBH *map_again;
     Error *blocker;
     Error *features_blocker;    /* while the driver has accepted such features */
     uint64_t unshadowable;      /* these */
@@ -236,11 +233,11 @@ static int on_migration(NotifierWithReturn *notifier, MigrationEvent *event,
 
 /*
  * A migration that may become a postcopy one discards all of guest memory first,
- * right after ADVISE. That is mapped again then, as for any migration, so that
- * nothing is left to do if it ends as precopy. If it does switch, what the source
- * wrote since it was sent is discarded again (on_discard()), and comes while the
- * guest runs. Nothing is mapped from then on, until the device is launched or all
- * has come; which is said in another thread.
+ * right after ADVISE; it is mapped again before a page comes
+ * (vhost-vdpa-incoming.c). If it does switch, what the source wrote since it was
+ * sent is discarded again, and comes while the guest runs. Nothing is mapped from
+ * then on, until the device is launched or all has come; which is said in another
+ * thread.
  */
 static int on_postcopy(NotifierWithReturn *notifier, void *opaque, Error **errp)
 {
@@ -250,7 +247,6 @@ static int on_postcopy(NotifierWithReturn *notifier, void *opaque, Error **errp)
     switch (event->reason) {
     case POSTCOPY_NOTIFY_INBOUND_ADVISE:
         vdpa_map_drop(vdpa_device_map(net->shared.device));
-        qemu_bh_schedule(net->map_again);
         break;
     case POSTCOPY_NOTIFY_INBOUND_LISTEN:
         vdpa_device_hold(net->shared.device, true);
@@ -262,25 +258,6 @@ static int on_postcopy(NotifierWithReturn *notifier, void *opaque, Error **errp)
         break;
     }
     return 0;
-}
-
-/* The load of a migration runs in the main loop: it has discarded by now. */
-static void map_again(void *opaque)
-{
-    VdpaNet *net = opaque;
-
-    if (postcopy_state_get() == POSTCOPY_INCOMING_ADVISE) {
-        vdpa_map_begin(vdpa_device_map(net->shared.device),
-                       &address_space_memory);
-    }
-}
-
-static void on_discard(Notifier *notifier, void *data)
-{
-    VdpaNet *net = container_of(notifier, VdpaNet, discard);
-
-    qemu_bh_cancel(net->map_again);
-    vdpa_map_let_go(vdpa_device_map(net->shared.device));
 }
 
 static void memory_there(void *opaque)
@@ -420,15 +397,11 @@ static void net_unref(VdpaNet *net)
     if (net->postcopy.notify) {
         postcopy_remove_notifier(&net->postcopy);
     }
-    if (net->discard.notify) {
-        notifier_remove(&net->discard);
-    }
     vdpa_incoming_free(net->incoming);
     migrate_del_blocker(&net->blocker);
     migrate_del_blocker(&net->features_blocker);
     qemu_bh_delete(net->features_gone);
     qemu_bh_delete(net->memory_there);
-    qemu_bh_delete(net->map_again);
     vdpa_link_free(net->link);
     g_free(net->name);
     qemu_close(net->shared.device_fd);
@@ -647,8 +620,6 @@ static int clients_new(VdpaNet *net, NetClientState *peer, const char *name,
     migration_add_notifier(&net->migration, on_migration);
     net->postcopy.notify = on_postcopy;
     postcopy_add_notifier(&net->postcopy);
-    net->discard.notify = on_discard;
-    postcopy_add_discard_notifier(&net->discard);
     net->incoming = vdpa_incoming_new(net->shared.device, net->name);
     map_early(net);
     return 0;
@@ -760,7 +731,6 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     net->name = g_strdup(name);
     net->link = vdpa_link_new(name);
     net->memory_there = qemu_bh_new(memory_there, net);
-    net->map_again = qemu_bh_new(map_again, net);
     net->features_gone = qemu_bh_new(features_gone, net);
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
         !clients_new(net, peer, name, &first, errp)) {

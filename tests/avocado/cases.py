@@ -134,6 +134,9 @@ VDPA_TRANSMIT: list[Case] = [
     {"name": what, "what": what} for what in ("stays", "shadowed", "marked", "late-reset", "plugged", "platform")
 ]
 
+#: offered.py.
+VDPA_OFFERED: list[Case] = [{"name": "offered"}]
+
 #: hostile.py, LongNoise: with --long only.
 VDPA_HOSTILE_LONG: list[Case] = [
     {"name": "noise-long", "what": "noise", "seconds": 600, "seed": 5},
@@ -153,7 +156,7 @@ VIRTIO_RULES: list[Case] = [
 #: control.py.
 VDPA_CONTROL: list[Case] = [
     {"name": what, "what": what} for what in (
-        "mac-set", "mac-fixed", "waiting", "handover", "halted", "broken", "noise")
+        "mac-set", "mac-fixed", "waiting", "handover", "refused", "halted", "broken", "noise")
 ]
 
 #: startfail.py, StartFails.  values: how many descriptors QEMU has left, one after the other.

@@ -106,18 +106,6 @@ int vdpa_guest_writable(AddressSpace *as, uint64_t addr, size_t len)
     return check(as, addr, len, true);
 }
 
-void vdpa_host_dirty(uint64_t hva, uint64_t len)
-{
-    ram_addr_t offset;
-    MemoryRegion *mr;
-
-    RCU_READ_LOCK_GUARD();
-    mr = memory_region_from_host((void *)(uintptr_t)hva, &offset);
-    if (mr) {
-        memory_region_set_dirty(mr, offset, len);
-    }
-}
-
 /* --- the guard ---------------------------------------------------------- */
 
 VdpaIoGuard vdpa_io_guard_engage(VirtIODevice *vdev)

@@ -25,12 +25,6 @@ int vdpa_guest_write(AddressSpace *as, uint64_t addr, const void *from,
 /* Whether the write would succeed now. 0 or -EFAULT. */
 int vdpa_guest_writable(AddressSpace *as, uint64_t addr, size_t len);
 
-/*
- * Marks @len bytes at @hva of this process dirty, if they are guest memory: what
- * the device has written. Any thread.
- */
-void vdpa_host_dirty(uint64_t hva, uint64_t len);
-
 /* The transport's reentrancy guard, while QEMU works on behalf of a device. */
 typedef struct VdpaIoGuard {
     DeviceState *transport;     /* a reference */

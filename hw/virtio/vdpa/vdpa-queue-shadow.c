@@ -227,7 +227,14 @@ static int guest_write(void *opaque, uint64_t addr, const void *from,
 
 static void guest_dirty(void *opaque, uint64_t log, uint64_t len)
 {
-    vdpa_host_dirty(log, len);
+    ram_addr_t offset;
+    MemoryRegion *mr;
+
+    RCU_READ_LOCK_GUARD();
+    mr = memory_region_from_host((void *)(uintptr_t)log, &offset);
+    if (mr) {
+        memory_region_set_dirty(mr, offset, len);
+    }
 }
 
 static int translate(void *opaque, uint64_t addr, uint64_t len,
@@ -343,14 +350,9 @@ static void on_guest_kick(EventNotifier *n)
     }
 }
 
-/*
- * Where the device's work is done by a CPU that this thread shares (a simulator,
- * vduse), one chain comes per call unless the device is let go on first.
- */
 static void on_device_call(EventNotifier *n)
 {
     if (event_notifier_test_and_clear(n)) {
-        g_thread_yield();
         serve(container_of(n, VdpaShadow, device_call), SERVE_DEVICE);
     }
 }
