@@ -14,6 +14,8 @@ it (qtest_nic.py).  So a test sees both the answer that the guest gets and the c
                    announcement and refuses an invalid command; the launch then replays the commands
     handover       a launch begins at each point of a burst of commands, each with another VLAN: every
                    command is answered, and the device gets each VLAN once
+    refused        the device refuses what a launch replays: the launch fails, with the reason; the next one
+                   replays all of it
     halted         the machine stops and continues while a launch waits; then the launch fails
     broken         while a launch waits, an answer goes to device_status, and an available index is invalid
     noise          hostile.py's random actions while launches wait; then the guest's driver can start the device
@@ -49,7 +51,7 @@ class Control(Hostile):
         """Run the case."""
         cases: dict[str, Callable[[], None]] = {
             "mac-set": self.mac_set, "mac-fixed": self.mac_fixed,
-            "waiting": self.waiting, "handover": self.handover, "halted": self.halted,
+            "waiting": self.waiting, "handover": self.handover, "refused": self.refused, "halted": self.halted,
             "broken": self.broken_meanwhile, "noise": self.noise}
         cases[self.params.get("what", default="mac-set")]()
 
@@ -175,6 +177,26 @@ class Control(Hostile):
             self.waits()
         self.let_go()
         self.assertEqual(self.end(), "")
+
+    def refused(self) -> None:
+        """More commands than are in the ring at a time."""
+        self.start()
+        self.drive()
+        vlans = [VLAN_ADD + struct.pack("<H", number) for number in range(100)]
+        for vlan in vlans:
+            self.assertEqual(self.nic.command(vlan), 0)
+        self.vm.cmd("stop")
+        self.configure(answer=1)
+        self.vm.cmd("cont")
+        wait_until("the launch fails", lambda: "refused to restore" in str(self.info().get("last-error")))
+        self.vm.cmd("stop")
+        self.configure(answer=0)
+        before = len(self.commands_received())
+        self.vm.cmd("cont")
+        wait_until("the device runs", self.runs)
+        again = [command for command in self.commands_received()[before:] if command.startswith(VLAN_ADD)]
+        self.assertEqual(sorted(again), sorted(vlans))
+        self.end()
 
     def halted(self) -> None:
         """The control queue keeps its ring base."""
