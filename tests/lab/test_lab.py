@@ -22,8 +22,24 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qlab import (
-    context, hostkvm, initramfs, klog, machine, modes, oracle, payload, ringfull, scenario, tsc, vdpa,
-    vdpameter, vdpasteps, vduse, verdict)
+    context,
+    downtime,
+    hostkvm,
+    initramfs,
+    klog,
+    machine,
+    modes,
+    oracle,
+    payload,
+    ringfull,
+    scenario,
+    tsc,
+    vdpa,
+    vdpameter,
+    vdpasteps,
+    vduse,
+    verdict,
+)
 
 
 class KernelLog(unittest.TestCase):
@@ -333,6 +349,26 @@ def misfits(module: ModuleType, text: str) -> list[str]:
         except TypeError as err:
             wrong.append(f"{module.__name__}:{node.lineno}: {ast.unparse(node)}: {err}")
     return wrong
+
+
+class DowntimeTraces(unittest.TestCase):
+    """Trace events of QEMU 10.0 and of 11.1."""
+
+    def test_both_formats(self) -> None:
+        source = "7@1764500000.250000:vm_state_notify running 0 reason 7 (finish-migrate)\nnoise\n"
+        destination = "2025-11-30T10:53:20.500000Z vdpa_launch 0x5: waiting for memory 0\n"
+        found = downtime.parse(destination, "destination") + downtime.parse(source, "source")
+        self.assertEqual([(event.side, event.event) for event in found],
+                         [("destination", "vdpa_launch"), ("source", "vm_state_notify")])
+        self.assertEqual(found[0].text, "0x5: waiting for memory 0")
+        self.assertAlmostEqual(found[0].at - found[1].at, 0.25, places=5)
+
+    def test_order_is_that_of_time(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            source, destination = Path(folder) / "source", Path(folder) / "destination"
+            source.write_text("1@10.500000:b \n1@12.000000:d \n", "ascii")
+            destination.write_text("2@10.000000:a \n2@11.000000:c \n", "ascii")
+            self.assertEqual([event.event for event in downtime.events(source, destination)], ["a", "b", "c", "d"])
 
 
 class Scenarios(unittest.TestCase):

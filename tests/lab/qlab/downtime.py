@@ -9,9 +9,12 @@ are one sequence.  The base has events for every step of a migration that any QE
 (vm_state_notify), each device's state is saved and loaded (vmstate_downtime_save and _load, in microseconds), the
 checkpoints of the rest (vmstate_downtime_checkpoint).  What a vDPA device is told is in its backend's own events.
 
-`Log.events()` are lines from the source's stop on, each with milliseconds since then.
+    words(path)                     for each QEMU's command line
+    events(source, destination)     the lines of both, in the order of time
+    of_day(stopped_ns)              where a simulated device's time (vdpameter.py) is among them
 
-*Limits*: writing a line takes time, of the thread that is measured; it is the same for every subject.
+*Limits*: writing a line takes time, of the thread that is measured, and backends trace more or less.  At midnight a
+run's lines are out of order.
 """
 
 from __future__ import annotations
@@ -42,10 +45,10 @@ class Event:
     text: str
 
 
-def words(path: Path, also: tuple[str, ...] = ()) -> tuple[str, ...]:
+def words(path: Path) -> tuple[str, ...]:
     """QEMU's arguments that have events written to PATH."""
     return ("-msg", "timestamp=on", "-D", str(path),
-            *(word for event in (*BASE, *BACKEND, *also) for word in ("-trace", event)))
+            *(word for event in (*BASE, *BACKEND) for word in ("-trace", event)))
 
 
 def parse(text: str, side: str) -> list[Event]:

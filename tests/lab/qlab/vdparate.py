@@ -14,7 +14,7 @@ does nothing; a turn gives
     exits     how often the vCPU left the guest, a frame
 
 With `held` each guest has a migration under way meanwhile, which is held up: its data queues are as they are
-while a guest migrates.
+while a guest migrates.  With `tx` ours shadows its transmit queues then, too.
 
 *Limits*: meant for an L1 whose clock counts instructions; two guests at most have CPUs of their own.
 """
@@ -72,9 +72,11 @@ def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, 
             "exits": left / frames}
 
 
-def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool) -> tuple[l2.Guest, vdpa.Net]:
-    """A guest whose network is up."""
-    guest = l2.start(lab, vdpa.spec(lab, device, svq, qemu=qemu, load_mb=32))
+def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool, netdev: str = "") -> tuple[l2.Guest, vdpa.Net]:
+    """A guest whose network is up; NETDEV: more options."""
+    extra = vdpa.words(device, svq)
+    guest = l2.start(lab, vdpa.spec(lab, device, svq, qemu=qemu, load_mb=32,
+                                    extra=(extra[0], extra[1] + netdev, *extra[2:])))
     guest.wait_ready(120)
     net = vdpa.Net(guest.payload)
     net.up()
@@ -93,11 +95,11 @@ def hold_up(guest: l2.Guest) -> None:
 
 
 def run(lab: Lab, svq: bool, kind: str = "simulator", rounds: int = 5,
-        seconds: float = SECONDS, held: bool = False) -> None:
+        seconds: float = SECONDS, held: bool = False, tx: bool = False) -> None:
     """Turns of both; which is first changes with every round."""
     devices = vdpaflow.KINDS[kind](lab)
-    guests = {name: boot(lab, devices.add(plain=True), qemu, svq)
-              for name, qemu in (("ours", lab.qemu), ("stock", lab.stock))}
+    guests = {name: boot(lab, devices.add(plain=True), qemu, svq, netdev)
+              for name, qemu, netdev in (("ours", lab.qemu, ",x-svq-tx=on" if tx else ""), ("stock", lab.stock, ""))}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in guests}
     for guest, _ in guests.values() if held else ():
         hold_up(guest)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Frames a second through vhost-vdpa, ours and stock by turns in one L1: qlab/vdparate.py.
 
-`shadow` has x-svq=on, `passthrough` has not; `migrating` is as passthrough, with a migration under way.  L1's
-clock counts instructions, two nanoseconds each, so what else the host does changes nothing.
+`shadow` has x-svq=on, `passthrough` has not; `migrating` is as passthrough, with a migration under way,
+`migrating-tx` with x-svq-tx=on besides.  L1's clock counts instructions, two nanoseconds each, so what else the host
+does changes nothing.
 
 *Limits*: instructions, not time.  L1's two CPUs take turns, so pps has everything in it that is done for
 a frame: the guest makes and looks at it, and the simulator serves it in a thread of its own.  main_us
@@ -21,5 +22,6 @@ SCENARIO = Scenario(
     own_binaries=True,
     icount=True,
     l1_mem=4096,
-    variants={"shadow": {"svq": True}, "passthrough": {"svq": False}, "migrating": {"svq": False, "held": True}},
+    variants={"shadow": {"svq": True}, "passthrough": {"svq": False}, "migrating": {"svq": False, "held": True},
+              "migrating-tx": {"svq": False, "held": True, "tx": True}},
 )

@@ -28,6 +28,9 @@ was written by the guest, so much of the destination's is not there before it is
 
 L1's clock counts instructions, two nanoseconds each, so what else the host does changes nothing.
 
+The variant `apart` is one run of each with trace events (downtime.py); trace-ours.txt and trace-stock.txt have
+all of them, in milliseconds since the source's data queues stopped.  `offered` has the source offer postcopy.
+
 *Limits*: instructions, not time; L1's two CPUs take turns.  Compare within a run.  A gap is never
 shorter than the frames' own distance, 1000 / RATE milliseconds.  The device has no indirect
 descriptors (vdpa.PLAIN).
