@@ -23,6 +23,7 @@
 typedef struct Publication {
     DirtyMemoryBlocks *log;
     uint8_t clients;        /* bitmaps in which pages of the last block are marked */
+    bool same_pages;        /* a host page is one of the target's */
 } Publication;
 
 /* Needs the RCU lock. */
@@ -104,10 +105,31 @@ static void publish_mark(void *opaque, const DirtyRange *range)
     }
 }
 
+/* DirtyLogOps.mark_page */
+static bool publish_mark_page(void *opaque, uint64_t page)
+{
+    Publication *to = opaque;
+    unsigned long idx = page / DIRTY_MEMORY_BLOCK_SIZE;
+
+    if (!to->log) {
+        return false;
+    }
+    if (to->same_pages && !dirty_fault_is("summary")) {
+        return dirty_log_set_page(to->log->blocks[idx], idx,
+                                  page % DIRTY_MEMORY_BLOCK_SIZE);
+    }
+    if (publish_is_dirty(to, page)) {
+        return true;
+    }
+    publish_mark(to, &(DirtyRange){ page, page + 1 });
+    return false;
+}
+
 static const DirtyLogOps publish_ops = {
     .find_block = publish_find_block,
     .is_dirty = publish_is_dirty,
     .mark = publish_mark,
+    .mark_page = publish_mark_page,
 };
 
 /*
@@ -116,7 +138,9 @@ static const DirtyLogOps publish_ops = {
  */
 void kvm_dirty_ring_publish(void *opaque, const uint64_t *pages, size_t n)
 {
-    Publication to = {};
+    Publication to = {
+        .same_pages = qemu_real_host_page_size() == TARGET_PAGE_SIZE,
+    };
     uint64_t redirtied;
 
     /*

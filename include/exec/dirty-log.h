@@ -46,6 +46,15 @@ static inline void dirty_log_mark(unsigned long idx, unsigned long first,
     }
 }
 
+/* Sets the bit of a page of block @idx, and marks it; returns true if it was set. */
+static inline bool dirty_log_set_page(unsigned long *bitmap, unsigned long idx,
+                                      unsigned long page)
+{
+    DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
+
+    return dirty_summary_set_page(summaries->of_block[idx], bitmap, page);
+}
+
 /* dirty_log_mark() for word @word of block @idx. */
 static inline void dirty_log_mark_word(unsigned long idx, unsigned long word)
 {

@@ -51,10 +51,24 @@ static void log_mark(void *opaque, const DirtyRange *range)
     log->marks++;
 }
 
+/* Never called for a block that has another log. */
+static bool log_mark_page(void *opaque, uint64_t page)
+{
+    Log *log = opaque;
+    bool dirty = log_is_dirty(log, page);
+
+    g_assert_false(log->always[page / BLOCK]);
+    if (!dirty) {
+        log_mark(log, &(DirtyRange){ page, page + 1 });
+    }
+    return dirty;
+}
+
 static const DirtyLogOps log_ops = {
     .find_block = log_find_block,
     .is_dirty = log_is_dirty,
     .mark = log_mark,
+    .mark_page = log_mark_page,
 };
 
 static uint64_t publish(Log *log, const uint64_t *pages, size_t n)
@@ -96,13 +110,14 @@ static void test_dirty_already(void)
 /* A display's pages are marked each time: it may have cleared its own log. */
 static void test_always(void)
 {
-    static const uint64_t pages[] = { 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 };
+    static const uint64_t pages[] = { 1, BLOCK, BLOCK + 1, BLOCK + 3, 2 * BLOCK, 2 };
     Log log = { .always[1] = true };
 
     publish(&log, pages, G_N_ELEMENTS(pages));
-    g_assert_cmpuint(publish(&log, pages, G_N_ELEMENTS(pages)), ==, 5);
-    g_assert_cmpuint(log.marks, ==, 1);
-    g_assert_true(log.marked[BLOCK] && log.marked[BLOCK + 1]);
+    g_assert_cmpuint(publish(&log, pages, G_N_ELEMENTS(pages)), ==, 6);
+    g_assert_cmpuint(log.marks, ==, 2);
+    g_assert_true(log.marked[BLOCK] && log.marked[BLOCK + 1] &&
+                  log.marked[BLOCK + 3]);
 }
 
 /* Random pages on a random log. */

@@ -91,6 +91,27 @@ static void test_mark(void)
     access_log_unmap();
 }
 
+/* A page: its bit first; nothing is written, nor is the summary read, if that is set. */
+static void test_set_page(void)
+{
+    Log *log = log_map();
+
+    access_log_start();
+    g_assert_false(dirty_summary_set_page(&log->summary, log->bits, 1000));
+    access_log_stop();
+    check_order(BITS, CHUNKS);
+    check_order(CHUNKS, GROUPS);
+    for (Level level = BITS; level < LEVELS; level++) {
+        g_assert_cmpuint(count(level, true), ==, 1);
+    }
+    access_log_start();
+    g_assert_true(dirty_summary_set_page(&log->summary, log->bits, 1000));
+    access_log_stop();
+    g_assert_cmpuint(access_log_n, ==, 1);
+    g_assert_false(access_log[0].writes);
+    access_log_unmap();
+}
+
 static void test_take(void)
 {
     static unsigned long to[DIRTY_SUMMARY_PAGES / LONG_BITS];
@@ -134,6 +155,7 @@ static void test_idle(void)
 
 static const NamedTest tests[] = {
     { "mark", test_mark },
+    { "set-page", test_set_page },
     { "take", test_take },
     { "idle", test_idle },
 };

@@ -386,9 +386,13 @@ static void *write_pages(void *opaque)
         unsigned long page = g_rand_int_range(rand, 0, 64) * 1021 %
                              THREAD_PAGES;
 
-        __atomic_fetch_add(&shared.versions[page], 1, __ATOMIC_RELAXED);
-        set_atomic(shared.bits, page);
-        dirty_summary_mark(&shared.summary, page, page + 1);
+        __atomic_fetch_add(&shared.versions[page], 1, __ATOMIC_SEQ_CST);
+        if (i % 2) {
+            dirty_summary_set_page(&shared.summary, shared.bits, page);
+        } else {
+            set_atomic(shared.bits, page);
+            dirty_summary_mark(&shared.summary, page, page + 1);
+        }
     }
     __atomic_fetch_sub(&shared.writing, 1, __ATOMIC_SEQ_CST);
     return NULL;

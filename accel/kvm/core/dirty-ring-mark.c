@@ -7,7 +7,8 @@
  *
  * To mark a range costs less than to mark its pages one by one, and to look whether
  * a page is dirty costs less than to mark it.  A guest whose hot set does not fit
- * into its ring has most pages marked already when they are published.
+ * into its ring has most pages marked already when they are published.  A page that
+ * stands alone is looked at and marked in one call, which takes half the instructions.
  *
  * A page that is dirty already need not be marked again if the thread that clears the
  * log does so by an atomic operation with a full barrier and copies the page
@@ -55,6 +56,10 @@ uint64_t dirty_ring_mark(const uint64_t *pages, size_t n,
             always = ops->find_block(opaque, pages[i], &block);
         }
         range = range_from(&pages[i], n - i, &block);
+        if (!always && range.end == range.first + 1) {
+            redirtied += ops->mark_page(opaque, range.first);
+            continue;
+        }
         dirty = count_dirty(&range, ops, opaque);
         if (always || dirty < range.end - range.first) {
             ops->mark(opaque, &range);

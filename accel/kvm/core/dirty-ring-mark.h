@@ -29,6 +29,12 @@ typedef struct DirtyLogOps {
 
     /* Marks the pages of @range, which are of one block. */
     void (*mark)(void *opaque, const DirtyRange *range);
+
+    /*
+     * is_dirty() and, if it says no, mark() of one page in one go.  Not called for
+     * blocks whose pages have to be marked in any case.
+     */
+    bool (*mark_page)(void *opaque, uint64_t page);
 } DirtyLogOps;
 
 /*

@@ -76,6 +76,27 @@ static inline void dirty_summary_mark(DirtySummary *summary,
 }
 
 /*
+ * Sets the bit of @page in @bitmap, which @summary describes, and notes that.  Returns
+ * true, and does nothing, if the bit is set: the thread that has set it notes it.
+ *
+ * @page: page number within the summary
+ */
+static inline bool dirty_summary_set_page(DirtySummary *summary,
+                                          unsigned long *bitmap,
+                                          unsigned long page)
+{
+    unsigned long *word = &bitmap[page / DIRTY_SUMMARY_LONG_BITS];
+    unsigned long mask = 1ul << page % DIRTY_SUMMARY_LONG_BITS;
+
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask) {
+        return true;
+    }
+    __atomic_fetch_or(word, mask, __ATOMIC_SEQ_CST);
+    dirty_summary_mark_chunk(summary, page / DIRTY_CHUNK_PAGES);
+    return false;
+}
+
+/*
  * Called for pages whose bits dirty_summary_take() has moved.
  *
  * @first, @end: page numbers within the summary; at least one of these pages was dirty
