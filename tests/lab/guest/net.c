@@ -49,6 +49,7 @@ static struct {
     uint32_t rate, size;
     uint32_t most;                  /* bytes of a frame, by the MTU */
     int running, stop, hold;        /* atomic */
+    int away;                       /* frames are for another address */
     int fault;                      /* atomic: errno of the last failed send */
     uint64_t sent, received, duplicate, corrupt, failed, gap_ns, last_ns;
     uint64_t given_up;
@@ -372,11 +373,32 @@ static void await_room(void)
     }
 }
 
+/* Frames that do not come back, as fast as the device takes them. */
+static void send_away(void)
+{
+    static const unsigned char other[ETH_ALEN] = { 2, 0, 0, 0, 0, 1 };
+    unsigned char frame[FRAME_MAX + 16];
+    uint32_t bytes = frame_size(0);
+
+    frame_make(frame, 0, bytes);
+    memcpy(frame, other, ETH_ALEN);
+    while (!__atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
+        if (send(net.socket, frame, bytes, 0) < 0) {
+            __atomic_store_n(&net.fault, errno, __ATOMIC_RELAXED);
+            count(&net.failed);
+            usleep(1000);
+        }
+    }
+}
+
 static void *sender(void *opaque)
 {
     unsigned char frame[FRAME_MAX + 16];
     uint64_t due = now_ns();
 
+    if (net.away) {
+        send_away();
+    }
     while (!__atomic_load_n(&net.stop, __ATOMIC_RELAXED)) {
         uint32_t number = get(&net.sent), bytes = frame_size(number);
 
@@ -493,6 +515,7 @@ static int do_start(char *rest, Text *t)
         answer(t, "error size is from %u to %u", FRAME_MIN, net.most);
         return 1;
     }
+    net.away = strstr(rest, "away=1") != NULL;
     net.last_ns = net.gap_ns = 0;
     net.stop = 0;
     net.running = 1;

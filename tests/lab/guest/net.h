@@ -18,6 +18,9 @@
  * and the sender goes on: a queue that is stuck for good shows as received
  * standing still. `gap` is the longest time between two frames received.
  *
+ * With "away=1" frames go to another address and do not come back; what the
+ * driver has counted (`tx`) says how many the device took.
+ *
  * While it is told to hold, frames wait in the kernel, in the pages that the
  * device wrote; when the window is full, the sender waits, too.
  *

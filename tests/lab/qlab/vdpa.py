@@ -228,9 +228,9 @@ class Net:
         """Wait until the guest's driver has seen its link go `up` or `down`."""
         self.ask(f"link {state}")
 
-    def start(self, rate: int = 0, size: int = 0) -> None:
-        """Let frames go round."""
-        self.ask(f"start rate={rate} size={size}")
+    def start(self, rate: int = 0, size: int = 0, away: bool = False) -> None:
+        """Let frames go round, or to an address that is not there."""
+        self.ask(f"start rate={rate} size={size}" + (" away=1" if away else ""))
 
     def hold(self, lab: Lab, frames: int, timeout: float = 30.0) -> None:
         """Leave frames where the device writes them, until there are some; see release()."""

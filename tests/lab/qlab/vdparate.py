@@ -14,13 +14,19 @@ does nothing; a turn gives
     exits     how often the vCPU left the guest, a frame
 
 With `held` each guest has a migration under way meanwhile, which is held up: its data queues are as they are
-while a guest migrates.  With `tx` ours shadows its transmit queues then, too.
+while a guest migrates.  With `tx` ours shadows its transmit queues then, too.  With `away` frames go to an
+address that is not there: the device takes them and drops them, and pps is what it took.
+
+Both vCPUs are on one CPU, and all else, the simulator's workers among it, on the other (`pinned`).  Left to itself
+L1's scheduler now and then puts all of it on one CPU and leaves the other idle: a worker that a kick has woken
+preempts the vCPU then, there is a wake-up for each frame, and a turn has a third of the rate of the turn before.
 
 *Limits*: meant for an L1 whose clock counts instructions; two guests at most have CPUs of their own.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from pathlib import Path
@@ -32,6 +38,7 @@ SECONDS = 0.5
 WARM_UP = 0.2
 SIZE = 60  # bytes of a frame
 HELD = 256 << 10  # bytes a second of a migration that is held up
+WORKERS = Path("/sys/devices/virtual/workqueue/cpumask")  # of those that are bound to no CPU
 
 
 def cpu_ns(pid: int) -> dict[str, int]:
@@ -53,9 +60,10 @@ def exits(pid: int) -> int:
                for folder in (vdpameter.DEBUGFS / "kvm").glob(f"{pid}-*"))
 
 
-def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, float]:
+def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float, away: bool) -> dict[str, float]:
     """One guest's frames, as many as can be."""
-    net.start(size=SIZE)
+    net.start(size=SIZE, away=away)
+    counter = "tx" if away else "received"
     time.sleep(WARM_UP)
     pid = guest.process.pid
     first, spent, left, began = net.stat(), cpu_ns(pid), exits(pid), time.monotonic()
@@ -64,7 +72,7 @@ def turn(lab: Lab, guest: l2.Guest, net: vdpa.Net, seconds: float) -> dict[str, 
     net.stop()
     settled = net.settle()
     lab.check(not settled["duplicate"] and not settled["corrupt"], f"frames: {settled}")
-    frames = last["received"] - first["received"]
+    frames = last[counter] - first[counter]
     lab.check(frames > 0, f"no frame in {seconds} s: {last}")
     return {"pps": frames / (ended - began), "lost": settled["lost"],
             "main_us": (now["main"] - spent["main"]) / frames / 1000,
@@ -83,6 +91,15 @@ def boot(lab: Lab, device: vdpa.Device, qemu: Path, svq: bool, netdev: str = "")
     return guest, net
 
 
+def pin(pids: list[int]) -> None:
+    """Give the vCPUs CPU 1, and CPU 0 to all else."""
+    WORKERS.write_text("1", "ascii")
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            vcpu = "/KVM" in (task / "comm").read_text("utf-8")
+            os.sched_setaffinity(int(task.name), {1 if vcpu else 0})
+
+
 def hold_up(guest: l2.Guest) -> None:
     """Begin a migration that lasts."""
     guest.qmp.cmd("migrate-set-parameters", {"max-bandwidth": HELD, "downtime-limit": 1})
@@ -95,7 +112,8 @@ def hold_up(guest: l2.Guest) -> None:
 
 
 def run(lab: Lab, svq: bool, kind: str = "simulator", rounds: int = 5,
-        seconds: float = SECONDS, held: bool = False, tx: bool = False) -> None:
+        seconds: float = SECONDS, held: bool = False, tx: bool = False, pinned: bool = True,
+        away: bool = False) -> None:
     """Turns of both; which is first changes with every round."""
     devices = vdpaflow.KINDS[kind](lab)
     guests = {name: boot(lab, devices.add(plain=True), qemu, svq, netdev)
@@ -103,9 +121,11 @@ def run(lab: Lab, svq: bool, kind: str = "simulator", rounds: int = 5,
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in guests}
     for guest, _ in guests.values() if held else ():
         hold_up(guest)
+    if pinned:
+        pin([guest.process.pid for guest, _ in guests.values()])
     for number in range(rounds):
         for name in sorted(guests, reverse=bool(number % 2)):
-            runs[name].append(turn(lab, *guests[name], seconds))
+            runs[name].append(turn(lab, *guests[name], seconds, away))
             lab.log(f"{name}: {runs[name][-1]}")
     for name, (guest, _) in guests.items() if held else ():
         state = migrate.query(guest)["status"]
