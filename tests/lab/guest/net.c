@@ -11,6 +11,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_vlan.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -650,6 +651,41 @@ static int do_queues(char *rest, Text *t)
     return 1;
 }
 
+/* Unicast addresses besides its own; they stay until the payload ends. */
+static int do_filters(char *rest, Text *t)
+{
+    struct packet_mreq request = {
+        .mr_ifindex = net.index, .mr_type = PACKET_MR_UNICAST,
+        .mr_alen = ETH_ALEN, .mr_address = { 2, 0, 0, 0, 1 },
+    };
+
+    for (int i = 0, n = atoi(rest); i < n; i++) {
+        request.mr_address[5] = i;
+        if (setsockopt(net.socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request,
+                       sizeof(request))) {
+            return 0;
+        }
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
+/* VLANs from 1 on; needs the kernel's 8021q. */
+static int do_vlans(char *rest, Text *t)
+{
+    struct vlan_ioctl_args vlan = { .cmd = ADD_VLAN_CMD };
+
+    snprintf(vlan.device1, sizeof(vlan.device1), "%s", net.name);
+    for (int i = 1, n = atoi(rest); i <= n; i++) {
+        vlan.u.VID = i;
+        if (ioctl(net.socket, SIOCSIFVLAN, &vlan)) {
+            return 0;
+        }
+    }
+    answer(t, "net ok");
+    return 1;
+}
+
 static int do_load(char *rest, Text *t)
 {
     (void)rest;
@@ -699,6 +735,7 @@ static const struct {
     { "start", do_start }, { "hold", do_hold }, { "stop", do_stop },
     { "stat", do_stat }, { "mac", do_mac }, { "promisc", do_promisc }, { "queues", do_queues }, { "load", do_load },
     { "unload", do_unload }, { "rebind", do_rebind },
+    { "filters", do_filters }, { "vlans", do_vlans },
 };
 
 void net_command(char *rest, Text *t)

@@ -48,14 +48,14 @@ MQ = 1 << 22
 TABLE, TABLE_SIZE = "max_iotlb_entries", 1 << 20
 
 
-def drivers(lab: Lab) -> bytes:
-    """An initramfs with the guest kernel's virtio drivers, to be loaded in name order."""
+def drivers(lab: Lab, more: tuple[str, ...]) -> bytes:
+    """An initramfs with the guest kernel's virtio drivers and MORE modules, to be loaded in name order."""
     kernel = lab.vmlinux.resolve().parent
     release = (kernel / "release").read_text("ascii").strip()
     modules = kernel / "lib" / "modules" / release
     dep = (modules / "modules.dep").read_text("utf-8")
     parts = [initramfs.entry("modules", stat.S_IFDIR | 0o755)]
-    for number, path in enumerate(initramfs.module_order(dep, GUEST_MODULES)):
+    for number, path in enumerate(initramfs.module_order(dep, GUEST_MODULES + more)):
         name = path.rsplit("/", 1)[-1].split(".ko")[0]
         parts.append(initramfs.entry(f"modules/{number:02d}-{name}.ko",
                                      stat.S_IFREG | 0o644,
@@ -63,12 +63,12 @@ def drivers(lab: Lab) -> bytes:
     return b"".join(parts) + initramfs.entry("TRAILER!!!", 0)
 
 
-def initrd(lab: Lab) -> Path:
-    """The payload with the drivers behind it."""
-    target = lab.tmp / "payload-net.img"
+def initrd(lab: Lab, more: tuple[str, ...] = ()) -> Path:
+    """The payload with the drivers behind it, and MORE modules."""
+    target = lab.tmp / f"payload-{'-'.join(('net', *more))}.img"
     if not target.exists():
         first = (lab.guest_dir / "init.cpio.gz").read_bytes()
-        target.write_bytes(first + b"\0" * (-len(first) % 4) + drivers(lab))
+        target.write_bytes(first + b"\0" * (-len(first) % 4) + drivers(lab, more))
     return target
 
 
@@ -223,6 +223,15 @@ class Net:
             except PayloadError as error:
                 lab.check(time.monotonic() < deadline, f"no interface: {error}")
                 time.sleep(0.2)
+
+    def widen(self, pairs: int, filters: int, vlans: int) -> None:
+        """Have the device serve so many queue pairs, addresses besides its own, and VLANs."""
+        if pairs > 1:
+            self.ask(f"queues {pairs}")
+        if filters:
+            self.ask(f"filters {filters}")
+        if vlans:
+            self.ask(f"vlans {vlans}", timeout=300)
 
     def link(self, state: str) -> None:
         """Wait until the guest's driver has seen its link go `up` or `down`."""

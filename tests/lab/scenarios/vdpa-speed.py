@@ -30,6 +30,7 @@ L1's clock counts instructions, two nanoseconds each, so what else the host does
 
 The variant `apart` is one run of each with trace events (downtime.py); trace-ours.txt and trace-stock.txt have
 all of them, in milliseconds since the source's data queues stopped.  `offered` has the source offer postcopy.
+`wide` has four queue pairs, 64 addresses and 1,000 VLANs, which QEMU gives the destination's device anew.
 
 *Limits*: instructions, not time; L1's two CPUs take turns.  Compare within a run.  A gap is never
 shorter than the frames' own distance, 1000 / RATE milliseconds.  The device has no indirect
@@ -38,7 +39,7 @@ descriptors (vdpa.PLAIN).
 
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qlab import downtime, l2, migrate, vdpa, vdpameter
@@ -56,15 +57,30 @@ SCENARIO = Scenario(
     l1_mem=12288,
     variants={"256": {"memory": 256}, "1024": {"memory": 1024}, "4096": {"memory": 4096},
               "offered": {"memory": 1024, "back": False, "offered": True},
-              "apart": {"memory": 1024, "rounds": 1, "back": False, "traced": True}},
+              "apart": {"memory": 1024, "rounds": 1, "back": False, "traced": True},
+              "wide": {"memory": 1024, "back": False, "pairs": 4, "filters": 64, "vlans": 1000}},
 )
 
 RATE = 200  # frames a second
 FRAMES = 60  # seen before, during, and after
 DOWNTIME_MS = 20
 SWITCHOVER = 100 << 20  # bytes a second: 2 MiB are left to send, at most, when the source stops
-DATA = 2  # queues
 COUNTED = ("map_calls", "resets", "suspends")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a guest and its device."""
+
+    memory: int  # MiB
+    pairs: int = 1
+    filters: int = 0
+    vlans: int = 0
+
+    @property
+    def data(self) -> int:
+        """Data queues."""
+        return 2 * self.pairs
 
 
 def gap_ms(lab: Lab, net: vdpa.Net, what: str) -> float:
@@ -101,14 +117,14 @@ def cpu_s(pid: int) -> float:
 
 
 def hold_up(lab: Lab, guest: l2.Guest, net: vdpa.Net, peer: l2.Guest,
-            name: str) -> tuple[dict[str, float], vdpameter.Meters]:
+            name: str, data: int) -> tuple[dict[str, float], vdpameter.Meters]:
     """Begin a migration, which switches the device NAME, and hold it up; also its meters before."""
     gap_ms(lab, net, "at first")
     found = {"quiet_ms": gap_ms(lab, net, "before")}
     first = vdpameter.read(name)
     migrate.begin(lab, guest, peer, "unix", bandwidth=1 << 20)
     found["gap_ms"] = gap_ms(lab, net, "held up")
-    switch = vdpameter.standstill(first, vdpameter.read(name), DATA)
+    switch = vdpameter.standstill(first, vdpameter.read(name), data)
     found |= {"switch_ms": switch["still_ms"], "silent_ms": switch["silent_ms"]}
     return found | counts(switch), first
 
@@ -120,23 +136,24 @@ def counts(seen: dict[str, float]) -> dict[str, float]:
 
 
 def there_and_back(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
-                   name: str) -> dict[str, float]:
+                   name: str, data: int) -> dict[str, float]:
     """A migration that is cancelled: two switches."""
     peer = start_peer(lab, spec)
-    found, first = hold_up(lab, guest, net, peer, name)
+    found, first = hold_up(lab, guest, net, peer, name, data)
     shadowed = vdpameter.read(name)
     migrate.cancel(guest, 60)
     peer.kill()
     gap_ms(lab, net, "cancelled")
     last = vdpameter.read(name)
-    found["back_ms"] = vdpameter.standstill(shadowed, last, DATA)["still_ms"]
-    return found | counts(vdpameter.standstill(first, last, DATA))
+    found["back_ms"] = vdpameter.standstill(shadowed, last, data)["still_ms"]
+    return found | counts(vdpameter.standstill(first, last, data))
 
 
-def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, destination: vdpameter.Meters) -> None:
+def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, destination: vdpameter.Meters,
+          data: int) -> None:
     """What happened in the downtime, for the log."""
-    stopped = max(source.queues[index].since_ns for index in range(DATA))
-    running = max(destination.queues[index].since_ns for index in range(DATA))
+    stopped = max(source.queues[index].since_ns for index in range(data))
+    running = max(destination.queues[index].since_ns for index in range(data))
     begin = downtime.of_day(stopped)
     end = begin + (running - stopped) / 1e9
     lines = [f"{1000 * (event.at - begin):9.3f} {event.side:11} {event.event} {event.text}"
@@ -145,12 +162,12 @@ def apart(lab: Lab, name: str, logs: list[Path], source: vdpameter.Meters, desti
 
 
 def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
-             names: list[str], logs: list[Path], offered: bool) -> dict[str, float]:
+             names: list[str], logs: list[Path], offered: bool, data: int) -> dict[str, float]:
     """Migrate; the guest ends."""
     peer = start_peer(lab, spec)
     if offered:
         migrate.enable(("postcopy-ram",), guest, peer)
-    found, _ = hold_up(lab, guest, net, peer, names[0])
+    found, _ = hold_up(lab, guest, net, peer, names[0], data)
     peer.qmp.cmd("cont")  # it is to run when it can
     guest.qmp.cmd("migrate-set-parameters", {"avail-switchover-bandwidth": SWITCHOVER})
     migrate.limits(guest, migrate.FAST, DOWNTIME_MS)
@@ -162,23 +179,24 @@ def for_good(lab: Lab, guest: l2.Guest, net: vdpa.Net, spec: l2.GuestSpec,
     net.flows(lab, "at the destination", frames=FRAMES)
     source, destination = (vdpameter.read(name) for name in names)
     if logs:
-        apart(lab, "stock" if spec.qemu == lab.stock else "ours", logs, source, destination)
+        apart(lab, "stock" if spec.qemu == lab.stock else "ours", logs, source, destination, data)
     found |= {"reported_ms": info["downtime"],
-              "downtime_ms": vdpameter.handover(source, destination, DATA)}
+              "downtime_ms": vdpameter.handover(source, destination, data)}
     net.stop()
     found["lost"] = net.settle()["lost"]
     peer.kill()
     return found
 
 
-def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
+def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, shape: Shape,
             back: bool, traced: bool, offered: bool) -> dict[str, float]:
     """Boot, switch there and back, migrate."""
     logs = [lab.tmp / f"{lab.next_name('trace')}.log" for _ in devices] if traced else []
     source, other = (
-        vdpa.spec(lab, device, qemu=lab.stock if stock else lab.qemu, mem=memory, load_mb=32,
-                  ram="anon", extra=tuple(word.replace(device.mac, devices[0].mac)
-                                          for word in vdpa.words(device)))
+        vdpa.spec(lab, device, qemu=lab.stock if stock else lab.qemu, mem=shape.memory, load_mb=32,
+                  ram="anon", initrd=vdpa.initrd(lab, ("8021q",) if shape.vlans else ()),
+                  extra=tuple(word.replace(device.mac, devices[0].mac)
+                              for word in vdpa.words(device)))
         for device in devices)
     if traced:
         source, other = (replace(spec, extra=spec.extra + downtime.words(log))
@@ -187,29 +205,31 @@ def one_run(lab: Lab, devices: list[vdpa.Device], stock: bool, memory: int,
     guest.wait_ready(300)
     net = vdpa.Net(guest.payload)
     net.up()
+    net.widen(shape.pairs, shape.filters, shape.vlans)
     net.start(rate=RATE)
     names = [device.name for device in devices]
-    found = there_and_back(lab, guest, net, other, names[0]) if back else {}
+    found = there_and_back(lab, guest, net, other, names[0], shape.data) if back else {}
     if not stock:
         lab.log(f"ours: {guest.qmp.cmd(QUERY_VHOST_VDPA)[0]}")
-    found = for_good(lab, guest, net, other, names, logs, offered) | found
+    found = for_good(lab, guest, net, other, names, logs, offered, shape.data) | found
     guest.kill()
     return found
 
 
 def run(lab: Lab, memory: int, rounds: int = 3, back: bool = True, traced: bool = False,
-        offered: bool = False) -> None:
+        offered: bool = False, **shape: int) -> None:
     """Rounds of both.
 
     Without BACK no migration is cancelled, which takes half as long.  TRACED: qlab/downtime.py.  OFFERED: the source
     offers postcopy, and the migration ends as precopy.
     """
+    wide = Shape(memory, **shape)
     simulators = vdpa.Simulators(lab)
-    devices = [simulators.add(plain=True) for _ in range(2)]
+    devices = [simulators.add(pairs=wide.pairs, plain=True) for _ in range(2)]
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for number in range(rounds):
         for name in sorted(runs, reverse=bool(number % 2)):
-            runs[name].append(one_run(lab, devices, name == "stock", memory, back, traced, offered))
+            runs[name].append(one_run(lab, devices, name == "stock", wide, back, traced, offered))
             lab.log(f"{name}: {runs[name][-1]}")
     for what in runs["ours"][0]:
         values = {name: [found[what] for found in some] for name, some in runs.items()}

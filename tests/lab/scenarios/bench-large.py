@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""As `bench`, with a guest of 4 GiB whose load is light: qlab/benchruns.py.
+
+Its channel has no limit, and nearly all of its memory was written once, so most of a migration's time is spent
+sending.  A quarter of an hour; L1 has 14 GiB.
+"""
+
+from qlab.benchruns import run  # noqa: F401
+from qlab.scenario import Scenario
+
+SCENARIO = Scenario(
+    about="migrations of a large guest under light load, this branch and stock by turns (figures)",
+    time_limit=3600,
+    needs=("kvm", "guest-linux", "ours", "stock"),
+    suites=(),
+    own_binaries=True,
+    icount=True,
+    l1_mem=14336,
+    variants={"": {"memory": 4096, "rounds": 2, "load": {"mode": "random", "rate": 2000}, "plan": {"limit": 300.0}}},
+)
