@@ -47,6 +47,7 @@
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "exec/address-spaces.h"
+#include "system/iothread.h"
 #include "vhost-vdpa-cvq.h"
 #include "vhost-vdpa-incoming.h"
 #include "vhost-vdpa-link.h"
@@ -59,6 +60,7 @@ typedef struct VdpaNet {
     VdpaProbe probe;
     bool x_svq;
     bool x_svq_tx;
+    IOThread *iothread;         /* of the user's; may be NULL */
     bool mac_seen;
     NotifierWithReturn migration;
     NotifierWithReturn postcopy;
@@ -692,6 +694,14 @@ static int probe_device(VdpaNet *net, const NetdevVhostVDPAOptions *options,
     net->x_svq = options->x_svq;
     net->x_svq_tx = options->x_svq_tx;
     net->shared.always_shadow = net->x_svq;
+    if (options->iothread) {
+        net->iothread = iothread_by_id(options->iothread);
+        if (!net->iothread) {
+            error_setg(errp, "vhost-vdpa: there is no IOThread '%s'",
+                       options->iothread);
+            return -1;
+        }
+    }
     if (options->has_queues && options->queues > (int)net->probe.queue_pairs) {
         warn_report("vhost-vdpa: queues=%" PRId64 ", but the device has %u "
                     "queue pairs", (int64_t)options->queues,
@@ -735,6 +745,9 @@ int net_init_vhost_vdpa(const Netdev *netdev, const char *name,
     if (!probe_device(net, options, errp) && !check_shadow(net, errp) &&
         !clients_new(net, peer, name, &first, errp)) {
         vdpa_device_set_path(net->shared.device, options->vhostdev);
+        if (net->iothread) {
+            vdpa_device_set_iothread(net->shared.device, net->iothread);
+        }
         return 0;
     }
     if (first) {

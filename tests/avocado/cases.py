@@ -131,7 +131,8 @@ VDPA_POSITIONS: list[Case] = [
 
 #: transmit.py.
 VDPA_TRANSMIT: list[Case] = [
-    {"name": what, "what": what} for what in ("stays", "shadowed", "marked", "late-reset", "plugged", "platform")
+    {"name": what, "what": what} for what in (
+        "stays", "shadowed", "marked", "late-reset", "plugged", "iothread", "platform")
 ]
 
 #: offered.py.

@@ -15,6 +15,8 @@ The device and the guest are those of positions.py.
                 ended; if that is cancelled, it runs again
     plugged     a virtio-mem device beside it: blocks are mapped as the guest plugs them in, and unmapped as it
                 unplugs them, one by one, also if they came together
+    iothread    with iothread=ID that object's thread serves shadow queues, also when the object was deleted, and
+                QEMU has no thread more; a name that there is not is refused
     platform    a driver that accepted ACCESS_PLATFORM, without a vIOMMU: nothing is mapped again for it
 
 *Limits*: one queue pair.
@@ -182,6 +184,37 @@ class Transmit(Positions):
         Hostile.drive(self)
         self.assertEqual(self.info()["mapped"], before + 2 * block)
         self.assertEqual(self.end(), "")
+
+    def cpu_ns(self, task: int) -> int:
+        """What a thread of QEMU's has run."""
+        return int(Path(f"/proc/{self.vm.get_pid()}/task/{task}/schedstat").read_text("ascii").split()[0])
+
+    def threads(self) -> int:
+        """How many threads QEMU has."""
+        return len(list(Path(f"/proc/{self.vm.get_pid()}/task").iterdir()))
+
+    def iothread(self) -> None:
+        """Frames both ways, before and after object-del."""
+        self.netdev = ",x-svq=on"
+        self.start(features=PLAIN)
+        self.drive()
+        threads = self.threads()
+        self.end()
+        self.netdev = ",x-svq=on,iothread=io0"
+        self.start(args=("-object", "iothread,id=io0"), features=PLAIN, take=1)
+        self.drive()
+        self.configure(serve=1)
+        self.assertEqual(self.threads(), threads)
+        thread = self.vm.cmd("query-iothreads")[0]["thread-id"]
+        answer = self.vm.qmp("netdev_add", type="vhost-vdpa", id="n1", vhostdev="/dev/null", iothread="io1")
+        self.assertIn("no IOThread 'io1'", answer["error"]["desc"])
+        for _ in range(2):
+            before = self.cpu_ns(thread)
+            self.add(CHAINS)
+            wait_until("they come back", lambda: self.used(0) == self.used(TRANSMIT) == self.available)
+            self.assertGreater(self.cpu_ns(thread), before)
+            self.vm.qmp("object-del", id="io0")
+        self.end()
 
     def platform(self) -> None:
         """As many maps as before the driver came, and no unmap."""

@@ -167,6 +167,25 @@ static IOThread *iothread_new(int fd)
     return iothread;
 }
 
+static void iothread_drop(VdpaDevice *d)
+{
+    if (d->foreign_iothread) {
+        object_unref(OBJECT(d->iothread));
+    } else if (d->iothread) {
+        iothread_destroy(d->iothread);
+    }
+    d->iothread = NULL;
+}
+
+void vdpa_device_set_iothread(VdpaDevice *d, IOThread *iothread)
+{
+    GLOBAL_STATE_CODE();
+    object_ref(OBJECT(iothread));
+    iothread_drop(d);
+    d->iothread = iothread;
+    d->foreign_iothread = true;
+}
+
 VdpaDevice *vdpa_device_new(int fd, uint64_t first, uint64_t last, Error **errp)
 {
     VdpaDevice *d = g_new0(VdpaDevice, 1);
@@ -214,7 +233,7 @@ void vdpa_device_free(VdpaDevice *d)
     vdpa_rings_drop(d);
     idle = vdpa_map_destroy(d->map);
     vdpa_fault_destroy(d);
-    g_clear_pointer(&d->iothread, iothread_destroy);
+    iothread_drop(d);
     g_free(d->last_error);
     g_free(d->path);
     if (idle) {

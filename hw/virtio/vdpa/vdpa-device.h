@@ -12,6 +12,7 @@
 #ifndef HW_VIRTIO_VDPA_DEVICE_H
 #define HW_VIRTIO_VDPA_DEVICE_H
 
+#include "system/iothread.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/vdpa/core/vdpa-fd.h"
 #include "vdpa-map.h"
@@ -116,6 +117,12 @@ void vdpa_device_set_frontend(VdpaDevice *d, const VdpaFrontendOps *ops,
 
 /* The name for queries: copied; NULL: none. */
 void vdpa_device_set_path(VdpaDevice *d, const char *path);
+
+/*
+ * Serve shadow queues in @iothread, of which the device takes a reference, and not
+ * in a thread of its own.
+ */
+void vdpa_device_set_iothread(VdpaDevice *d, IOThread *iothread);
 
 /* Shadow the data queues at all times, because of @reason, a static string. */
 void vdpa_device_set_always_shadow(VdpaDevice *d, const char *reason);

@@ -80,6 +80,7 @@ struct VdpaDevice {
     VdpaSwitch switching;
     char *last_error;           /* for queries; NULL: none */
     IOThread *iothread;         /* serves shadow queues; NULL: the main loop */
+    bool foreign_iothread;      /* an object of the user's */
     QEMUBH *fault_bh;           /* shows a fault to the guest */
     VirtIODevice *faulty;       /* of that fault; a reference */
     char *path;                 /* for queries, may be NULL */

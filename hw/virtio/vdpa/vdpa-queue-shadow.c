@@ -36,10 +36,11 @@
  * that are mapped and not in use. They hold nothing but addresses that are the
  * guest's own, and are zeroed, with the device suspended, before they are used.
  *
- * Threads. The handlers run in a thread of the device (VdpaDevice.iothread),
- * without the BQL. A round holds the lock of the maps (vdpa_map_lock()) and the
- * RCU read lock. So the memory that it finds stays as long as the round lasts, and
- * remap(), which takes the lock, too, is either before it or after it. run() and
+ * Threads. The handlers run in a thread of the device or in an IOThread of the
+ * user's (VdpaDevice.iothread), without the BQL. A round holds the lock of the maps
+ * (vdpa_map_lock()) and the RCU read lock. So the memory that it finds stays as long
+ * as the round lasts, and remap(), which takes the lock, too, is either before it or
+ * after it. run() and
  * pause() are called under the BQL: pause() has the thread remove the handlers and
  * waits for it, so afterwards nothing but the BQL's holder uses the ring. As it
  * waits under the BQL, a handler never takes that; a fault is reported by a
@@ -53,7 +54,8 @@
  * guard. That guard would make a vCPU's access to the registers fail if another
  * thread held it.
  *
- * Limits: one thread serves all shadowed queues of a device. A device whose reset
+ * Limits: one thread serves all shadowed queues of a device. In an IOThread that
+ * another device has, too, pause() waits for that one's handlers. A device whose reset
  * forgets its maps, and one behind a vIOMMU, whose addresses are the guest's to
  * give, have rings only while they are in use.
  */
