@@ -58,12 +58,12 @@ def one_run(lab: Lab, spec: l2.GuestSpec, image: Path, load: live.Load,
 
 
 def run(lab: Lab, rounds: int = 1, memory: int = 192, vcpus: int = 1,
-        ring: int = 4096, load: dict[str, Any] | None = None,
+        load_mb: int = 0, ring: int = 4096, load: dict[str, Any] | None = None,
         plan: dict[str, Any] | None = None) -> None:
     """See above; `load` and `plan` are the fields of live.Load and live.Plan."""
     stream = Stream(lab.out)
     lab.defer(stream.close)
-    base = l2.GuestSpec(lab.stock, mem=memory, cpus=vcpus)
+    base = l2.GuestSpec(lab.stock, mem=memory, cpus=vcpus, load_mb=load_mb)
     image = lab.tmp / "bench.image"
     stream.put("phase", name="boot")
     live.save(live.boot(lab, base), image)
@@ -72,7 +72,7 @@ def run(lab: Lab, rounds: int = 1, memory: int = 192, vcpus: int = 1,
     for number in range(rounds):
         for name in order(number):
             ours, ringed = SUBJECTS[name]
-            spec = l2.GuestSpec(lab.qemu if ours else lab.stock, mem=memory,
+            spec = l2.GuestSpec(lab.qemu if ours else lab.stock, mem=memory, load_mb=load_mb,
                                 cpus=vcpus, ring=ring if ringed else 0)
             done = one_run(lab, spec, image, live.Load(**(load or {})),
                            live.Plan(**(plan or {})))
