@@ -15,11 +15,9 @@ scripts/build-kernel --livepatch).
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from qlab import kmod, probe
+from qlab import kmod, kvms, probe
 from qlab.context import Lab
 from qlab.scenario import Scenario
 
@@ -36,7 +34,6 @@ SCENARIO = Scenario(
 
 TOP = Path(__file__).resolve().parents[3]
 SOURCE = TOP / "tests/kernel/ringreset/ringreset.c"
-KVM = TOP / "build/kvm"
 GIB_PAGES = str((1 << 30) // 4096)
 ROUNDS = "3"
 
@@ -51,20 +48,6 @@ CASES = {
 }
 
 
-@contextmanager
-def kvm_of(lab: Lab, subject: str) -> Iterator[None]:
-    """KVM as SUBJECT has it."""
-    kmod.tool("/sbin/rmmod", "kvm_amd", "kvm")
-    if subject == "ours":
-        kmod.tool("/sbin/insmod", str(KVM / lab.built_for / "kvm.ko"))
-    kmod.tool("/sbin/modprobe", "kvm-amd")
-    if subject == "livepatch":
-        probe.load_livepatch(lab)
-    yield
-    if subject == "livepatch":
-        probe.remove_livepatch(lab)
-
-
 def measure(program: Path, words: tuple[str, ...]) -> dict[str, int]:
     """What ringreset prints."""
     lines = kmod.tool(str(program), *words).splitlines()
@@ -73,13 +56,12 @@ def measure(program: Path, words: tuple[str, ...]) -> dict[str, int]:
 
 def run(lab: Lab) -> None:
     """Every case with each subject."""
-    if not (KVM / lab.built_for / "kvm.ko").exists():
-        lab.skip(f"missing: kvm.ko for {lab.built_for} (scripts/build-kvm)")
+    kvms.need(lab, "ours", "livepatch")
     program = lab.tmp / "ringreset"
     subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
     found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in CASES}
-    for subject in ("kernel", "ours", "livepatch"):
-        with kvm_of(lab, subject):
+    for subject in kvms.SUBJECTS:
+        with kvms.loaded(lab, subject):
             for name, (words, _, _) in CASES.items():
                 time = measure(program, words)
                 calls = probe.Calls()
