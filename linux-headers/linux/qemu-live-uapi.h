@@ -37,6 +37,9 @@
 #define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
 #endif
 
+/* VDPA_CMD_DEV_ATTR_SET of <linux/vdpa.h>, which is an enumerator there. */
+#define QEMU_LIVE_VDPA_CMD_DEV_ATTR_SET 8
+
 #ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
 #define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225
 #endif

@@ -50,6 +50,7 @@ void vdpa_read_config_locked(struct vdpa_device *vdev, unsigned int offset, void
 /* vdpa_mgmt.c; _locked: vdpa_registry is held, for reading at the least */
 struct vdpa_mgmt_dev *vdpa_mgmt_find_locked(const char *bus, const char *name);
 struct vdpa_mgmt_dev *vdpa_mgmt_next_locked(u64 *serial);
+const struct vdpa_ext_mgmt_ops *vdpa_mgmt_ext_ops_locked(const struct vdpa_mgmt_dev *mdev);
 
 /* vdpa_netlink.c */
 int vdpa_netlink_start(void);

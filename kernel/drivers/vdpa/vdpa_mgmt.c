@@ -5,8 +5,8 @@
  *	vdpa_mgmtdev_register() -> ops->dev_add(), ops->dev_del() ... -> vdpa_mgmtdev_unregister()
  *
  * A handle names one: bus and name of the device behind it, or the name alone if that device is on
- * no bus.  dev_add() and dev_del() are called with vdpa_lifecycle held, one at a time, and use the
- * forms of vdpa_register_device() and vdpa_unregister_device() with an underscore in front.
+ * no bus.  dev_add(), dev_del() and dev_set_attr() are called with vdpa_lifecycle held, one at a time; the
+ * first two use the forms of vdpa_register_device() and vdpa_unregister_device() with an underscore in front.
  *
  * As with devices, the list is kept in the order of serials that are never reused, for dumps.
  *
@@ -23,11 +23,13 @@
  * @link:   in vdpa_mgmt_entries; protected by vdpa_registry
  * @serial: constant
  * @mdev:   not ours; lives until vdpa_mgmtdev_unregister() returns
+ * @ops:    not ours; NULL for none; protected by vdpa_registry
  */
 struct vdpa_mgmt_entry {
 	struct list_head link;
 	u64 serial;
 	struct vdpa_mgmt_dev *mdev;
+	const struct vdpa_ext_mgmt_ops *ops;
 };
 
 static LIST_HEAD(vdpa_mgmt_entries); /* in order of serials; protected by vdpa_registry */
@@ -116,18 +118,54 @@ int vdpa_mgmtdev_register(struct vdpa_mgmt_dev *mdev)
 }
 EXPORT_SYMBOL_GPL(vdpa_mgmtdev_register);
 
-static void vdpa_mgmt_remove_entry(const struct vdpa_mgmt_dev *mdev)
+static struct vdpa_mgmt_entry *vdpa_mgmt_entry_locked(const struct vdpa_mgmt_dev *mdev)
 {
-	struct vdpa_mgmt_entry *entry, *next;
+	struct vdpa_mgmt_entry *entry;
+
+	list_for_each_entry(entry, &vdpa_mgmt_entries, link)
+		if (entry->mdev == mdev)
+			return entry;
+	return NULL;
+}
+
+int vdpa_mgmtdev_set_ext_ops(struct vdpa_mgmt_dev *mdev, const struct vdpa_ext_mgmt_ops *ops)
+{
+	struct vdpa_mgmt_entry *entry;
 
 	down_write(&vdpa_registry);
-	list_for_each_entry_safe(entry, next, &vdpa_mgmt_entries, link) {
-		if (entry->mdev == mdev) {
-			list_del(&entry->link);
-			kfree(entry);
-		}
-	}
+	entry = vdpa_mgmt_entry_locked(mdev);
+	if (entry)
+		entry->ops = ops;
 	up_write(&vdpa_registry);
+	return entry ? 0 : -ENODEV;
+}
+EXPORT_SYMBOL_GPL(vdpa_mgmtdev_set_ext_ops);
+
+/**
+ * vdpa_mgmt_ext_ops_locked - what vdpa_mgmtdev_set_ext_ops() attached
+ * @mdev: the management device
+ *
+ * Return: the operations, valid while @mdev is registered; NULL for none
+ */
+const struct vdpa_ext_mgmt_ops *vdpa_mgmt_ext_ops_locked(const struct vdpa_mgmt_dev *mdev)
+{
+	struct vdpa_mgmt_entry *entry;
+
+	lockdep_assert_held(&vdpa_registry);
+	entry = vdpa_mgmt_entry_locked(mdev);
+	return entry ? entry->ops : NULL;
+}
+
+static void vdpa_mgmt_remove_entry(const struct vdpa_mgmt_dev *mdev)
+{
+	struct vdpa_mgmt_entry *entry;
+
+	down_write(&vdpa_registry);
+	entry = vdpa_mgmt_entry_locked(mdev);
+	if (entry)
+		list_del(&entry->link);
+	up_write(&vdpa_registry);
+	kfree(entry);
 }
 
 static struct vdpa_device *vdpa_mgmt_next_child(const struct vdpa_mgmt_dev *mdev, u64 *serial)

@@ -22,6 +22,8 @@
  */
 #include <net/genetlink.h>
 
+#include <linux/qemu-live-uapi.h>
+
 #include "vdpa_nlattr.h"
 
 /* In struct netlink_callback's context: where a dump is */
@@ -295,6 +297,49 @@ static int vdpa_nl_del(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+static int vdpa_nl_set_locked(struct vdpa_device *vdev, const struct vdpa_ext_mgmt_ops *ops,
+			      const struct vdpa_dev_set_config *config, struct genl_info *info)
+{
+	int err;
+
+	lockdep_assert_held(&vdpa_lifecycle);
+	if (!ops || !ops->dev_set_attr) {
+		NL_SET_ERR_MSG_MOD(info->extack, "the management device cannot change its devices");
+		return -EOPNOTSUPP;
+	}
+	err = vdpa_nl_check_config(config, vdev->mdev, info->attrs, info->extack);
+	return err ?: ops->dev_set_attr(vdev->mdev, vdev, config);
+}
+
+/* As with deletions, device and management device stay. */
+static int vdpa_nl_set(struct sk_buff *skb, struct genl_info *info)
+{
+	const struct vdpa_ext_mgmt_ops *ops = NULL;
+	struct vdpa_dev_set_config config;
+	struct vdpa_device *vdev;
+	int err;
+
+	err = vdpa_nl_take_config(&config, info->attrs, info->extack);
+	if (err)
+		return err;
+	if (!config.mask) {
+		NL_SET_ERR_MSG_MOD(info->extack, "no attribute to change");
+		return -EINVAL;
+	}
+
+	if (mutex_lock_killable(&vdpa_lifecycle))
+		return -EINTR;
+	down_read(&vdpa_registry);
+	vdev = vdpa_nl_named_device(info);
+	if (!IS_ERR(vdev))
+		ops = vdpa_mgmt_ext_ops_locked(vdev->mdev);
+	up_read(&vdpa_registry);
+
+	err = IS_ERR(vdev) ? PTR_ERR(vdev) : vdpa_nl_set_locked(vdev, ops, &config, info);
+	mutex_unlock(&vdpa_lifecycle);
+	return err;
+}
+
 static const struct genl_ops vdpa_nl_ops[] = {
 	{ .cmd = VDPA_CMD_MGMTDEV_GET, .doit = vdpa_nl_get, .dumpit = vdpa_nl_dump },
 	{ .cmd = VDPA_CMD_DEV_NEW, .doit = vdpa_nl_add, .flags = GENL_ADMIN_PERM },
@@ -302,6 +347,7 @@ static const struct genl_ops vdpa_nl_ops[] = {
 	{ .cmd = VDPA_CMD_DEV_GET, .doit = vdpa_nl_get, .dumpit = vdpa_nl_dump },
 	{ .cmd = VDPA_CMD_DEV_CONFIG_GET, .doit = vdpa_nl_get, .dumpit = vdpa_nl_dump },
 	{ .cmd = VDPA_CMD_DEV_VSTATS_GET, .doit = vdpa_nl_get, .flags = GENL_ADMIN_PERM },
+	{ .cmd = QEMU_LIVE_VDPA_CMD_DEV_ATTR_SET, .doit = vdpa_nl_set, .flags = GENL_ADMIN_PERM },
 };
 
 static struct genl_family vdpa_nl_family __ro_after_init = {

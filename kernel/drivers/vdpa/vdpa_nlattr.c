@@ -3,7 +3,7 @@
  * Attributes of the netlink family `vdpa`, as tables.
  *
  *	vdpa_nl_policy		the form of each attribute of a request; netlink itself checks it
- *	vdpa_config_inputs	DEV_NEW: attribute -> member of struct vdpa_dev_set_config
+ *	vdpa_config_inputs	DEV_NEW, DEV_ATTR_SET: attribute -> member of struct vdpa_dev_set_config
  *	vdpa_device_fields	DEV_GET: operation of the device -> attribute
  *	vdpa_net_fields		DEV_CONFIG_GET: bytes of a network device's configuration -> attribute
  *
@@ -65,7 +65,7 @@ int vdpa_nl_take_text(struct vdpa_nl_text *text, const struct nlattr *attr,
 	return 0;
 }
 
-/* DEV_NEW: requests */
+/* DEV_NEW and DEV_ATTR_SET: requests */
 
 static int vdpa_take_mac(struct vdpa_dev_set_config *config, const struct nlattr *attr,
 			 struct netlink_ext_ack *extack)
@@ -110,7 +110,7 @@ static int vdpa_take_features(struct vdpa_dev_set_config *config, const struct n
 }
 
 /**
- * struct vdpa_config_input - one thing that can be asked of a device to be made
+ * struct vdpa_config_input - one thing that can be asked of a device
  * @attr:  the attribute
  * @needs: features of which the device must have one for the attribute to mean anything; 0 for none
  * @take:  copy it, check its value
@@ -133,7 +133,7 @@ static const struct vdpa_config_input vdpa_config_inputs[] = {
 };
 
 /**
- * vdpa_nl_take_config - read the attributes of a DEV_NEW request
+ * vdpa_nl_take_config - read the attributes of a request
  * @config: filled
  * @attrs: the request's attributes by type
  * @extack: gets the error
@@ -181,7 +181,7 @@ static int vdpa_check_input(const struct vdpa_config_input *input,
 }
 
 /**
- * vdpa_nl_check_config - can that management device make such a device
+ * vdpa_nl_check_config - does that management device take these attributes
  * @config: from vdpa_nl_take_config()
  * @mdev: the management device
  * @attrs: the request's attributes, to point at the one that is wrong

@@ -63,6 +63,28 @@ int vdpa_set_ext_ops(struct vdpa_device *vdev, const struct vdpa_ext_ops *ops);
  * Any context.  The result is valid as long as the device is.
  */
 const struct vdpa_ext_ops *vdpa_get_ext_ops(const struct vdpa_device *vdev);
+
+/**
+ * struct vdpa_ext_mgmt_ops - operations of a management device beyond struct vdpa_mgmtdev_ops
+ *
+ * @dev_set_attr: change the attributes in @config->mask of a device that @mdev made; all of them or none.
+ *		The values are valid and of attributes that @mdev takes.  Called as dev_del() is: one
+ *		at a time, may sleep.  0 or a negative errno: -EOPNOTSUPP for what cannot be changed,
+ *		-EBUSY while a driver uses the device.  May be NULL.
+ */
+struct vdpa_ext_mgmt_ops {
+	int (*dev_set_attr)(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+			    const struct vdpa_dev_set_config *config);
+};
+
+/**
+ * vdpa_mgmtdev_set_ext_ops - attach @ops to a management device
+ * @mdev: registered
+ * @ops:  must outlive its registration
+ *
+ * Return: 0, -ENODEV if it is not registered.
+ */
+int vdpa_mgmtdev_set_ext_ops(struct vdpa_mgmt_dev *mdev, const struct vdpa_ext_mgmt_ops *ops);
 #endif
 
 #endif

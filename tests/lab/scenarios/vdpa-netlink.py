@@ -42,7 +42,7 @@ SCENARIO = Scenario(
 NET, BLK = "vdpasim_net", "vdpasim_blk"
 
 # Commands and attributes of uapi/linux/vdpa.h
-MGMT_GET, NEW, DEL, GET, CONFIG, VSTATS = 2, 3, 4, 5, 6, 7
+MGMT_GET, NEW, DEL, GET, CONFIG, VSTATS, SET = 2, 3, 4, 5, 6, 7, 8
 (BUS_NAME, MGMT_NAME, CLASSES, NAME, DEV_ID, VENDOR, MAX_VQS, MAX_SIZE, MIN_SIZE, MAC, STATUS,
  MAX_VQP, MTU, NEGOTIATED, MGMT_MAX_VQS, MGMT_FEATURES, QUEUE, VENDOR_NAME, VENDOR_VALUE, FEATURES,
  DEV_FEATURES) = range(1, 22)
@@ -190,6 +190,22 @@ CASES = [
     Case("statistics of a block device", VSTATS, [(NAME, text("blk")), (QUEUE, u32(0))],
          EOPNOTSUPP),
     Case("statistics of everything", VSTATS, [], EOPNOTSUPP, flags=genl.NLM_F_DUMP),
+    Case("set, MAC address", SET, [(NAME, text("net")), (MAC, GOOD_MAC)], 0),
+    Case("set, MTU", SET, [(NAME, text("net")), (MTU, u16(9000))], 0),
+    Case("set, nothing", SET, [(NAME, text("net"))], EINVAL),
+    Case("set, no device named", SET, [(MAC, GOOD_MAC)], EINVAL),
+    Case("set, unknown device", SET, [(NAME, text("nope")), (MAC, GOOD_MAC)], ENODEV),
+    Case("set, MAC address of a group", SET, [(NAME, text("net")), (MAC, b"\xff" * 6)], EINVAL),
+    Case("set, MAC address of five bytes", SET, [(NAME, text("net")), (MAC, GOOD_MAC[:5])], ERANGE),
+    Case("set, MTU too small", SET, [(NAME, text("net")), (MTU, u16(67))], ERANGE),
+    Case("set, queue pairs", SET, [(NAME, text("net")), (MAX_VQP, u16(2))], EOPNOTSUPP),
+    Case("set, features", SET, [(NAME, text("net")), (FEATURES, u64(F_VERSION_1 | F_PLATFORM))],
+         EOPNOTSUPP),
+    Case("set, features that are not offered", SET, [(NAME, text("net")), (FEATURES, u64(1 << 63))],
+         EINVAL),
+    Case("set, block device's MAC address", SET, [(NAME, text("blk")), (MAC, GOOD_MAC)], EOPNOTSUPP),
+    Case("set, as a dump", SET, [(NAME, text("net")), (MAC, GOOD_MAC)], EOPNOTSUPP,
+         flags=genl.NLM_F_DUMP),
     Case("no such command", 99, [], EOPNOTSUPP),
     Case("command of answers", 1, [], EOPNOTSUPP),
 ]
@@ -201,6 +217,7 @@ NOBODY_CASES = [
     Case("configuration, by nobody", CONFIG, [(NAME, text("net"))], 0),
     Case("new, by nobody", NEW, new(), EPERM),
     Case("new with a MAC address, by nobody", NEW, new((MAC, GOOD_MAC)), EPERM),
+    Case("set, by nobody", SET, [(NAME, text("net")), (MAC, GOOD_MAC)], EPERM),
     Case("delete, by nobody", DEL, [(NAME, text("net"))], EPERM),
     Case("statistics, by nobody", VSTATS, [(NAME, text("net")), (QUEUE, u32(0))], EPERM),
 ]
@@ -366,6 +383,36 @@ def features_chosen(lab: Lab, family: Family) -> None:
     expect(lab, "delete", family.request(DEL, [(NAME, text("chosen"))]).errno, "0")
 
 
+def changed(lab: Lab, family: Family) -> None:
+    """What DEV_ATTR_SET changes, and when it may; iproute2 6.1 cannot ask for it."""
+    def change(*more: Attribute) -> str:
+        return family.request(SET, [(NAME, text("changed")), *more]).errno
+
+    def look() -> list[bytes]:
+        config = family.request(CONFIG, [(NAME, text("changed"))]).messages[0]
+        return [config[MAC], config[MTU]]
+
+    other = GOOD_MAC[:5] + b"\x57"
+    expect(lab, "new", family.request(NEW, new((MAC, GOOD_MAC), (MTU, u16(1500)), name="changed")).errno, "0")
+    expect(lab, "a change of both", change((MAC, other), (MTU, u16(9000))), "0")
+    expect(lab, "changed", look(), [other, u16(9000)])
+    expect(lab, "one of two cannot be", change((MAC, GOOD_MAC), (MAX_VQP, u16(2))), "ENOTSUP")
+    lab.load("virtio_net", "virtio_vdpa")
+    expect(lab, "a driver uses it", change((MAC, GOOD_MAC)), "EBUSY")
+    address = [path.read_text("ascii").strip() for path in Path("/sys/bus/vdpa/devices/changed").glob(
+        "virtio*/net/*/address")]
+    expect(lab, "the driver's address", address, [other.hex(":")])
+    lab.unload("virtio_vdpa")
+    expect(lab, "as before", look(), [other, u16(9000)])
+    expect(lab, "delete", family.request(DEL, [(NAME, text("changed"))]).errno, "0")
+
+    plain = F_VERSION_1 | F_PLATFORM
+    expect(lab, "new, plain", family.request(NEW, new((FEATURES, u64(plain)), name="changed")).errno, "0")
+    expect(lab, "MAC address without its feature", change((MAC, GOOD_MAC)), "ENOTSUP")
+    expect(lab, "MTU without its feature", change((MTU, u16(1500))), "ENOTSUP")
+    expect(lab, "delete", family.request(DEL, [(NAME, text("changed"))]).errno, "0")
+
+
 def sysfs_directory() -> Case:
     """A device's directory `power` is in a kernel with CONFIG_PM only; the debug kernel has none."""
     taken = Path("/sys/devices", NET, "power").is_dir()
@@ -379,6 +426,7 @@ def errors(lab: Lab) -> None:
         for name, mgmt in (("net", NET), ("blk", BLK)):
             expect(lab, name, family.request(NEW, new(name=name, mgmt=mgmt)).errno, "0")
         features_chosen(lab, family)
+        changed(lab, family)
         wrong = [said for case in cases if (said := try_case(lab, family, case))]
     wrong += in_child(lambda: as_nobody(lab))
     wrong += in_child(elsewhere)

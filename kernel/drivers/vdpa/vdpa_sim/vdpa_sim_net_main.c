@@ -3,6 +3,7 @@
  * Simulated NICs (module vdpa_sim_net): management device "vdpasim_net".
  *
  *	vdpa dev add name vdpa0 mgmtdev vdpasim_net mac 52:54:00:12:34:56 mtu 9000 max_vqp 4
+ *	vdpa dev set name vdpa0 mac 52:54:00:12:34:57	(until a driver starts the device)
  *
  * Queues are 2n (receive) and 2n+1 (transmit) of pair n, and the control queue; a pair is a unit, and
  * the control queue is the only one of its unit because its index is even.  Group 0 has the pairs,
@@ -300,6 +301,19 @@ static bool vdpa_sim_net_config_is_valid(const struct vdpa_dev_set_config *confi
 	return vdpa_sim_net_wanted_features(config, pairs);
 }
 
+/* Does the device offer the features that the attributes belong to? */
+static bool vdpa_sim_net_offers(const struct vdpa_sim_net *net,
+				const struct vdpa_dev_set_config *config)
+{
+	u64 needs = 0;
+
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
+		needs |= BIT_ULL(VIRTIO_NET_F_MAC);
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU))
+		needs |= BIT_ULL(VIRTIO_NET_F_MTU);
+	return !(needs & ~net->sim.offered);
+}
+
 static void vdpa_sim_net_set_up(struct vdpa_sim_net *net, const struct vdpa_dev_set_config *config)
 {
 	init_rwsem(&net->sem);
@@ -337,10 +351,61 @@ static void vdpa_sim_net_dev_del(struct vdpa_mgmt_dev *mgmt, struct vdpa_device 
 	vdpa_sim_device_unregister(vdpa_sim_of(vdpa));
 }
 
+#define SETTABLE (BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MACADDR) | BIT_ULL(VDPA_ATTR_DEV_NET_CFG_MTU))
+
+static void vdpa_sim_net_set_attr_locked(struct vdpa_sim_net *net,
+					 const struct vdpa_dev_set_config *config)
+{
+	lockdep_assert_held(&net->sim.lock);
+	down_write(&net->sem);
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR)) {
+		memcpy(net->mac, config->net.mac, ETH_ALEN);
+		memcpy(net->rules.mac, config->net.mac, ETH_ALEN);
+	}
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU))
+		net->mtu = config->net.mtu;
+	up_write(&net->sem);
+}
+
+static int vdpa_sim_net_dev_set_attr(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa,
+				     const struct vdpa_dev_set_config *config)
+{
+	struct vdpa_sim_net *net = vdpa_sim_net_of(vdpa_sim_of(vdpa));
+	bool busy;
+
+	if (config->mask & ~SETTABLE || !vdpa_sim_net_offers(net, config))
+		return -EOPNOTSUPP;
+	mutex_lock(&net->sim.lock);
+	busy = net->sim.phase != VDPA_SIM_PHASE_INIT;
+	if (!busy)
+		vdpa_sim_net_set_attr_locked(net, config);
+	mutex_unlock(&net->sim.lock);
+	return busy ? -EBUSY : 0;
+}
+
 static const struct vdpa_mgmtdev_ops vdpa_sim_net_mgmt_ops = {
 	.dev_add = vdpa_sim_net_dev_add,
 	.dev_del = vdpa_sim_net_dev_del,
+#ifndef VDPA_NEEDS_EXT_OPS
+	.dev_set_attr = vdpa_sim_net_dev_set_attr,
+#endif
 };
+
+#ifdef VDPA_NEEDS_EXT_OPS
+static const struct vdpa_ext_mgmt_ops vdpa_sim_net_ext_mgmt_ops = {
+	.dev_set_attr = vdpa_sim_net_dev_set_attr,
+};
+
+static int vdpa_sim_net_offer_more(struct vdpa_mgmt_dev *mgmt)
+{
+	return vdpa_mgmtdev_set_ext_ops(mgmt, &vdpa_sim_net_ext_mgmt_ops);
+}
+#else
+static int vdpa_sim_net_offer_more(struct vdpa_mgmt_dev *mgmt)
+{
+	return 0;
+}
+#endif
 
 static struct virtio_device_id vdpa_sim_net_ids[] = {
 	{ VIRTIO_ID_NET, VIRTIO_DEV_ANY_ID },
@@ -368,7 +433,7 @@ static int __init vdpa_sim_net_init(void)
 	ret = vdpa_mgmtdev_register(&vdpa_sim_net_mgmt);
 	if (ret)
 		root_device_unregister(vdpa_sim_net_parent);
-	return ret;
+	return ret ?: vdpa_sim_net_offer_more(&vdpa_sim_net_mgmt);
 }
 module_init(vdpa_sim_net_init);
 
