@@ -119,8 +119,8 @@ def one(lab: Lab, spec: l2.GuestSpec, image: Path, load: live.Load, watch: str) 
         figures |= watcher.figures()
     if report.ring:
         figures |= {key: report.ring[key] for key in (
-            "harvested", "published", "redirtied", "resets", "full-exits", "full-max-ns", "released-reaper",
-            "released-full") if key in report.ring}
+            "harvested", "published", "redirtied", "resets", "reset-ns", "full-exits", "full-ns", "full-max-ns",
+            "released-reaper", "released-full") if key in report.ring}
     return figures
 
 
