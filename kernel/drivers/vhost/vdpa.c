@@ -39,6 +39,9 @@
 
 #include "vdpa_priv.h"
 
+#define CREATE_TRACE_POINTS
+#include "vdpa_trace.h"
+
 #define NODES_MAX (1U << MINORBITS)
 
 static DEFINE_IDA(vhost_vdpa_minors);
@@ -58,6 +61,7 @@ int vhost_vdpa_reset(struct vhost_vdpa_session *s)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
 	bool keep = s->backend_features & BIT_ULL(VHOST_BACKEND_F_IOTLB_PERSIST);
+	u64 start = ktime_get_ns();
 	int err;
 
 	if (ext && ext->compat_reset) {
@@ -70,6 +74,7 @@ int vhost_vdpa_reset(struct vhost_vdpa_session *s)
 	}
 	if (!err)
 		s->suspended = false;
+	trace_vhost_vdpa_reset(vhost_vdpa_number(s), err, ktime_get_ns() - start);
 	return err;
 }
 

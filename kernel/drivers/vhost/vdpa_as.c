@@ -44,6 +44,7 @@
 #include <linux/uio.h>
 
 #include "vdpa_priv.h"
+#include "vdpa_trace.h"
 
 /*
  * The kernel memory that pinned entries take is bounded by RLIMIT_MEMLOCK; nothing bounds this.  Live
@@ -172,12 +173,15 @@ static int vhost_vdpa_as_add_all(struct vhost_vdpa_as *as, struct vhost_iotlb *h
 static int vhost_vdpa_as_commit(struct vhost_vdpa_as *as)
 {
 	const struct vhost_vdpa_dma_ops *dma = as->session->dma;
+	u64 start = ktime_get_ns();
 	int err;
 
 	if (!dma->commit)
 		return 0;
 	as->told = true;
 	err = dma->commit(as, &as->live);
+	trace_vhost_vdpa_commit(vhost_vdpa_number(as->session), as->id, err,
+				ktime_get_ns() - start);
 	if (!err)
 		vhost_vdpa_tree_release(as, &as->retired);
 	return err;
@@ -275,7 +279,7 @@ static int vhost_vdpa_memory_hold(struct vhost_vdpa_session *s,
 	return s->vdpa ? err : -ENODEV;
 }
 
-static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_update(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
 {
 	struct vhost_vdpa_session *s = as->session;
 	struct vhost_iotlb held;
@@ -308,8 +312,17 @@ static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhos
 	return err;
 }
 
-static int vhost_vdpa_message_invalidate(struct vhost_vdpa_as *as,
-					 const struct vhost_iotlb_msg *msg)
+static int vhost_vdpa_message_update(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
+{
+	u64 start = ktime_get_ns();
+	int err = vhost_vdpa_update(as, msg);
+
+	trace_vhost_vdpa_map(vhost_vdpa_number(as->session), as->id, msg->iova, msg->size, err,
+			     ktime_get_ns() - start);
+	return err;
+}
+
+static int vhost_vdpa_invalidate(struct vhost_vdpa_as *as, const struct vhost_iotlb_msg *msg)
 {
 	int err = vhost_vdpa_range_check(msg);
 	int told;
@@ -321,6 +334,17 @@ static int vhost_vdpa_message_invalidate(struct vhost_vdpa_as *as,
 	err = vhost_vdpa_as_remove(as, msg->iova, msg->iova + (msg->size - 1));
 	told = as->session->batch ? 0 : vhost_vdpa_as_commit(as);
 	return err ?: told;
+}
+
+static int vhost_vdpa_message_invalidate(struct vhost_vdpa_as *as,
+					 const struct vhost_iotlb_msg *msg)
+{
+	u64 start = ktime_get_ns();
+	int err = vhost_vdpa_invalidate(as, msg);
+
+	trace_vhost_vdpa_unmap(vhost_vdpa_number(as->session), as->id, msg->iova, msg->size, err,
+			       ktime_get_ns() - start);
+	return err;
 }
 
 static int vhost_vdpa_message_batch_begin(struct vhost_vdpa_as *as,

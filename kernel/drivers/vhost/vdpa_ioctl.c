@@ -45,6 +45,7 @@
 #include <linux/uaccess.h>
 
 #include "vdpa_priv.h"
+#include "vdpa_trace.h"
 
 /* Most bytes of a configuration space, and most entries of a table, that are faulted in. */
 #define CONFIG_MAX  (64 << 10)
@@ -245,6 +246,7 @@ static int vhost_vdpa_set_config_call(struct vhost_vdpa_session *s, union vhost_
 /* A device that does not run has nothing to suspend, nor to resume. */
 static int vhost_vdpa_suspend(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
+	u64 start = ktime_get_ns();
 	int err;
 
 	if (!s->vdpa->config->suspend)
@@ -254,12 +256,14 @@ static int vhost_vdpa_suspend(struct vhost_vdpa_session *s, union vhost_vdpa_arg
 	err = s->vdpa->config->suspend(s->vdpa);
 	if (!err)
 		s->suspended = true;
+	trace_vhost_vdpa_suspend(vhost_vdpa_number(s), err, ktime_get_ns() - start);
 	return err;
 }
 
 static int vhost_vdpa_resume(struct vhost_vdpa_session *s, union vhost_vdpa_arg *arg)
 {
 	const struct vdpa_ext_ops *ext = vdpa_get_ext_ops(s->vdpa);
+	u64 start = ktime_get_ns();
 	int err;
 
 	if (!ext || !ext->resume)
@@ -271,6 +275,7 @@ static int vhost_vdpa_resume(struct vhost_vdpa_session *s, union vhost_vdpa_arg 
 	up_write(&s->vdpa->cf_lock);
 	if (!err)
 		s->suspended = false;
+	trace_vhost_vdpa_resume(vhost_vdpa_number(s), err, ktime_get_ns() - start);
 	return err;
 }
 

@@ -9,6 +9,7 @@
  *	vdpa_dma.c	three ways in which a device is told of a mapping
  *	vdpa_mem.c	two kinds of memory behind a mapping
  *	vdpa_notify.c	doorbells mapped into user space
+ *	vdpa_trace.h	trace events
  *
  * A *node* is /dev/vhost-vdpa-N: it lives from probe until the last user of the inode is gone.  A
  * *session* is one open of it, and lives until the last close.  The vDPA device may go at any time
@@ -177,6 +178,12 @@ struct vhost_vdpa_session {
 	bool revoked;
 	struct address_space *mapping;
 };
+
+/* The number of the session's node, for trace events. */
+static inline unsigned int vhost_vdpa_number(const struct vhost_vdpa_session *s)
+{
+	return MINOR(s->node->dev.devt);
+}
 
 /* The argument of an ioctl, in the kernel. */
 union vhost_vdpa_arg {

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A probe in L1's kernel, and our livepatch of it.
+"""A probe in L1's kernel, its trace events, and our livepatch of it.
 
-*Limits*: one probe at a time.
+*Limits*: one probe, and one system of events, at a time.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ from . import kmod
 from .context import Lab
 
 TRACING = Path("/sys/kernel/tracing")
+#: A line of the trace: the time, the event, its text.
+EVENT = re.compile(r"[0-9]\.[0-9]+: (\w+): (.*)")
+NUMBER = re.compile(r"(\w+)=(-?(?:0x[0-9a-f]+|[0-9]+))")
 #: Our livepatch of kvm.ko.
 LIVEPATCH = "kvm_dirty_ring_livepatch"
 BUILT = Path(__file__).resolve().parents[3] / "build/livepatch"
@@ -23,12 +27,41 @@ PROTECT = "kvm_arch_mmu_enable_log_dirty_pt_masked"
 TRANSITION_S = 60
 
 
+def mount() -> None:
+    """See to it that tracefs is there."""
+    if not TRACING.is_mount():
+        subprocess.run(["mount", "-t", "tracefs", "none", str(TRACING)], check=True)
+
+
+class Events:
+    """What the trace events of a system report, from now on."""
+
+    def __init__(self, system: str) -> None:
+        mount()
+        (TRACING / "trace").write_text("", "ascii")
+        self.enable = TRACING / "events" / system / "enable"
+        self.enable.write_text("1", "ascii")
+
+    def take(self) -> list[tuple[str, dict[str, int]]]:
+        """Since the last call of this: each one's name, and its numbers of the form NAME=NUMBER."""
+        found = []
+        for line in (TRACING / "trace").read_text("ascii").splitlines():
+            match = EVENT.search(line)
+            if match and not line.startswith("#"):
+                found.append((match[1], {key: int(value, 0) for key, value in NUMBER.findall(match[2])}))
+        (TRACING / "trace").write_text("", "ascii")
+        return found
+
+    def end(self) -> None:
+        """No more."""
+        self.enable.write_text("0", "ascii")
+
+
 class Calls:
     """Counts calls of a function of the kernel, from now on."""
 
     def __init__(self, function: str = PROTECT) -> None:
-        if not TRACING.is_mount():
-            subprocess.run(["mount", "-t", "tracefs", "none", str(TRACING)], check=True)
+        mount()
         (TRACING / "kprobe_events").write_text(f"p:counted {function}\n", "ascii")
         self._enable("1")
         self.before = self._hits()

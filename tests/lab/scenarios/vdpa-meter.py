@@ -3,16 +3,18 @@
 
 What vdpa-speed measures is the device's word (vdpameter.py).  Here a driver in L1 stops the device in
 each way there is, waits, starts it again, and looks at its own clock before and after each step: the
-device's standstill has to lie between the shortest and the longest that it can have been.
+device's standstill has to lie between the shortest and the longest that it can have been.  Our vhost_vdpa traces
+what it is asked for; its events have to be those steps, none longer than the driver saw.
 
 *Limits*: a millisecond's work of the device is not looked into.
 """
 
+import errno
 import struct
 import time
 from collections.abc import Callable
 
-from qlab import simdrive, vdpameter, vhostvdpa
+from qlab import probe, simdrive, vdpameter, vhostvdpa
 from qlab.context import Lab
 from qlab.scenario import Scenario
 
@@ -38,9 +40,9 @@ FRAME = bytes(HEAD) + b"\xff" * 6 + bytes.fromhex(MAC.replace(":", "")) + b"\x88
 class Driver:
     """Of the simulated NIC, with one queue pair."""
 
-    def __init__(self, lab: Lab, sim: simdrive.Sim) -> None:
+    def __init__(self, lab: Lab, sim: simdrive.Sim, name: str = NAME) -> None:
         self.lab = lab
-        self.device = vhostvdpa.Device(sim.node(NAME))
+        self.device = vhostvdpa.Device(sim.node(name))
         self.start()
         self.queues = [self.device.queue(index) for index in (RX, TX)]
 
@@ -118,10 +120,49 @@ def check_maps(lab: Lab, driver: Driver, batch: int) -> None:
     lab.check(calls == [1, 1, 1] if batch and lab.kernel == "6.1" else min(calls) > 0, f"map_calls: {calls}")
 
 
+def map_again(device: vhostvdpa.Device) -> None:
+    """Which fails."""
+    try:
+        device.map()
+    except FileExistsError:
+        pass
+
+
+def check_events(driver: Driver, batch: int) -> None:
+    """Trace events of vhost_vdpa, with their times."""
+    lab, device, events = driver.lab, driver.device, probe.Events("vhost_vdpa")
+    commit = ["commit=0"] if batch else []
+    steps = [("map", [*commit, "map=0"], device.map),
+             ("the same again", [f"map={-errno.EEXIST}"], lambda: map_again(device)),
+             ("unmap", [*commit, "unmap=0"], device.unmap),
+             ("one more", [*commit, "map=0"], device.map),
+             ("start", [], device.run),
+             *2 * [("suspend", ["suspend=0"], lambda: device.ioctl(SUSPEND)),
+                   ("resume", ["resume=0"], lambda: device.ioctl(RESUME))],
+             ("reset", ["reset=0"], lambda: device.set_status(0))]
+    for what, want, step in steps:
+        start = now()
+        step()
+        took, found = now() - start, events.take()
+        seen = [f"{name.removeprefix('vhost_vdpa_')}={numbers['err']}" for name, numbers in found]
+        lab.check(seen == want, f"trace events, {what}: {found}")
+        for name, numbers in found:
+            where = [numbers.get("iova", device.at), numbers.get("size", device.size)]
+            lab.check(0 < numbers["ns"] <= took and where == [device.at, device.size],
+                      f"{what}: {name} {numbers} in {took} ns")
+    events.end()
+
+
 def run(lab: Lab, batch: int) -> None:
     """Each way, twice."""
     sim = simdrive.Sim(lab, "net", vdpa_sim=f"batch_mapping={batch}")
     sim.add(NAME, "mac", MAC)
+    if lab.modules.is_ours("vhost_vdpa"):
+        sim.add("net1", "mac", MAC)
+        traced = Driver(lab, sim, "net1")
+        check_events(traced, batch)
+        traced.device.close()
+        sim.delete("net1")
     driver = Driver(lab, sim)
     device = driver.device
     check_maps(lab, driver, batch)
