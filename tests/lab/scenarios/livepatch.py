@@ -6,6 +6,7 @@ oracles judge each hop:
 
 load     our QEMU: a hop without the livepatch, one with it, loaded while the guest writes, and one after it was
          disabled and unloaded while the guest writes
+ours     our QEMU with the livepatch
 stock    the base's QEMU, with the livepatch.  It does not block signals while it resets rings, so on Linux 6.17 and
          newer it ends or loses pages without the livepatch
 without  the same without the livepatch, which on such a kernel has to fail: it shows that `stock` can
@@ -33,7 +34,8 @@ SCENARIO = Scenario(
     needs=("kvm", "guest-payload32", "stock"),
     suites=(),
     modes=("tdp",),
-    variants={"load": {}, "stock": {"subject": "stock"}, "without": {"subject": "stock", "patched": False}},
+    variants={"load": {"loads": True}, "ours": {}, "stock": {"subject": "stock"},
+              "without": {"subject": "stock", "patched": False}},
 )
 
 def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[Callable[[Lab], None]]) -> tuple[l2.Guest, bool]:
@@ -54,13 +56,13 @@ def hop(lab: Lab, guest: l2.Guest, spec: l2.GuestSpec, act: list[Callable[[Lab],
     return destination, result.clean
 
 
-def run(lab: Lab, subject: str = "ours", patched: bool = True) -> None:
-    """The hops of a variant."""
+def run(lab: Lab, subject: str = "ours", patched: bool = True, loads: bool = False) -> None:
+    """The hops of a variant: LOADS, loads and unloads the livepatch in the middle of hops; else PATCHED, has it."""
     spec = l2.GuestSpec(lab.qemu, kind="payload32", mem=64, cpus=2, ring=1024)
     if subject == "stock":
         spec = replace(spec, qemu=lab.stock)
     hops: list[list[Callable[[Lab], None]]] = [[]] * (lab.count or 3)
-    if subject == "ours":
+    if loads:
         hops = [[], [probe.load_livepatch], [], [probe.remove_livepatch]]
     elif patched:
         probe.load_livepatch(lab)
