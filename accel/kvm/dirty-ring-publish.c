@@ -105,31 +105,34 @@ static void publish_mark(void *opaque, const DirtyRange *range)
     }
 }
 
-/* DirtyLogOps.mark_page */
-static bool publish_mark_page(void *opaque, uint64_t page)
+/* DirtyLogOps.mark_apart */
+static uint64_t publish_mark_apart(void *opaque, const uint64_t *pages,
+                                   size_t n)
 {
     Publication *to = opaque;
-    unsigned long idx = page / DIRTY_MEMORY_BLOCK_SIZE;
+    uint64_t dirty = 0;
 
     if (!to->log) {
-        return false;
+        return 0;
     }
     if (to->same_pages && !dirty_fault_is("summary")) {
-        return dirty_log_set_page(to->log->blocks[idx], idx,
-                                  page % DIRTY_MEMORY_BLOCK_SIZE);
+        return dirty_log_set_pages(to->log, pages, n);
     }
-    if (publish_is_dirty(to, page)) {
-        return true;
+    for (size_t i = 0; i < n; i++) {
+        if (publish_is_dirty(to, pages[i])) {
+            dirty++;
+        } else {
+            publish_mark(to, &(DirtyRange){ pages[i], pages[i] + 1 });
+        }
     }
-    publish_mark(to, &(DirtyRange){ page, page + 1 });
-    return false;
+    return dirty;
 }
 
 static const DirtyLogOps publish_ops = {
     .find_block = publish_find_block,
     .is_dirty = publish_is_dirty,
     .mark = publish_mark,
-    .mark_page = publish_mark_page,
+    .mark_apart = publish_mark_apart,
 };
 
 /*

@@ -46,13 +46,24 @@ static inline void dirty_log_mark(unsigned long idx, unsigned long first,
     }
 }
 
-/* Sets the bit of a page of block @idx, and marks it; returns true if it was set. */
-static inline bool dirty_log_set_page(unsigned long *bitmap, unsigned long idx,
-                                      unsigned long page)
+/*
+ * Sets the bits of @n pages of the RAM list in @log, and marks them; returns how many
+ * were set.
+ */
+static inline uint64_t dirty_log_set_pages(DirtyMemoryBlocks *log,
+                                           const uint64_t *pages, size_t n)
 {
     DirtyLogSummaries *summaries = qatomic_rcu_read(&dirty_log_summaries);
+    uint64_t set = 0;
 
-    return dirty_summary_set_page(summaries->of_block[idx], bitmap, page);
+    for (size_t i = 0; i < n; i++) {
+        unsigned long idx = pages[i] / DIRTY_MEMORY_BLOCK_SIZE;
+
+        set += dirty_summary_set_page(summaries->of_block[idx],
+                                      log->blocks[idx],
+                                      pages[i] % DIRTY_MEMORY_BLOCK_SIZE);
+    }
+    return set;
 }
 
 /* dirty_log_mark() for word @word of block @idx. */

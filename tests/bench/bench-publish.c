@@ -65,7 +65,7 @@ static void mark_noted(void *opaque, const DirtyRange *range)
     dirty_summary_mark(&summary, range->first, range->end);
 }
 
-static bool mark_page_plain(void *opaque, uint64_t page)
+static bool set_page(uint64_t page)
 {
     unsigned long *word = &log_bits[page / DIRTY_SUMMARY_LONG_BITS];
     unsigned long mask = 1ul << page % DIRTY_SUMMARY_LONG_BITS;
@@ -77,17 +77,32 @@ static bool mark_page_plain(void *opaque, uint64_t page)
     return false;
 }
 
-static bool mark_page_noted(void *opaque, uint64_t page)
+static uint64_t mark_apart_plain(void *opaque, const uint64_t *at, size_t n)
 {
-    return dirty_summary_set_page(&summary, log_bits, page);
+    uint64_t dirty = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        dirty += set_page(at[i]);
+    }
+    return dirty;
+}
+
+static uint64_t mark_apart_noted(void *opaque, const uint64_t *at, size_t n)
+{
+    uint64_t dirty = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        dirty += dirty_summary_set_page(&summary, log_bits, at[i]);
+    }
+    return dirty;
 }
 
 static const DirtyLogOps plain = {
     .find_block = log_find_block, .is_dirty = log_is_dirty,
-    .mark = mark_plain, .mark_page = mark_page_plain,
+    .mark = mark_plain, .mark_apart = mark_apart_plain,
 }, noted = {
     .find_block = log_find_block, .is_dirty = log_is_dirty,
-    .mark = mark_noted, .mark_page = mark_page_noted,
+    .mark = mark_noted, .mark_apart = mark_apart_noted,
 };
 
 int main(int argc, char **argv)

@@ -262,7 +262,9 @@ static void full_exit(Machine *m, unsigned v)
     } else {
         dirty_ring_full(m->rings[v]);
         /* dirty_reaper_hurry() */
-        m->reaper_at_ns = MIN(m->reaper_at_ns, vcpu->clock_ns + NS_PER_MS);
+        if (!m->reaper.leaves) {
+            m->reaper_at_ns = MIN(m->reaper_at_ns, vcpu->clock_ns + NS_PER_MS);
+        }
     }
     stall = EXIT_NS + m->charged_ns;
     vcpu->clock_ns += stall;

@@ -51,15 +51,22 @@ static void log_mark(void *opaque, const DirtyRange *range)
     log->marks++;
 }
 
-/* Never called for a block that has another log. */
-static bool log_mark_page(void *opaque, uint64_t page)
+/* Pages of one block, none of which is followed by its neighbour, nor has another log. */
+static uint64_t log_mark_apart(void *opaque, const uint64_t *pages, size_t n)
 {
     Log *log = opaque;
-    bool dirty = log_is_dirty(log, page);
+    uint64_t dirty = 0;
 
-    g_assert_false(log->always[page / BLOCK]);
-    if (!dirty) {
-        log_mark(log, &(DirtyRange){ page, page + 1 });
+    g_assert_cmpuint(n, >, 0);
+    for (size_t i = 0; i < n; i++) {
+        g_assert_cmpuint(pages[i] / BLOCK, ==, pages[0] / BLOCK);
+        g_assert_false(log->always[pages[i] / BLOCK]);
+        g_assert_false(i + 1 < n && pages[i + 1] == pages[i] + 1);
+        if (log_is_dirty(log, pages[i])) {
+            dirty++;
+        } else {
+            log_mark(log, &(DirtyRange){ pages[i], pages[i] + 1 });
+        }
     }
     return dirty;
 }
@@ -68,7 +75,7 @@ static const DirtyLogOps log_ops = {
     .find_block = log_find_block,
     .is_dirty = log_is_dirty,
     .mark = log_mark,
-    .mark_page = log_mark_page,
+    .mark_apart = log_mark_apart,
 };
 
 static uint64_t publish(Log *log, const uint64_t *pages, size_t n)

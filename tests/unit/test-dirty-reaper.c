@@ -21,8 +21,8 @@ static void nap_ms(int ms)
 }
 
 /*
- * Room for what comes in 2 ms, a quarter at most; the pause lasts until there is no
- * more room than that.
+ * Room for what comes in 2 ms; the pause lasts until there is no more room than that.
+ * A ring that is filled in less than 64 ms is left to its vCPU.
  */
 static void test_pace(void)
 {
@@ -33,21 +33,22 @@ static void test_pace(void)
         /* nothing comes: nothing is wanted, however full the ring is */
         { 0, 0, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
         { USABLE, 0, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
-        /* 100 a ms: room for 200; of 4,000 entries of room, 3,800 last 38 ms */
-        { 0, 1000, 10 * MS, 200, 0, 38 * MS },
-        { 2000, 1000, 10 * MS, 200, 0, 18 * MS },
-        { 3800, 1000, 10 * MS, 200, 0, 0 },
-        /* no room for 200: make room for 400, which lasts 2 ms */
-        { 3900, 1000, 10 * MS, 200, 300, 2 * MS },
-        { 4000, 1000, 10 * MS, 200, 400, 2 * MS },
-        { 4100, 1000, 10 * MS, 200, 400, 2 * MS },
-        /* a quarter of the ring is kept free at most */
-        { 3000, 100000, 10 * MS, 1000, 0, 0 },
-        { 3500, 100000, 10 * MS, 1000, 1500, MS / 10 },
+        /* 50 a ms: room for 100; of 4,000 entries of room, 3,900 last 78 ms */
+        { 0, 500, 10 * MS, 100, 0, 78 * MS },
+        { 2000, 500, 10 * MS, 100, 0, 38 * MS },
+        { 3900, 500, 10 * MS, 100, 0, 0 },
+        /* no room for 100: make room for 200, which lasts 2 ms */
+        { 3950, 500, 10 * MS, 100, 150, 2 * MS },
+        { 4000, 500, 10 * MS, 100, 200, 2 * MS },
+        { 4100, 500, 10 * MS, 100, 200, 2 * MS },
+        /* full within 64 ms, and within less */
+        { 4000, 625, 10 * MS, 125, 250, 2 * MS },
+        { 4000, 626, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
+        { 3000, 100000, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
         /* slow: a second at most */
         { 0, 1, 10 * MS, 0, 0, DIRTY_REAPER_MAX_NS },
         /* the first look, at once */
-        { 10, 10, 0, 1000, 0, 0 },
+        { 10, 10, 0, 0, 0, DIRTY_REAPER_MAX_NS },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -206,7 +207,7 @@ static void test_sleeps(void)
     dirty_ring_set_destroy(&set);
 }
 
-/* A ring that is filled within the lead makes the reaper no faster than it may be. */
+/* A ring that is nearly full makes the reaper no faster than it may be. */
 static void test_least_pause(void)
 {
     static struct kvm_dirty_gfn entries[SIZE];
@@ -216,10 +217,42 @@ static void test_least_pause(void)
     dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
     dirty_ring_add(&set, 0, entries);
     dirty_reaper_init(&reaper, &set);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < USABLE - 10; i++) {
         entries[i].flags = KVM_DIRTY_GFN_F_DIRTY;
     }
-    g_assert_cmpuint(dirty_reaper_step(&reaper, MS), ==, DIRTY_REAPER_MIN_NS);
+    g_assert_cmpuint(dirty_reaper_step(&reaper, 1000 * MS), ==,
+                     DIRTY_REAPER_MIN_NS);
+    dirty_reaper_destroy(&reaper);
+    dirty_ring_set_destroy(&set);
+}
+
+/* A ring that is left to its vCPU lets the reaper sleep, however often it is full. */
+static void test_leaves(void)
+{
+    static struct kvm_dirty_gfn entries[SIZE];
+    DirtyRingSet set;
+    DirtyReaper reaper;
+    uint64_t now = 0, pause_ns = DIRTY_REAPER_MIN_NS;
+
+    dirty_ring_set_init(&set, SIZE, RESERVE, &no_ops, NULL);
+    dirty_ring_add(&set, 0, entries);
+    dirty_reaper_init(&reaper, &set);
+    dirty_reaper_set_active(&reaper, true);
+    reaper.interval_ns = 1000 * MS;
+    for (int i = 0; i < 1000; i++) {
+        now += pause_ns;
+        for (int n = 0; n < 400 && i < 6; n++) {
+            entries[400 * i + n].flags = KVM_DIRTY_GFN_F_DIRTY;
+        }
+        pause_ns = dirty_reaper_step(&reaper, now);
+        g_assert_cmpuint(pause_ns, ==, MIN(MS << (i + 1), 1000 * MS));
+        dirty_reaper_hurry(&reaper);
+        if (now >= 1000 * MS) {
+            break;
+        }
+        /* 400 entries in 1, 2 and 4 ms are a ring in less than 64. */
+        g_assert_true(reaper.hurry == (i >= 3));
+    }
     dirty_reaper_destroy(&reaper);
     dirty_ring_set_destroy(&set);
 }
@@ -279,5 +312,6 @@ int main(int argc, char **argv)
     g_test_add_func("/dirty-reaper/drains", test_drains);
     g_test_add_func("/dirty-reaper/least-pause", test_least_pause);
     g_test_add_func("/dirty-reaper/hurry", test_hurry);
+    g_test_add_func("/dirty-reaper/leaves", test_leaves);
     return g_test_run();
 }

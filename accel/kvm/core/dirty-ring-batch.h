@@ -19,6 +19,9 @@ typedef struct DirtyMark {
     uint64_t upto;
 } DirtyMark;
 
+/* Entries translated at a time. */
+#define DIRTY_BATCH_CHUNK 256
+
 /* Pages between harvest and publication; belongs to one thread. */
 typedef struct DirtyBatch {
     struct DirtyBatch *next;    /* protected by batch_lock */
@@ -28,6 +31,8 @@ typedef struct DirtyBatch {
     uint64_t harvested;         /* entries, translated or not */
     DirtyRingEntry *spare;      /* for sorting: nspare entries */
     size_t nspare;
+    uint32_t slots[DIRTY_BATCH_CHUNK];  /* entries that are being translated */
+    uint64_t offsets[DIRTY_BATCH_CHUNK];
     uint64_t start_ns;          /* dirty_ring_now_ns() at its begin */
 } DirtyBatch;
 

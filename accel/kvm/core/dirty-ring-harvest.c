@@ -34,14 +34,11 @@
  * A take stops after as many entries as the ring has.  More cannot have been
  * there when it began, so a guest that continues to write does not keep it busy.
  *
- * Limits: a chunk of entries is translated at a time, see HARVEST_CHUNK.
+ * Limits: a chunk of entries is translated at a time, see DIRTY_BATCH_CHUNK.
  */
 #include "system/core/dirty-fault.h"
 #include "dirty-ring-internal.h"
 #include "dirty-ring-sort.h"
-
-/* Entries translated at a time: what fits comfortably on a stack. */
-#define HARVEST_CHUNK 256
 
 /* Looking */
 
@@ -173,30 +170,37 @@ static void ring_make_copy_room_locked(DirtyRing *ring, uint64_t at)
  */
 static uint64_t copy_entries_locked(DirtyRing *ring, uint64_t max, bool *sorted)
 {
-    uint64_t from = ring->released;
-    DirtyRingEntry last = {};
-    uint64_t n;
+    struct kvm_dirty_gfn *entries = ring->entries;
+    DirtyRingEntry *copies = ring->copies, last = {};
+    uint64_t from = ring->released, mask = ring->set->size - 1, n;
+    bool roomy = from + max - ring->armed <= mask + 1, ascend = true;
 
-    *sorted = true;
-    for (n = 0; n < max && entry_is_dirty(ring, from + n); n++) {
-        const struct kvm_dirty_gfn *entry = entry_at(ring, from + n);
-        DirtyRingEntry copy = { .slot = entry->slot, .offset = entry->offset };
+    for (n = 0; n < max; n++) {
+        struct kvm_dirty_gfn *entry = &entries[(from + n) & mask];
+        DirtyRingEntry copy;
 
-        ring_make_copy_room_locked(ring, from + n);
-        *copy_at(ring, from + n) = copy;
+        if (entry_flags(entry) != KVM_DIRTY_GFN_F_DIRTY) {
+            break;
+        }
+        copy = (DirtyRingEntry){ .slot = entry->slot, .offset = entry->offset };
+        if (!roomy) {
+            ring_make_copy_room_locked(ring, from + n);
+        }
+        copies[(from + n) & mask] = copy;
         if (copy.slot < last.slot ||
             (copy.slot == last.slot && copy.offset < last.offset)) {
-            *sorted = false;
+            ascend = false;
         }
         last = copy;
     }
+    *sorted = ascend;
     return n;
 }
 
 static void sort_if_dense(DirtyRingEntry *entries, DirtyRingEntry *spare,
                           size_t n)
 {
-    if (dirty_ring_is_dense(entries, n)) {
+    if (dirty_ring_is_dense(entries, spare, n)) {
         dirty_ring_sort(entries, spare, n);
     }
 }
@@ -245,49 +249,54 @@ static void isolate_last_locked(DirtyRing *ring, uint64_t n)
 
 /*
  * Writes @n entries of ring->copies back into the ring, marked for the kernel to
- * reset, and into @slots and @pages.
+ * reset, and into @batch's chunk.
  */
-static void release_chunk_locked(DirtyRing *ring, uint32_t *slots,
-                                 uint64_t *pages, size_t n)
+static void release_chunk_locked(DirtyRing *ring, DirtyBatch *batch, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct kvm_dirty_gfn *entry = entry_at(ring, ring->released);
-        const DirtyRingEntry *copy = copy_at(ring, ring->released);
+    struct kvm_dirty_gfn *entries = ring->entries;
+    const DirtyRingEntry *copies = ring->copies;
+    uint64_t from = ring->released, mask = ring->set->size - 1;
 
-        slots[i] = entry->slot = copy->slot;
-        pages[i] = entry->offset = copy->offset;
+    for (size_t i = 0; i < n; i++) {
+        struct kvm_dirty_gfn *entry = &entries[(from + i) & mask];
+        const DirtyRingEntry *copy = &copies[(from + i) & mask];
+
+        batch->slots[i] = entry->slot = copy->slot;
+        batch->offsets[i] = entry->offset = copy->offset;
         entry_mark_released(entry);
-        ring->released++;
     }
+    ring->released = from + n;
 }
 
-/* Leaves out what the planted fault loses; returns how many remain. */
-static size_t drop_faulty(DirtyRingSet *set, uint32_t *slots, uint64_t *pages,
-                          size_t n)
+/* Leaves out of @batch's chunk what the planted fault loses; returns how many remain. */
+static size_t drop_faulty(DirtyRingSet *set, DirtyBatch *batch, size_t n)
 {
     size_t kept = 0;
 
+    if (!dirty_fault_is("ring")) {
+        return n;
+    }
     for (size_t i = 0; i < n; i++) {
         if (!fault_drops(set)) {
-            slots[kept] = slots[i];
-            pages[kept++] = pages[i];
+            batch->slots[kept] = batch->slots[i];
+            batch->offsets[kept++] = batch->offsets[i];
         }
     }
     return kept;
 }
 
 /*
- * Translates @n entries and appends them to @batch.  Returns how many it left out
- * because they name no page.
+ * Translates the @n entries of @batch's chunk and appends them to its pages.  Returns
+ * how many it left out because they name no page.
  */
-static size_t batch_append(DirtyRingSet *set, DirtyBatch *batch,
-                           uint32_t *slots, uint64_t *pages, size_t n)
+static size_t batch_append(DirtyRingSet *set, DirtyBatch *batch, size_t n)
 {
-    size_t kept = drop_faulty(set, slots, pages, n);
-    size_t known = kept ? set->ops->translate(set->opaque, slots, pages, kept)
+    size_t kept = drop_faulty(set, batch, n);
+    size_t known = kept ? set->ops->translate(set->opaque, batch->slots,
+                                              batch->offsets, kept)
                         : 0;
 
-    g_array_append_vals(batch->pages, pages, known);
+    g_array_append_vals(batch->pages, batch->offsets, known);
     return kept - known;
 }
 
@@ -313,25 +322,23 @@ uint64_t dirty_ring_read_locked(DirtyRing *ring, DirtyBatch *batch,
 {
     uint64_t at = ring->released;
     Filter filter = { .peek = peek };
-    uint32_t slots[HARVEST_CHUNK];
-    uint64_t pages[HARVEST_CHUNK];
     size_t n;
 
     /* What was read of the flags of the last one stands for those before it. */
     dirty_ring_look_locked(ring);
     do {
-        for (n = 0; n < HARVEST_CHUNK && at < ring->seen; at++) {
+        for (n = 0; n < DIRTY_BATCH_CHUNK && at < ring->seen; at++) {
             const struct kvm_dirty_gfn *entry = entry_at(ring, at);
 
             if (filter_wants(&filter, entry->slot)) {
-                slots[n] = entry->slot;
-                pages[n++] = entry->offset;
+                batch->slots[n] = entry->slot;
+                batch->offsets[n++] = entry->offset;
             }
         }
         if (n) {
-            batch_append(ring->set, batch, slots, pages, n);
+            batch_append(ring->set, batch, n);
         }
-    } while (n == HARVEST_CHUNK);
+    } while (n == DIRTY_BATCH_CHUNK);
     return at - ring->released;
 }
 
@@ -357,8 +364,6 @@ uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
                                    uint64_t max)
 {
     DirtyMark mark = { .ring = ring };
-    uint32_t slots[HARVEST_CHUNK];
-    uint64_t pages[HARVEST_CHUNK];
     uint64_t taken;
     bool sorted;
 
@@ -369,11 +374,11 @@ uint64_t dirty_ring_release_locked(DirtyRing *ring, DirtyBatch *batch,
     isolate_last_locked(ring, taken);
     mark.upto = ring->released + taken;
     while (ring->released < mark.upto) {
-        size_t n = MIN(HARVEST_CHUNK, mark.upto - ring->released);
+        size_t n = MIN(DIRTY_BATCH_CHUNK, mark.upto - ring->released);
 
-        release_chunk_locked(ring, slots, pages, n);
+        release_chunk_locked(ring, batch, n);
         count(&ring->set->stats.unknown,
-              batch_append(ring->set, batch, slots, pages, n));
+              batch_append(ring->set, batch, n));
     }
     ring_set_seen_locked(ring, MAX(ring->seen, ring->released));
     if (taken) {

@@ -7,8 +7,8 @@
  *
  * To mark a range costs less than to mark its pages one by one, and to look whether
  * a page is dirty costs less than to mark it.  A guest whose hot set does not fit
- * into its ring has most pages marked already when they are published.  A page that
- * stands alone is looked at and marked in one call, which takes half the instructions.
+ * into its ring has most pages marked already when they are published.  Pages that
+ * stand alone are looked at and marked in one call for all that follow each other.
  *
  * A page that is dirty already need not be marked again if the thread that clears the
  * log does so by an atomic operation with a full barrier and copies the page
@@ -33,6 +33,20 @@ static DirtyRange range_from(const uint64_t *pages, size_t n,
     return range;
 }
 
+/* Returns how many of the first of @n pages are of @block and stand alone. */
+static size_t pages_apart(const uint64_t *pages, size_t n,
+                          const DirtyRange *block)
+{
+    uint64_t size = block->end - block->first;
+    size_t i = 0;
+
+    while (i < n && pages[i] - block->first < size &&
+           (i + 1 == n || pages[i + 1] != pages[i] + 1)) {
+        i++;
+    }
+    return i;
+}
+
 static uint64_t count_dirty(const DirtyRange *range, const DirtyLogOps *ops,
                             void *opaque)
 {
@@ -50,16 +64,19 @@ uint64_t dirty_ring_mark(const uint64_t *pages, size_t n,
     DirtyRange block = {}, range;
     bool always = false;
     uint64_t redirtied = 0, dirty;
+    size_t done;
 
-    for (size_t i = 0; i < n; i += range.end - range.first) {
+    for (size_t i = 0; i < n; i += done) {
         if (pages[i] < block.first || pages[i] >= block.end) {
             always = ops->find_block(opaque, pages[i], &block);
         }
-        range = range_from(&pages[i], n - i, &block);
-        if (!always && range.end == range.first + 1) {
-            redirtied += ops->mark_page(opaque, range.first);
+        done = always ? 0 : pages_apart(&pages[i], n - i, &block);
+        if (done) {
+            redirtied += ops->mark_apart(opaque, &pages[i], done);
             continue;
         }
+        range = range_from(&pages[i], n - i, &block);
+        done = range.end - range.first;
         dirty = count_dirty(&range, ops, opaque);
         if (always || dirty < range.end - range.first) {
             ops->mark(opaque, &range);

@@ -31,10 +31,11 @@ typedef struct DirtyLogOps {
     void (*mark)(void *opaque, const DirtyRange *range);
 
     /*
-     * is_dirty() and, if it says no, mark() of one page in one go.  Not called for
-     * blocks whose pages have to be marked in any case.
+     * is_dirty() and, where it says no, mark() of @n pages of one block, each by
+     * itself, in one go.  Returns how many were dirty.  Not called for blocks whose
+     * pages have to be marked in any case.
      */
-    bool (*mark_page)(void *opaque, uint64_t page);
+    uint64_t (*mark_apart)(void *opaque, const uint64_t *pages, size_t n);
 } DirtyLogOps;
 
 /*

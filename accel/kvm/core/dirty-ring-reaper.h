@@ -19,6 +19,9 @@
 /* How long the room of a ring has to last. */
 #define DIRTY_REAPER_LEAD_NS (2 * DIRTY_REAPER_MIN_NS)
 
+/* A ring that is filled in less than this is left to its vCPU. */
+#define DIRTY_REAPER_LEAVE_NS (32 * DIRTY_REAPER_LEAD_NS)
+
 typedef struct DirtyReaper {
     DirtyRingSet *set;
     pthread_mutex_t lock;
@@ -31,6 +34,7 @@ typedef struct DirtyReaper {
     uint64_t pause_ns;      /* chosen by the last step: reaper thread only */
     uint64_t interval_ns;   /* the same, atomic */
     uint64_t wakeups;       /* written by the reaper thread, atomic */
+    bool leaves;            /* atomic: the last step left a ring to its vCPU */
     /* May be NULL: told "init", "wait" and "wakeup" by the reaper thread. */
     void (*trace)(const char *event);
 } DirtyReaper;
@@ -55,7 +59,10 @@ void dirty_reaper_quit(DirtyReaper *reaper);
 uint64_t dirty_reaper_wakeups(const DirtyReaper *reaper);
 uint64_t dirty_reaper_interval_ns(const DirtyReaper *reaper);
 
-/* A full ring was met: look within DIRTY_REAPER_MIN_NS.  From any thread. */
+/*
+ * A full ring was met: look within DIRTY_REAPER_MIN_NS, unless full rings are left to
+ * their vCPUs anyway.  From any thread.
+ */
 void dirty_reaper_hurry(DirtyReaper *reaper);
 
 /*
@@ -66,10 +73,16 @@ void dirty_reaper_hurry(DirtyReaper *reaper);
 uint64_t dirty_reaper_step(DirtyReaper *reaper, uint64_t now_ns);
 
 /*
- * Entries of room that a ring needs until the reaper can have looked twice more:
- * what it takes up in DIRTY_REAPER_LEAD_NS, a quarter of the ring at most.
+ * True if the ring is left to its vCPU, since it is filled in less than
+ * DIRTY_REAPER_LEAVE_NS.
  *
  * @elapsed_ns: time in which the ring took up @level->uptake entries
+ */
+bool dirty_reaper_leaves(const DirtyRingLevel *level, uint64_t elapsed_ns);
+
+/*
+ * Entries of room that a ring needs until the reaper can have looked twice more:
+ * what it takes up in DIRTY_REAPER_LEAD_NS; 0 for a ring that is left to its vCPU.
  */
 uint64_t dirty_reaper_want(const DirtyRingLevel *level, uint64_t elapsed_ns);
 

@@ -53,17 +53,24 @@ bool dirty_ring_reset_refused(const DirtyRingSet *set)
     return __atomic_load_n(&set->reset_refused, __ATOMIC_ACQUIRE);
 }
 
+static bool entry_is_reset(DirtyRing *ring, uint64_t pos)
+{
+    return !(entry_flags(entry_at(ring, pos)) & KVM_DIRTY_GFN_F_RESET);
+}
+
 /*
- * Advances armed over the entries that the kernel has reset.  The caller holds
- * the reset lock too, since flags prove nothing while an ioctl runs.
+ * Advances armed over the entries that the kernel has reset.  It resets in order, so
+ * the last entry stands for all before it.  The caller holds the reset lock too,
+ * since flags prove nothing while an ioctl runs.
  */
 static void ring_note_resets_locked(DirtyRing *ring)
 {
     uint64_t from = ring->armed;
 
-    while (ring->armed < ring->released &&
-           !(entry_flags(entry_at(ring, ring->armed)) &
-             KVM_DIRTY_GFN_F_RESET)) {
+    if (from < ring->released && entry_is_reset(ring, ring->released - 1)) {
+        ring->armed = ring->released;
+    }
+    while (ring->armed < ring->released && entry_is_reset(ring, ring->armed)) {
         ring->armed++;
     }
     if (ring->armed > from) {

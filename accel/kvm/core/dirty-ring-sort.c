@@ -17,7 +17,8 @@
  * 4 GiB take three.
  *
  * Density is estimated by counting blocks of 64 pages in a filter of one bit per
- * block's hash.  The count ends as soon as it is too high.
+ * block's hash.  The count ends as soon as it is too high, so the filter has bits for
+ * so many blocks and no more.
  *
  * Limits: none on values; a kernel may have written any.
  */
@@ -33,8 +34,12 @@
 /* Entries per block from which sorting pays, see docs/design/dirty-ring.md. */
 #define DENSE 32
 
-/* Bits of the filter, a power of two, as its logarithm. */
-#define FILTER_ORDER 14
+/* Most and least bits of the filter, powers of two, as their logarithms. */
+#define FILTER_ORDER_MAX 14
+#define FILTER_ORDER_MIN 6
+
+/* Bits of the filter for each block that it has to tell from others. */
+#define FILTER_SPREAD 8
 
 /* Bytes of a key: those of the offset, then those of the slot. */
 #define OFFSET_BYTES sizeof(((DirtyRingEntry *)0)->offset)
@@ -97,24 +102,40 @@ void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n)
     }
 }
 
-static inline unsigned block_hash(const DirtyRingEntry *entry)
+static inline unsigned block_hash(const DirtyRingEntry *entry, unsigned order)
 {
     uint64_t block = entry->offset / BLOCK_PAGES + ((uint64_t)entry->slot << 40);
 
-    return block * 0x9e3779b97f4a7c15ull >> (64 - FILTER_ORDER);
+    return block * 0x9e3779b97f4a7c15ull >> (64 - order);
 }
 
-bool dirty_ring_is_dense(const DirtyRingEntry *entries, size_t n)
+/* The logarithm of the bits of a filter for @blocks. */
+static unsigned filter_order(size_t blocks)
 {
-    uint64_t filter[(1 << FILTER_ORDER) / 64] = {};
-    size_t blocks = 0;
+    unsigned order = FILTER_ORDER_MIN;
 
+    while (order < FILTER_ORDER_MAX && 1ul << order < blocks * FILTER_SPREAD) {
+        order++;
+    }
+    return order;
+}
+
+bool dirty_ring_is_dense(const DirtyRingEntry *entries, void *spare, size_t n)
+{
+    uint64_t *filter = spare;
+    size_t blocks = 0, most = n / DENSE;
+    unsigned order = filter_order(most);
+
+    if (!most) {
+        return false;
+    }
+    memset(filter, 0, (1 << order) / 8);
     for (size_t i = 0; i < n; i++) {
-        unsigned hash = block_hash(&entries[i]);
+        unsigned hash = block_hash(&entries[i], order);
 
         if (!(filter[hash / 64] >> hash % 64 & 1)) {
             filter[hash / 64] |= 1ull << hash % 64;
-            if (++blocks > n / DENSE) {
+            if (++blocks > most) {
                 return false;
             }
         }

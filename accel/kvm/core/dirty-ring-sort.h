@@ -20,8 +20,8 @@ void dirty_ring_sort(DirtyRingEntry *entries, DirtyRingEntry *spare, size_t n);
 /*
  * True if sorting @n entries makes a reset cheaper: if the blocks of 64 pages that
  * they name have half of their pages among them, on average.  An estimate; takes no
- * lock.
+ * lock.  @spare: as for dirty_ring_sort()
  */
-bool dirty_ring_is_dense(const DirtyRingEntry *entries, size_t n);
+bool dirty_ring_is_dense(const DirtyRingEntry *entries, void *spare, size_t n);
 
 #endif

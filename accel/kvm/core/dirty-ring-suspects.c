@@ -124,10 +124,10 @@ static uint64_t last_gathered(const DirtyRingEntry *seen, uint32_t size,
 void dirty_suspects_note(DirtySuspects *suspects, const DirtyRingEntry *seen,
                          uint32_t size, uint64_t from, uint64_t to)
 {
-    uint64_t end = last_gathered(seen, size, from, to);
+    uint64_t end = last_gathered(seen, size, from, to), mask = size - 1;
 
     for (; from < end; from++) {
-        suspect_remove(suspects, &seen[from & (size - 1)]);
+        suspect_remove(suspects, &seen[from & mask]);
     }
     for (; from < to; from++) {
         g_array_append_val(suspects->ends, seen[from & (size - 1)]);
