@@ -119,6 +119,16 @@ static void vdpa_sim_net_get_config(struct vdpa_sim_device *sim, void *buf)
 	up_read(&net->sem);
 }
 
+/* The permanent address, before a driver has another one; sim.lock is held. */
+static void vdpa_sim_net_set_mac_locked(struct vdpa_sim_net *net, const void *mac)
+{
+	lockdep_assert_held(&net->sim.lock);
+	down_write(&net->sem);
+	memcpy(net->mac, mac, ETH_ALEN);
+	memcpy(net->rules.mac, mac, ETH_ALEN);
+	up_write(&net->sem);
+}
+
 /* Only the address can be written, only as a whole, and only before the device is started. */
 static void vdpa_sim_net_set_config(struct vdpa_sim_device *sim, unsigned int offset,
 				    const void *buf, unsigned int len)
@@ -128,12 +138,8 @@ static void vdpa_sim_net_set_config(struct vdpa_sim_device *sim, unsigned int of
 	if (offset || len < ETH_ALEN || !vdpa_sim_net_mac_is_valid(buf))
 		return;
 	mutex_lock(&sim->lock);
-	if (sim->phase == VDPA_SIM_PHASE_INIT) {
-		down_write(&net->sem);
-		memcpy(net->mac, buf, ETH_ALEN);
-		memcpy(net->rules.mac, buf, ETH_ALEN);
-		up_write(&net->sem);
-	}
+	if (sim->phase == VDPA_SIM_PHASE_INIT)
+		vdpa_sim_net_set_mac_locked(net, buf);
 	mutex_unlock(&sim->lock);
 }
 
@@ -357,14 +363,13 @@ static void vdpa_sim_net_set_attr_locked(struct vdpa_sim_net *net,
 					 const struct vdpa_dev_set_config *config)
 {
 	lockdep_assert_held(&net->sim.lock);
-	down_write(&net->sem);
-	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR)) {
-		memcpy(net->mac, config->net.mac, ETH_ALEN);
-		memcpy(net->rules.mac, config->net.mac, ETH_ALEN);
-	}
-	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU))
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MACADDR))
+		vdpa_sim_net_set_mac_locked(net, config->net.mac);
+	if (vdpa_sim_net_has_attr(config, VDPA_ATTR_DEV_NET_CFG_MTU)) {
+		down_write(&net->sem);
 		net->mtu = config->net.mtu;
-	up_write(&net->sem);
+		up_write(&net->sem);
+	}
 }
 
 static int vdpa_sim_net_dev_set_attr(struct vdpa_mgmt_dev *mgmt, struct vdpa_device *vdpa,
