@@ -20,9 +20,9 @@
  * are in the ring, however full it is: it is left alone.
  *
  * A ring that is full within LEAVE_NS is left to its vCPU, and the reaper sleeps.  It
- * would be awake all the time, for a few hundred entries each; its ioctls make the
- * vCPU leave the guest, too, and stop its faults.  That took more than
- * the vCPU's own exits: a guest with 1,024 entries wrote a tenth less.
+ * would be awake all the time, for a few hundred entries each, and its ioctls make
+ * the vCPU leave the guest, too.  Where both share a CPU that took more than the
+ * vCPU's own exits: a guest with 1,024 entries wrote 7 % less.
  *
  * The reaper wakes up again when the first ring is to have no more room than it
  * needs, at the present rate.  Its pause shortens at once and at most doubles.  A
